@@ -1,0 +1,1 @@
+"""From an HR image to an LR image."""

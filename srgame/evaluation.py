@@ -1,0 +1,28 @@
+"""How well networks restore image sets."""
+
+from collections.abc import Callable
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from srgame.images import upsample
+from srgame.metrics import benchmark_psnr
+from srgame.pairs import Pairs
+
+
+def evaluate(restore: nn.Module | Callable[[Tensor], Tensor], pairs: Pairs) -> pd.DataFrame:
+    """One row per image: image, psnr_rgb, psnr_y (dB; rounded to 8 bits, a border of `scale` pixels cut)."""
+    rows = []
+    with torch.inference_mode():
+        for name, lr, hr in zip(pairs.names, pairs.lr, pairs.hr, strict=True):
+            sr, target = restore(lr[None]), hr[None]
+            border = hr.shape[-1] // lr.shape[-1]
+            scores = {f"psnr_{c}": benchmark_psnr(sr, target, border, c).item() for c in ("rgb", "y")}
+            rows.append({"image": name} | scores)
+    return pd.DataFrame(rows)
+
+
+def bicubic(scale: int) -> Callable[[Tensor], Tensor]:
+    """Bicubic upsampling as 8 bits store it: the baseline of every table."""
+    return lambda lr: upsample(lr, scale)

@@ -1,0 +1,193 @@
+"""A network's filters, their erasure, and the network resumed behind a layer: the game and EATS both stand on these.
+
+A filter is one output channel of a conv layer, its response that channel before any activation. Erasing it puts
+something else in the place of its response: what, an absence says.
+"""
+
+import difflib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, fx, nn
+
+from srgame.errors import InputError
+
+CONVS = (nn.Conv2d, nn.ConvTranspose2d, nn.Conv3d)
+
+Response = Float[Tensor, "b c *space"]
+Absence = Callable[[Response], Response]
+
+
+@dataclass(frozen=True)
+class Filters:
+    """The filters of some conv layers, numbered through: all of the first layer, then all of the second …"""
+
+    layers: tuple[str, ...]
+    widths: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return sum(self.widths)
+
+    def frame(self) -> pd.DataFrame:
+        """One row per filter: layer, filter (its channel)."""
+        channels = [np.arange(width) for width in self.widths]
+        return pd.DataFrame({"layer": np.repeat(self.layers, self.widths), "filter": np.concatenate(channels)})
+
+
+def filters_of(network: nn.Module, layers: Sequence[str] | None = None) -> Filters:
+    """The filters of the named conv layers, by default of all, in the network's order.
+
+    Raises InputError for a name that is no conv layer of `network`, with the nearest names.
+    """
+    convs = {name: module for name, module in network.named_modules() if isinstance(module, CONVS)}
+    for layer in layers or ():
+        if layer not in convs:
+            near = difflib.get_close_matches(layer, convs, n=3, cutoff=0) or ["none"]
+            raise InputError(f"the network has no conv layer '{layer}'; the nearest are {', '.join(near)}")
+    chosen = [name for name in convs if layers is None or name in layers]
+    return Filters(tuple(chosen), tuple(convs[name].out_channels for name in chosen))
+
+
+def zero(response: Response) -> Response:
+    """Nothing: the filter's weights and bias are 0."""
+    return torch.zeros_like(response)
+
+
+def mean(response: Response) -> Response:
+    """Each channel's own mean over the image: its level stays, its structure goes."""
+    return response.mean(dim=tuple(range(2, response.ndim)), keepdim=True).expand_as(response)
+
+
+def noise(response: Response, seed: int = 0) -> Response:
+    """Gaussian noise with each channel's own mean and standard deviation, of one pattern for all items of a batch."""
+    space = tuple(range(2, response.ndim))
+    pattern = torch.randn(response.shape[1:], generator=torch.Generator().manual_seed(seed)).to(response)
+    return mean(response) + response.std(dim=space, keepdim=True, correction=0) * pattern
+
+
+def donor(response: Response, seed: int = 0, donors: Sequence[int] | None = None) -> Response:
+    """Another filter's response, as EATS erases (paper, Eq. 3): that of `donors[channel]`.
+
+    By default donors form one random cycle through all channels; a layer of a single filter raises InputError.
+    """
+    width = response.shape[1]
+    if donors is None:
+        if width == 1:
+            raise InputError("a layer of one filter has no donor: choose another absence")
+        cycle = torch.randperm(width, generator=torch.Generator().manual_seed(seed))
+        donors = torch.empty_like(cycle).scatter_(0, cycle, cycle.roll(1)).tolist()
+    return response[:, donors]
+
+
+ABSENCES: dict[str, Absence] = {"zero": zero, "mean": mean, "noise": noise, "donor": donor}
+
+
+def absence_named(absent: str | Absence) -> Absence:
+    """The absence called `absent`; a function is returned as it is."""
+    if callable(absent):
+        return absent
+    if absent not in ABSENCES:
+        raise InputError(f"unknown absence '{absent}': choose one of {', '.join(ABSENCES)}")
+    return ABSENCES[absent]
+
+
+@contextmanager
+def erased(
+    network: nn.Module, filters: Filters, present: Bool[Tensor, "b filter"], absent: str | Absence = "zero"
+) -> Iterator[None]:
+    """`network` without the filters that `present` rules out: row b for item b of the batch (a single row: for all).
+
+    The network is as before afterwards, also when the body raises.
+    """
+    absence = absence_named(absent)
+    with ExitStack() as hooks:
+        for layer, rows in zip(filters.layers, present.split(filters.widths, dim=1), strict=True):
+            handle = network.get_submodule(layer).register_forward_hook(_erasure(rows, absence))
+            hooks.callback(handle.remove)
+        yield
+
+
+def _erasure(present: Bool[Tensor, "b c"], absence: Absence) -> Callable[[nn.Module, Any, Response], Response]:
+    def erase(_: nn.Module, __: Any, response: Response) -> Response:
+        rows = present.to(response.device)[(...,) + (None,) * (response.ndim - 2)]
+        return torch.where(rows, response, absence(response))
+
+    return erase
+
+
+class ResumeError(Exception):
+    """The network cannot be resumed behind the layers; the message says why."""
+
+
+@dataclass(frozen=True)
+class Resumable:
+    """A network cut behind its first erased layers: `tail(*head(lr))` is `network(lr)`.
+
+    `head` returns all that `tail` needs; nothing in it depends on which filters are erased. `tail` bears the network's
+    own layer names, a layer at the cut being the identity of its response, so that filters are erased in `tail`
+    exactly as in the network.
+    """
+
+    head: nn.Module
+    tail: nn.Module
+
+
+def resume(network: nn.Module, layers: Sequence[str]) -> Resumable:
+    """`network` cut so that its tail holds only what depends on the responses of `layers`.
+
+    Parameters are shared with `network`, and gradients flow through both parts. Raises ResumeError where torch.fx
+    cannot trace the network, or where it does not call each of `layers` exactly once.
+    """
+    try:
+        nodes = list(fx.Tracer().trace(network).nodes)
+    except Exception as error:  # whatever a foreign forward() raises when it meets a proxy
+        raise ResumeError(f"torch.fx cannot trace it: {error}") from error
+    calls = [node for node in nodes if node.op == "call_module" and node.target in layers]
+    if sorted(str(call.target) for call in calls) != sorted(layers):
+        raise ResumeError("it does not call each layer exactly once")
+    after = _dependents(calls)
+    inputs = [node for node in nodes if node.op == "placeholder"]
+    varying = _dependents(inputs).union(inputs)
+    live = [node for node in nodes if node in varying - after and after.intersection(node.users)]
+    at_cut = {call: nn.Identity() for call in calls if call not in after}
+    if not after.issuperset(nodes[-1:]) or not at_cut.keys() <= set(live):
+        raise ResumeError("its output does not depend on every layer")
+
+    head, tail = fx.Graph(), fx.Graph()
+    copied: dict[fx.Node, fx.Node] = {}
+    for node in nodes:
+        if node not in after:
+            copied[node] = head.node_copy(node, copied.__getitem__)
+    head.output(tuple(copied[node] for node in live))
+
+    copied = {node: tail.placeholder(node.name) for node in live}
+    copied |= {call: tail.call_module(str(call.target), (copied[call],)) for call in at_cut}
+    for node in nodes:
+        if node in after or node not in varying:
+            copied[node] = tail.node_copy(node, copied.__getitem__)
+    identities = {str(call.target): identity for call, identity in at_cut.items()}
+    return Resumable(_module(network, head), _module(network, tail, identities))
+
+
+def _dependents(roots: Sequence[fx.Node]) -> set[fx.Node]:
+    """All nodes that use one of `roots`, directly or not."""
+    found: set[fx.Node] = set()
+    waiting = [user for root in roots for user in root.users]
+    while waiting:
+        node = waiting.pop()
+        if node not in found:
+            found.add(node)
+            waiting.extend(node.users)
+    return found
+
+
+def _module(network: nn.Module, graph: fx.Graph, instead: dict[str, nn.Module] | None = None) -> fx.GraphModule:
+    targets = {str(node.target) for node in graph.nodes if node.op in ("call_module", "get_attr")}
+    return fx.GraphModule({t: (instead or {}).get(t) or attrgetter(t)(network) for t in targets}, graph)

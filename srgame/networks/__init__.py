@@ -1,0 +1,5 @@
+"""Super-resolution networks."""
+
+from srgame.networks.srresnet import SRResNet
+
+NETWORKS = {"srresnet": SRResNet}
