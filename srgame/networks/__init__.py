@@ -1,5 +1,9 @@
-"""Super-resolution networks."""
+"""Super-resolution networks, and their weights from checkpoints or the zoo."""
 
+from srgame.networks.checkpoints import fingerprint, load_network, scale_of, tied_filters, zoo
+from srgame.networks.han import HAN
+from srgame.networks.layouts import NETWORKS
+from srgame.networks.rrdbnet import RRDBNet
 from srgame.networks.srresnet import SRResNet
 
-NETWORKS = {"srresnet": SRResNet}
+__all__ = ["HAN", "NETWORKS", "RRDBNet", "SRResNet", "fingerprint", "load_network", "scale_of", "tied_filters", "zoo"]

@@ -17,7 +17,8 @@ class ResidualBlock(nn.Module):
         self.conv2 = nn.Conv2d(features, features, 3, padding=1)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        return x + self.conv2(self.relu(self.conv1(x)))
+        detail: Tensor = self.conv2(self.relu(self.conv1(x)))
+        return x + detail
 
 
 class SRResNet(nn.Module):
@@ -47,5 +48,5 @@ class SRResNet(nn.Module):
         x = self.lrelu(self.shuffle(self.upconv1(x)))
         if self.scale == 4:
             x = self.lrelu(self.shuffle(self.upconv2(x)))
-        detail = self.conv_last(self.lrelu(self.conv_hr(x)))
+        detail: Tensor = self.conv_last(self.lrelu(self.conv_hr(x)))
         return detail + F.interpolate(lr, scale_factor=self.scale, mode="bilinear")

@@ -1,0 +1,86 @@
+"""A checkpoint file read as tensors and nothing else: no code in it ever runs."""
+
+import io
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from srgame.errors import InputError
+
+Weights = dict[str, Tensor]
+
+CONTAINERS = ("params_ema", "params", "state_dict", "model_state_dict", "net")
+PICKLES = (b"\x80\x03", b"\x80\x04", b"\x80\x05")  # Python's own; torch writes zips, and pickles of protocol 2
+
+
+def read_weights(path: Path) -> Weights:
+    """The tensors in `path` by name, on the CPU, floating-point ones in float32.
+
+    A file that holds several sets is read for the first of CONTAINERS: averaged weights before raw ones, as Real-ESRGAN
+    does. DataParallel's prefix `module.` is dropped. Tensors that shared memory when they were saved share it still.
+
+    Raises InputError, with the file's name, where there are no plain, finite tensors to be had without running code.
+    """
+    stored = _unwrapped(_read(path), path)
+    prefix = "module." if all(name.startswith("module.") for name in stored) else ""
+    weights, seen = {}, dict[tuple[object, ...], Tensor]()
+    for name, tensor in stored.items():
+        if not _is_plain(tensor):
+            raise InputError(f"'{name}' in '{path}' is no plain tensor: save the network's state_dict again")
+        place = (tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
+        plain = seen.setdefault(place, tensor.detach().float() if tensor.is_floating_point() else tensor)
+        if not plain.isfinite().all():
+            raise InputError(f"'{name}' in '{path}' holds NaN or infinite values: give a checkpoint from before them")
+        weights[name.removeprefix(prefix)] = plain
+    return weights
+
+
+def _read(path: Path) -> Any:
+    """What `path` holds; its first bytes say in which format, whatever its name says."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"'{path}' cannot be read ({error.strerror}): give a checkpoint file") from error
+    if not content:
+        raise InputError(f"'{path}' is empty: download or save it again")
+    if content.startswith(b"version https://git-lfs"):
+        raise InputError(f"'{path}' is a git-LFS pointer, not the weights themselves: run 'git lfs pull'")
+    try:
+        if content[8:9] == b"{":
+            return safetensors.torch.load(content)
+        with warnings.catch_warnings(action="ignore"):  # torch's guesses at why it will refuse
+            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:  # a parser of foreign bytes: what it raises on damaged ones is not documented
+        raise InputError(_refusal(path, content, error)) from error
+
+
+def _refusal(path: Path, content: bytes, error: Exception) -> str:
+    """Whether torch met code, which it does not run, or could not make sense of the bytes."""
+    named = re.search(r"GLOBAL (\S+)|TorchScript", str(error))
+    if named or content.startswith(PICKLES):
+        code = (named[1] or named[0]) if named else "a pickled object"
+        return f"refused: '{path}' holds code ({code}), not only tensors; save its state_dict instead"
+    return f"'{path}' is truncated, damaged, or no file of torch or safetensors: download or save it again"
+
+
+def _unwrapped(content: Any, path: Path) -> Mapping[str, Tensor]:
+    """The tensors by name in the innermost container."""
+    while isinstance(content, Mapping) and (inner := next((name for name in CONTAINERS if name in content), None)):
+        content = content[inner]
+    items = list(content.items()) if isinstance(content, Mapping) else []
+    if items and all(isinstance(name, str) and isinstance(value, Tensor) for name, value in items):
+        return dict(items)
+    found = ", ".join(f"'{name}'" for name, _ in items[:3]) or f"a {type(content).__name__}"
+    kind = "an optimizer's state" if "optim" in found or "param_groups" in found else "no weights by name"
+    raise InputError(f"'{path}' holds {kind} ({found}): give the file with the network's state_dict")
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    dense = tensor.layout is torch.strided and not (tensor.is_quantized or tensor.is_meta)
+    return dense and not tensor.is_complex() and tensor.numel() > 0

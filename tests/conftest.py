@@ -1,0 +1,30 @@
+"""Shapes and types in signatures are checked whenever the tests run."""
+
+import pytest
+import torch
+from jaxtyping import install_import_hook
+
+with install_import_hook("srgame", "beartype.beartype"):
+    pass
+
+from srgame.networks.srresnet import SRResNet
+from srgame.pairs import Pairs, load_pairs
+
+torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def small() -> SRResNet:
+    """A random SRResNet, small enough to be run thousands of times, with weights large enough to matter."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = SRResNet(scale=4, features=8, blocks=2).eval()
+        for weights in network.parameters():
+            torch.nn.init.normal_(weights, std=0.15)
+    return network
+
+
+@pytest.fixture(scope="session")
+def photographs() -> Pairs:
+    """Two small crops of the embedded photographs."""
+    return load_pairs("photographs", "clean", scale=4, images=2, crop=48)

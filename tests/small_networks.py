@@ -1,0 +1,54 @@
+"""Networks small enough to be run in milliseconds, every part of which has an effect."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from srgame.networks import HAN, RRDBNet, SRResNet
+
+SMALL = {
+    "srresnet-x2": lambda: SRResNet(2, features=8, blocks=2),
+    "srresnet-x3": lambda: SRResNet(3, features=8, blocks=2),
+    "srresnet-x4": lambda: SRResNet(4, features=8, blocks=2),
+    "rrdbnet-x2": lambda: RRDBNet(2, features=8, blocks=2, growth=4),
+    "rrdbnet-x4": lambda: RRDBNet(4, features=8, blocks=2, growth=4),
+    "han-x2": lambda: HAN(2, groups=2, blocks=2, features=8, reduction=4),
+    "han-x3": lambda: HAN(3, groups=2, blocks=2, features=8, reduction=4),
+    "han-x4": lambda: HAN(4, groups=2, blocks=2, features=8, reduction=4),
+}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """More threads than one are slower on images this small."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def small(name: str) -> nn.Module:
+    """A network of SMALL with random weights; HAN's attentions, at first off, are on."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = SMALL[name]()
+        for parameter_name, parameter in network.named_parameters():
+            if parameter_name.endswith("gamma"):
+                nn.init.constant_(parameter, 0.5)
+    return network.eval()
+
+
+def images(batch: int, height: int, width: int) -> Tensor:
+    return torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(0))
+
+
+def saved(content: object, path: Path) -> Path:
+    torch.save(content, path)
+    return path
+
+
+def assert_same_images(network: nn.Module, other: nn.Module) -> None:
+    with torch.no_grad():
+        torch.testing.assert_close(network(images(2, 5, 7)), other(images(2, 5, 7)))

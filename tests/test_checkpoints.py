@@ -1,0 +1,195 @@
+"""From a checkpoint to a network: what does not fit is refused in one sentence."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from small_networks import assert_same_images, images, one_thread, saved, small  # noqa: F401
+from torch import nn
+
+from srgame.errors import InputError
+from srgame.networks import checkpoints, fingerprint, load_network, tied_filters, zoo
+
+
+def srresnet() -> nn.Module:
+    return small("srresnet-x4")
+
+
+def changed(name: str, tensor: torch.Tensor | None) -> dict[str, torch.Tensor]:
+    """The weights of an SRResNet with one replaced, added or (None) left out."""
+    weights = {**srresnet().state_dict(), name: tensor}
+    return {name: tensor for name, tensor in weights.items() if tensor is not None}
+
+
+ONES = torch.ones(8)
+
+
+@pytest.mark.parametrize(
+    ("weights", "sentence"),
+    [
+        (lambda: changed("conv_hr.bias", None), "lacks weights of SRResNet: 'conv_hr.bias'; is it another"),
+        (lambda: changed("body.1.conv2.weight", None), "lacks weights of SRResNet: 'body.1.conv2.weight'"),
+        (lambda: changed("conv_first.weight", None), "lacks weights of SRResNet: 'conv_first.weight'"),
+        (lambda: changed("body.0.bn1.weight", ONES), "does not have: 'body.0.bn1.weight'; is it another"),
+        (lambda: changed("conv_hr.bias", torch.ones(9)), r"'conv_hr.bias' in .* is \(9,\) .* needs \(8,\)"),
+        (lambda: changed("conv_first.weight", ONES), r"'conv_first.weight' in .* needs \(8, 3, 3, 3\)"),
+        (lambda: changed("conv_hr.bias", ONES.int()), "'conv_hr.bias' in .*int32 where .* needs .*float32"),
+        (lambda: changed("HRconv.bias", ONES), "two names for one weight"),
+        (
+            lambda: {"a": ONES, "b": ONES},
+            r"\('a', 'b'\) are not recognised as one of our networks: say network=srresnet",
+        ),
+        (lambda: changed("la.gamma", ONES), "are not recognised as one of our"),
+        (lambda: {"conv_first.weight": torch.ones(8, 48, 3, 3), "body.0.rdb1.conv1.bias": ONES}, "2 or 4 times, not 1"),
+    ],
+)
+def test_weights_that_fit_no_network_are_refused_in_one_sentence_with_the_file(weights, sentence, tmp_path):
+    path = saved(weights(), tmp_path / "weights.pth")
+    with pytest.raises(InputError, match=sentence) as refusal:
+        load_network(path)
+    assert f"'{path}'" in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_another_scale_than_expected_is_named(tmp_path):
+    path = saved(srresnet().state_dict(), tmp_path / "weights.pth")
+    with pytest.raises(InputError, match=f"wrong scale: '{path}' enlarges 4 times, not 2 times"):
+        load_network(path, scale=2)
+
+
+def test_an_unknown_network_is_answered_with_the_nearest(tmp_path):
+    path = saved(srresnet().state_dict(), tmp_path / "weights.pth")
+    with pytest.raises(InputError, match=f"unknown network 'sresnet' for '{path}'.*nearest is 'srresnet'"):
+        load_network(path, network="sresnet")
+
+
+@pytest.fixture
+def foreign(tmp_path, monkeypatch) -> Path:
+    """A checkpoint of a network that only the module `foreign_nets` knows."""
+    (tmp_path / "foreign_nets.py").write_text(
+        "from torch import nn\n"
+        "def build(): return nn.Sequential(nn.Conv2d(3, 12, 3, padding=1), nn.BatchNorm2d(12), nn.PixelShuffle(2))\n"
+        "def scaled(scale=4): return nn.Sequential(nn.Conv2d(3, 3 * scale**2, 3, padding=1), nn.BatchNorm2d(12))\n"
+        "def number(): return 3\n"
+        "def failing(): return 1 / 0\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    import foreign_nets
+
+    return saved(foreign_nets.build().state_dict(), tmp_path / "foreign.pth")
+
+
+def test_a_function_may_build_the_network(foreign):
+    network = load_network(foreign, network="foreign_nets:build")
+    assert network(images(2, 5, 7)).shape == (2, 3, 10, 14)
+    assert not network.training
+
+
+def test_a_function_that_takes_a_scale_is_given_it(foreign):
+    assert load_network(foreign, network="foreign_nets:scaled", scale=2)(images(2, 5, 7)).shape == (2, 12, 5, 7)
+    with pytest.raises(InputError, match=f"'0.weight' in '{foreign}' is .* where Sequential needs"):
+        load_network(foreign, network="foreign_nets:scaled")
+
+
+@pytest.mark.parametrize(
+    ("function", "sentence"),
+    [
+        ("no_such_module:build", "cannot be built .ModuleNotFoundError: No module named 'no_such_module'.: give"),
+        ("foreign_nets:no_such_function", "cannot be built .AttributeError: .* has no attribute 'no_such_function'"),
+        ("foreign_nets:failing", "cannot be built .ZeroDivisionError: division by zero"),
+        ("foreign_nets:number", "is of type int: let the function return a torch.nn.Module"),
+        (":build", "cannot be built"),
+    ],
+)
+def test_a_function_that_builds_no_network_is_named(foreign, function, sentence):
+    with pytest.raises(InputError, match=f"network '{function}' {sentence}"):
+        load_network(foreign, network=function)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_filters_that_are_tied_in_the_file_are_tied_in_the_network_and_warned_of(dtype, tmp_path):
+    weights = srresnet().to(dtype).state_dict()
+    for layer in ("conv1.weight", "conv1.bias", "conv2.weight", "conv2.bias"):
+        weights[f"body.1.{layer}"] = weights[f"body.0.{layer}"]
+    path = saved(weights, tmp_path / "tied.pth")
+    with pytest.warns(UserWarning, match=f"'{path}' 2 weights .* tied over several layers .*several players"):
+        network = load_network(path)
+    assert tied_filters(network) == [("body.0.conv1", "body.1.conv1"), ("body.0.conv2", "body.1.conv2")]
+
+
+def test_a_block_that_is_used_twice_is_tied():
+    block = nn.Conv2d(3, 3, 3)
+    assert tied_filters(nn.Sequential(block, nn.ReLU(), block, nn.Conv2d(3, 3, 3))) == [("0", "2")]
+
+
+def test_weights_that_lie_side_by_side_in_one_memory_are_not_tied(tmp_path, recwarn):
+    network = srresnet()
+    flat = torch.cat([tensor.flatten() for tensor in network.state_dict().values()])
+    parts = flat.split([tensor.numel() for tensor in network.state_dict().values()])
+    weights = {n: part.view_as(t) for (n, t), part in zip(network.state_dict().items(), parts, strict=True)}
+    loaded = load_network(saved(weights, tmp_path / "flat.pth"))
+    assert not recwarn.list
+    assert tied_filters(loaded) == []
+    assert_same_images(loaded, network)
+
+
+def test_a_fingerprint_is_the_sha256_of_names_and_bytes(tmp_path):
+    network = srresnet()
+    written = b"".join(name.encode() + value.numpy().tobytes() for name, value in network.state_dict().items())
+    assert fingerprint(network) == hashlib.sha256(written).hexdigest()
+    assert fingerprint(network) == fingerprint(load_network(saved(network.state_dict(), tmp_path / "x.pth")))
+    with torch.no_grad():
+        network.conv_last.bias[1] += 1e-6
+    assert fingerprint(network) != fingerprint(srresnet())
+
+
+def test_every_kind_of_tensor_has_a_fingerprint():
+    assert len(fingerprint(small("han-x4").to(torch.bfloat16))) == len(fingerprint(nn.BatchNorm2d(3))) == 64
+
+
+@pytest.fixture
+def shipped(tmp_path, monkeypatch) -> Path:
+    """A zoo with one network."""
+    monkeypatch.setattr(checkpoints, "ZOO", tmp_path)
+    save_file(srresnet().state_dict(), tmp_path / "a.safetensors")
+    digest = hashlib.sha256((tmp_path / "a.safetensors").read_bytes()).hexdigest()
+    (tmp_path / "zoo.csv").write_text(f"name,network,file,sha256\nsrresnet-x4-eats,srresnet,a.safetensors,{digest}\n")
+    return tmp_path
+
+
+def test_a_name_of_the_zoo_loads(shipped):
+    assert_same_images(load_network("srresnet-x4-eats", scale=4), srresnet())
+    assert zoo()["srresnet-x4-eats"]["network"] == "srresnet"
+
+
+def test_a_shipped_file_that_was_changed_is_refused(shipped):
+    path = shipped / "a.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    with pytest.raises(InputError, match=f"'{path}' is not the file that zoo.csv lists .its sha256 differs"):
+        load_network("srresnet-x4-eats")
+
+
+@pytest.mark.parametrize("name", ["srresnet-x4", "srresnet-x4.pth"])
+def test_an_unknown_name_is_answered_with_those_of_the_zoo(shipped, name):
+    with pytest.raises(
+        InputError, match=f"'{name}' is neither a file nor in the zoo, which .*nearest is 'srresnet-x4-eats'"
+    ):
+        load_network(name)
+
+
+@pytest.mark.parametrize("table", [None, "", "name,network,file,sha256\n"])
+def test_a_zoo_may_be_empty(tmp_path, monkeypatch, table):
+    monkeypatch.setattr(checkpoints, "ZOO", tmp_path)
+    if table is not None:
+        (tmp_path / "zoo.csv").write_text(table)
+    assert zoo() == {}
+    with pytest.raises(InputError, match="is neither a file nor in the zoo, which has no networks"):
+        load_network("absent.pth")
+
+
+def test_what_the_shipped_zoo_lists_loads():
+    for name, row in zoo().items():
+        assert (checkpoints.ZOO / row["file"]).is_file(), name
+        assert load_network(name).training is False
