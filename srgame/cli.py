@@ -4,20 +4,124 @@ What a verb needs is imported when it runs, so that `srgame --help` answers at o
 """
 
 import sys
+import warnings
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
 from srgame.errors import InputError
 
 app = tyro.extras.SubcommandApp()
-Checkpoint = Annotated[str, tyro.conf.Positional]
+Positional = tyro.conf.Positional
+
+FIRST_CHECKPOINT = "srresnet-x4-bicubic"
+
+
+@app.command
+def shapley(
+    checkpoint: Annotated[str, Positional] = FIRST_CHECKPOINT,
+    network: str | None = None,
+    layers: tuple[str, ...] = ("conv_hr",),
+    dataset: str = "photographs",
+    images: int | None = None,
+    crop: int | None = 96,
+    degradation: str = "clean",
+    scale: int | None = None,
+    payoff: Literal["psnr", "-mse", "-l1"] = "psnr",
+    target: Literal["hr", "bicubic"] = "hr",
+    absent: Literal["zero", "mean", "noise", "donor"] = "zero",
+    precision: float = 0.02,
+    seconds: float | None = 45,
+    evaluations: int | None = None,
+    antithetic: bool = True,
+    confidence: float = 0.95,
+    seed: int = 0,
+    device: str = "cpu",
+    output: Path = Path("srgame-output"),
+) -> None:
+    """Estimate the Shapley values of a network's filters: what each one contributes to the restored image.
+
+    Each layer is a game of its own. Writes shapley.csv, shapley.json and shapley.png (pdf) into the output folder.
+
+    Args:
+        checkpoint: a name of the zoo, or a checkpoint file.
+        network: of a checkpoint file: the architecture, or module:function that builds it (this imports that code).
+        layers: conv layers, as `srgame layers` lists them, or: all.
+        dataset: photographs (embedded), a folder, a file, or a set in the folder that $SRGAME_DATA names.
+        images: only the first so many images.
+        crop: only the middle so many HR pixels of each image, on each side; None for whole images.
+        degradation: clean, blur, noise, jpeg, b+n, b+j, n+j or b+n+j.
+        scale: refuse a network of another scale.
+        payoff: what a coalition of filters is worth: PSNR in dB, or a negative error.
+        target: what the restored image is compared with: the HR image, or bicubic upsampling.
+        absent: what an erased filter responds: nothing, its mean, noise of its mean and deviation, or another filter's.
+        precision: stop when the largest standard error is this share of the range of the values.
+        seconds: stop after this time for each layer.
+        evaluations: stop after this number of coalitions for each layer.
+        antithetic: also play every order in reverse, which costs nothing and cancels errors.
+        confidence: of the intervals.
+        seed: of the orders.
+        device: where to compute: cpu or cuda.
+        output: the folder for results.
+    """
+    settings = {name: str(value) if isinstance(value, Path) else value for name, value in locals().items()}
+    from srgame.audit import layer_values
+    from srgame.filters import filters_of
+    from srgame.networks import fingerprint, load_network, scale_of
+    from srgame.pairs import load_pairs, toward_bicubic
+    from srgame.pictures import shapley_bars
+    from srgame.results import provenance, save_figure, save_frame
+    from srgame.tables import shapley_table
+    from srgame.until import Until
+
+    model = load_network(checkpoint, network, scale).to(_device(device))
+    filters = filters_of(model, None if layers == ("all",) else layers)
+    pairs = load_pairs(dataset, degradation, scale_of(model), images, crop)
+    print(f"{checkpoint}: {len(filters)} filters of {', '.join(filters.layers)}")
+    print(f"on {len(pairs)} images: {', '.join(pairs.names)} ({degradation}); worth: {payoff} against {target}")
+    values = layer_values(
+        model,
+        filters,
+        toward_bicubic(pairs) if target == "bicubic" else pairs,
+        until=Until(precision, evaluations, seconds),
+        payoff=payoff,
+        absent=absent,
+        seed=seed,
+        antithetic=antithetic,
+        confidence=confidence,
+        progress=True,
+    )
+    unit = "dB" if payoff == "psnr" else ""
+    print(shapley_table(values, unit, confidence))
+    written = save_frame(output / "shapley", values, provenance(settings, weights=fingerprint(model), images=pairs.names))
+    written += save_figure(output / "shapley", shapley_bars(values, unit))
+    print("written:", *written)
+
+
+@app.command
+def layers(
+    checkpoint: Annotated[str, Positional] = FIRST_CHECKPOINT, network: str | None = None, scale: int | None = None
+) -> None:
+    """List the conv layers of a network and how many filters each has.
+
+    Args:
+        checkpoint: a name of the zoo, or a checkpoint file.
+        network: of a checkpoint file: the architecture, or module:function that builds it (this imports that code).
+        scale: refuse a network of another scale.
+    """
+    from srgame.filters import filters_of
+    from srgame.networks import load_network
+
+    filters = filters_of(load_network(checkpoint, network, scale))
+    for layer, width in zip(filters.layers, filters.widths, strict=True):
+        print(f"{layer:24} {width:6,}")
+    print(f"{len(filters.layers)} layers, {len(filters):,} filters")
 
 
 @app.command
 def train(
-    data: Annotated[str, tyro.conf.Positional],
+    data: Annotated[str, Positional],
     output: Path,
     network: Literal["srresnet", "rrdbnet", "han"] = "srresnet",
     scale: int = 4,
@@ -68,6 +172,7 @@ def train(
 
 def main() -> None:
     """The command line: a user's mistake is one sentence and exit status 2."""
+    warnings.showwarning = _one_sentence
     try:
         app.cli(prog="srgame", description="Audits a super-resolution network as a cooperative game.")
     except InputError as error:
@@ -76,3 +181,17 @@ def main() -> None:
     except KeyboardInterrupt:
         print("srgame: stopped", file=sys.stderr)
         sys.exit(130)
+
+
+def _device(name: str) -> str:
+    """The name of a device that is there."""
+    import torch
+
+    if name not in ("cpu", "cuda") or (name == "cuda" and not torch.cuda.is_available()):
+        there = "cpu, cuda" if torch.cuda.is_available() else "cpu"
+        raise InputError(f"there is no device '{name}': choose one of {there}")
+    return name
+
+
+def _one_sentence(message: Warning | str, *_: Any) -> None:
+    print(f"srgame: note: {message}", file=sys.stderr)

@@ -116,6 +116,10 @@ def erased(
 
 def _erasure(present: Bool[Tensor, "b c"], absence: Absence) -> Callable[[nn.Module, Any, Response], Response]:
     def erase(_: nn.Module, __: Any, response: Response) -> Response:
+        if len(present) not in (1, len(response)):
+            raise InputError(
+                f"{len(present)} rows of presences for a batch of {len(response)}: give one for each, or one"
+            )
         rows = present.to(response.device)[(...,) + (None,) * (response.ndim - 2)]
         return torch.where(rows, response, absence(response))
 
@@ -128,15 +132,26 @@ class ResumeError(Exception):
 
 @dataclass(frozen=True)
 class Resumable:
-    """A network cut behind its first erased layers: `tail(*head(lr))` is `network(lr)`.
+    """A network cut behind its first erased layers, `at_cut`: `tail(*head(lr))` is `network(lr)`.
 
-    `head` returns all that `tail` needs; nothing in it depends on which filters are erased. `tail` bears the network's
-    own layer names, a layer at the cut being the identity of its response, so that filters are erased in `tail`
-    exactly as in the network.
+    `head` returns the responses of the layers at the cut and then whatever else `tail` needs; nothing of it depends on
+    which filters are erased. `tail` bears the network's own layer names, a layer at the cut being the identity of its
+    response, so that filters are erased in `tail` exactly as in the network.
     """
 
     head: nn.Module
     tail: nn.Module
+    at_cut: tuple[str, ...]
+
+    @classmethod
+    def whole(cls, network: nn.Module) -> "Resumable":
+        """Not cut at all: the tail is the network."""
+        return cls(_Inputs(), network, ())
+
+
+class _Inputs(nn.Module):
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        return inputs
 
 
 def resume(network: nn.Module, layers: Sequence[str]) -> Resumable:
@@ -156,9 +171,10 @@ def resume(network: nn.Module, layers: Sequence[str]) -> Resumable:
     inputs = [node for node in nodes if node.op == "placeholder"]
     varying = _dependents(inputs).union(inputs)
     live = [node for node in nodes if node in varying - after and after.intersection(node.users)]
-    at_cut = {call: nn.Identity() for call in calls if call not in after}
-    if not after.issuperset(nodes[-1:]) or not at_cut.keys() <= set(live):
+    at_cut = [call for call in calls if call not in after]
+    if not after.issuperset(nodes[-1:]) or not set(at_cut) <= set(live):
         raise ResumeError("its output does not depend on every layer")
+    live.sort(key=lambda node: node not in at_cut)  # stable: the responses first
 
     head, tail = fx.Graph(), fx.Graph()
     copied: dict[fx.Node, fx.Node] = {}
@@ -172,8 +188,8 @@ def resume(network: nn.Module, layers: Sequence[str]) -> Resumable:
     for node in nodes:
         if node in after or node not in varying:
             copied[node] = tail.node_copy(node, copied.__getitem__)
-    identities = {str(call.target): identity for call, identity in at_cut.items()}
-    return Resumable(_module(network, head), _module(network, tail, identities))
+    names = tuple(str(call.target) for call in at_cut)
+    return Resumable(_module(network, head), _module(network, tail, identities=names), names)
 
 
 def _dependents(roots: Sequence[fx.Node]) -> set[fx.Node]:
@@ -188,6 +204,7 @@ def _dependents(roots: Sequence[fx.Node]) -> set[fx.Node]:
     return found
 
 
-def _module(network: nn.Module, graph: fx.Graph, instead: dict[str, nn.Module] | None = None) -> fx.GraphModule:
-    targets = {str(node.target) for node in graph.nodes if node.op in ("call_module", "get_attr")}
-    return fx.GraphModule({t: (instead or {}).get(t) or attrgetter(t)(network) for t in targets}, graph)
+def _module(network: nn.Module, graph: fx.Graph, identities: Sequence[str] = ()) -> fx.GraphModule:
+    targets = [str(node.target) for node in graph.nodes if node.op in ("call_module", "get_attr")]
+    parts = {target: attrgetter(target)(network) for target in targets}
+    return fx.GraphModule(parts | {name: nn.Identity() for name in identities}, graph)

@@ -20,7 +20,7 @@ from srgame.errors import InputError
 PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")  # shipped in scikit-image's wheel
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
 
-Image = Float[Tensor, "3 h w"]
+Image = Float[Tensor, "3 _ _"]  # height and width
 
 
 def image_paths(dataset: str) -> list[Path]:

@@ -4,31 +4,37 @@
 numbers that tables print.
 """
 
+from collections.abc import Callable
+
 from jaxtyping import Float
 from torch import Tensor
 
+from srgame.errors import InputError
+
 Images = Float[Tensor, "b c h w"]
-PerImage = Float[Tensor, "b"]
+Targets = Float[Tensor, "#b c h w"]
+PerImage = Float[Tensor, " b"]
+Payoff = Callable[[Images, Targets], PerImage]
 
 LUMA = (65.481 / 255, 128.553 / 255, 24.966 / 255)  # ITU-R BT.601, offset 16/255
 
 
-def mse(sr: Images, hr: Images) -> PerImage:
+def mse(sr: Images, hr: Targets) -> PerImage:
     """Mean squared error over channels and pixels, of values in [0, 1]."""
     return (sr.double() - hr.double()).square().flatten(1).mean(1)
 
 
-def l1(sr: Images, hr: Images) -> PerImage:
+def l1(sr: Images, hr: Targets) -> PerImage:
     """Mean absolute error over channels and pixels, of values in [0, 1]."""
     return (sr.double() - hr.double()).abs().flatten(1).mean(1)
 
 
-def psnr(sr: Images, hr: Images) -> PerImage:
+def psnr(sr: Images, hr: Targets) -> PerImage:
     """Peak signal-to-noise ratio in dB, of values in [0, 1]; at most 100 dB, so that equal images have one."""
     return -10 * mse(sr, hr).clamp(min=1e-10).log10()
 
 
-def benchmark_psnr(sr: Images, hr: Images, border: int, channel: str = "rgb") -> PerImage:
+def benchmark_psnr(sr: Images, hr: Targets, border: int, channel: str = "rgb") -> PerImage:
     """PSNR in dB as SR tables print it: 8-bit values, `border` pixels cut on each side, over "rgb" or the luma "y"."""
     height, width = hr.shape[-2:]
     sr, hr = (x[..., border : height - border, border : width - border] for x in (quantized(sr), hr))
@@ -44,3 +50,19 @@ def luma(images: Images) -> Images:
     """Y of MATLAB's YCbCr, without its constant offset."""
     weights = images.new_tensor(LUMA, dtype=images.dtype)
     return (images * weights[:, None, None]).sum(1, keepdim=True)
+
+
+PAYOFFS: dict[str, Payoff] = {
+    "psnr": psnr,
+    "-mse": lambda sr, hr: -mse(sr, hr),
+    "-l1": lambda sr, hr: -l1(sr, hr),
+}
+
+
+def payoff_named(payoff: str | Payoff) -> Payoff:
+    """The payoff called `payoff`; a function is returned as it is."""
+    if callable(payoff):
+        return payoff
+    if payoff not in PAYOFFS:
+        raise InputError(f"unknown payoff '{payoff}': choose one of {', '.join(PAYOFFS)}")
+    return PAYOFFS[payoff]

@@ -1,11 +1,11 @@
 """Pairs of LR and HR images: an image set under one of the test settings."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from srgame.degradations.testing import degrade, seed_of
 from srgame.errors import InputError
-from srgame.images import Image, center_crop, image_paths, read_image
+from srgame.images import Image, center_crop, image_paths, read_image, upsample
 
 
 @dataclass(frozen=True)
@@ -48,3 +48,9 @@ def _hr(path: Path, scale: int, crop: int | None) -> Image:
     if min(height, width) < scale:
         raise InputError(f"'{path}' has {width}×{height} pixels: too small for scale {scale}")
     return image[:, : height // scale * scale, : width // scale * scale]
+
+
+def toward_bicubic(pairs: Pairs) -> Pairs:
+    """The same LR images with their bicubic upsampling as target, which EATS draws erased networks to."""
+    scale = pairs.hr[0].shape[-1] // pairs.lr[0].shape[-1]
+    return replace(pairs, hr=tuple(upsample(lr[None], scale)[0] for lr in pairs.lr))

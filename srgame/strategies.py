@@ -3,8 +3,9 @@
 It draws what it needs from the generator of the step, so that a resumed run repeats an uninterrupted one.
 """
 
+from collections.abc import Callable
 from functools import cache, partial
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch.nn.functional as F
@@ -17,6 +18,7 @@ from srgame.images import upsample
 Losses = dict[str, Tensor]
 
 
+@runtime_checkable
 class Strategy(Protocol):
     """A way to train `network`."""
 
@@ -29,6 +31,8 @@ class Strategy(Protocol):
 
 class Original(nn.Module):
     """L1 to the HR image."""
+
+    network: nn.Module
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -45,10 +49,13 @@ class EATS(nn.Module):
     before that layer is computed once for both.
     """
 
+    network: nn.Module
+
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
-        self.layers = filters_of(network).layers
+        filters = filters_of(network)
+        self.layers = [layer for layer, width in zip(filters.layers, filters.widths, strict=True) if width > 1]
         self.resumed = cache(lambda layer: resume(network, [layer]))
 
     def forward(self, lr: Float[Tensor, "b 3 h w"], hr: Float[Tensor, "b 3 H W"], rng: np.random.Generator) -> Losses:
@@ -68,4 +75,4 @@ class EATS(nn.Module):
         return {"original": F.l1_loss(sr, hr), "awaken": F.l1_loss(sr_erased, upsample(lr, scale))}
 
 
-STRATEGIES = {"original": Original, "eats": EATS}
+STRATEGIES: dict[str, Callable[[nn.Module], Strategy]] = {"original": Original, "eats": EATS}

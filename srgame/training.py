@@ -3,6 +3,7 @@
 A step depends on weights, optimiser, seed and its own number only, so a run that was stopped resumes exactly.
 """
 
+import math
 import os
 import signal
 from collections.abc import Callable, Sequence
@@ -54,14 +55,11 @@ class BicubicPatches:
         return quantized(resize(hr, self.patch // self.scale, self.patch // self.scale)), hr
 
     def _patch(self, rng: np.random.Generator) -> UInt8[np.ndarray, "p p 3"]:
-        image = self.images[rng.integers(len(self.images))]
+        image = self.images[int(rng.integers(len(self.images)))]
         top, left = (rng.integers(side - self.patch + 1) for side in image.shape[:2])
         patch = image[top : top + self.patch, left : left + self.patch]
-        if rng.random() < 0.5:
-            patch = patch[:, ::-1]
-        if rng.random() < 0.5:
-            patch = patch.transpose(1, 0, 2)
-        return patch
+        flipped = patch[:, ::-1] if rng.random() < 0.5 else patch
+        return flipped.transpose(1, 0, 2) if rng.random() < 0.5 else flipped
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,7 @@ class Schedule:
     bfloat16: bool = False
 
     def rate(self, step: int) -> float:
-        return self.learning_rate * (1 + np.cos(np.pi * step / self.steps)) / 2
+        return self.learning_rate * (1 + math.cos(math.pi * step / self.steps)) / 2
 
 
 def fit(
@@ -90,7 +88,8 @@ def fit(
     `folder` receives log.csv, weights.safetensors and state.pt, from which a stopped run resumes by itself, every
     `save_every` steps and when SIGTERM or Ctrl-C asks to stop.
     """
-    network = strategy.network.to(memory_format=torch.channels_last).train()
+    network = strategy.network.train()
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.Adam(network.parameters(), lr=schedule.learning_rate)
     log = _resumed(folder, network, optimiser)
     start = int(log[-1]["step"]) if log else 0
@@ -102,7 +101,7 @@ def fit(
             with torch.autocast("cpu", torch.bfloat16, enabled=schedule.bfloat16):
                 parts = strategy(lr, hr, np.random.default_rng([seed, step, 1]))
             optimiser.zero_grad()
-            torch.stack(list(parts.values())).sum().backward()  # type: ignore[no-untyped-call]
+            torch.stack(list(parts.values())).sum().backward()
             losses.append({name: part.item() for name, part in parts.items()})
             if not np.isfinite(list(losses[-1].values())).all():
                 raise InputError(f"the loss of step {step + 1} is not finite; '{folder}' keeps the last good state")

@@ -44,7 +44,7 @@ def seed_of(*names: object) -> int:
     return int.from_bytes(hashlib.sha256("/".join(map(str, names)).encode()).digest()[:8], "little")
 
 
-def downsampled(pixels: Pixels, scale: int) -> Pixels:
+def downsampled(pixels: Pixels, scale: int) -> UInt8[np.ndarray, "H W 3"]:
     """Bicubic downsampling with antialias; as in Pillow, rows and then columns are rounded to 8 bits."""
     height, width = pixels.shape[:2]
     planes = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)
@@ -60,7 +60,7 @@ def noisy(pixels: Pixels, sigma: float, rng: np.random.Generator) -> Pixels:
 def compressed(pixels: Pixels, quality: int) -> Pixels:
     """What JPEG of this quality leaves."""
     stored = cv2.imencode(".jpg", pixels[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    return cv2.imdecode(stored, cv2.IMREAD_COLOR)[:, :, ::-1]
+    return np.asarray(cv2.imdecode(stored, cv2.IMREAD_COLOR))[:, :, ::-1]
 
 
 def _steps(setting: str) -> str:

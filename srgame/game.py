@@ -1,0 +1,131 @@
+"""Cooperative games: what each coalition of players is worth. In a restoration game the players are filters."""
+
+import warnings
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from srgame.errors import InputError
+from srgame.filters import Absence, Filters, Resumable, ResumeError, absence_named, erased, resume
+from srgame.metrics import Payoff, payoff_named
+from srgame.pairs import Pairs
+
+Coalitions = Bool[Tensor, "coalition player"]
+Worth = Float[Tensor, " coalition"]
+
+LR_PIXELS = {"cpu": 2**12, "cuda": 2**18}  # in one batch of coalitions: on a CPU a small batch stays in the cache
+
+
+@runtime_checkable
+class Game(Protocol):
+    """The worth, in float64, of each coalition of `players` players; row c tells who is in coalition c.
+
+    A game may also have an attribute `dummies`, "player" booleans: those who never change any coalition's worth.
+    """
+
+    @property
+    def players(self) -> int: ...
+
+    def __call__(self, coalitions: Coalitions) -> Worth: ...
+
+
+class RestorationGame:
+    """The mean payoff, over `pairs`, of what `network` restores without the filters that are not in a coalition.
+
+    `payoff` is one of metrics.PAYOFFS or a function of (sr, hr) that returns a float64 number per image; `absent` says
+    what an erased filter responds, as in `erased`; `batch` is the number of coalitions in one run of the network, by
+    default what suits the device. All that lies before the filters' first layer is computed once per image. Where the
+    network cannot be resumed there, every coalition takes a whole run, and a warning says so.
+
+    Raises InputError where the network's images do not have the size of `pairs.hr`.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        filters: Filters,
+        pairs: Pairs,
+        payoff: str | Payoff = "psnr",
+        absent: str | Absence = "zero",
+        batch: int | None = None,
+    ) -> None:
+        self.filters = filters
+        self.pairs = pairs
+        self.payoff = payoff_named(payoff)
+        self.absent = absence_named(absent)
+        self.batch = batch
+        self.device = next(network.parameters()).device
+        with torch.inference_mode():
+            self.cut = self._cut(network.eval())
+            self.recorded = [self.cut.head(lr[None].to(self.device)) for lr in pairs.lr]
+            self.dummies = self._dummies()
+
+    @property
+    def players(self) -> int:
+        return len(self.filters)
+
+    def __call__(self, coalitions: Coalitions) -> Worth:
+        return self.per_image(coalitions).mean(0)
+
+    @torch.inference_mode()
+    def per_image(self, coalitions: Coalitions) -> Float[Tensor, "image coalition"]:
+        """The payoff on each image alone."""
+        return torch.stack([self._worth(coalitions, image) for image in range(len(self.pairs))])
+
+    def _worth(self, coalitions: Coalitions, image: int) -> Worth:
+        hr = self.pairs.hr[image][None].to(self.device)
+        batch = self.batch or max(1, LR_PIXELS[self.device.type] // self.pairs.lr[image][0].numel())
+        restored = (self._restored(self.cut, self.recorded[image], present) for present in coalitions.split(batch))
+        return torch.cat([self.payoff(sr, hr).cpu() for sr in restored])
+
+    def _restored(self, cut: Resumable, recorded: tuple[Tensor, ...], present: Coalitions) -> Tensor:
+        live = [_repeated(value, len(present)) for value in recorded]
+        with erased(cut.tail, self.filters, present, self.absent):
+            sr: Tensor = cut.tail(*live)
+        return sr
+
+    def _cut(self, network: nn.Module) -> Resumable:
+        """The network cut before the filters' first layer, proved on the first image; or the whole network."""
+        lr, hr = self.pairs.lr[0][None].to(self.device), self.pairs.hr[0]
+        probe = torch.rand(3, self.players, generator=torch.Generator().manual_seed(0)) < 0.5
+        whole = Resumable.whole(network)
+        expected = self._restored(whole, (lr,), probe)
+        if expected.shape[1:] != hr.shape:
+            sizes = (f"{image.shape[-1]}×{image.shape[-2]}" for image in (lr, expected, hr))
+            raise InputError(
+                "the network makes {1} pixels of {0}, where the HR image has {2}: wrong scale?".format(*sizes)
+            )
+        try:
+            cut = resume(network, self.filters.layers)
+            difference = (self._restored(cut, cut.head(lr), probe) - expected).abs().max().item()
+            if difference > 1e-4 * expected.abs().max().item():
+                raise ResumeError(f"its images would differ by {difference:.1g}")
+        except (ResumeError, RuntimeError) as error:
+            warnings.warn(
+                f"every coalition takes a whole run, since the network cannot be resumed: {error}", stacklevel=3
+            )
+            return whole
+        return cut
+
+    def _dummies(self) -> Bool[Tensor, " player"]:
+        """The filters at the cut whose response equals their absence on every image."""
+        dummies = {
+            layer: torch.zeros(width, dtype=torch.bool)
+            for layer, width in zip(self.filters.layers, self.filters.widths, strict=True)
+        }
+        for layer, *responses in zip(self.cut.at_cut, *self.recorded, strict=False):
+            dummies[layer] = torch.stack(
+                [_never_differ(response, self.absent(response)) for response in responses]
+            ).all(0)
+        return torch.cat(list(dummies.values()))
+
+
+def _repeated(value: Tensor, count: int) -> Tensor:
+    """A recorded tensor for a batch of `count` coalitions, without a copy."""
+    return value.expand(count, *value.shape[1:]) if isinstance(value, Tensor) else value
+
+
+def _never_differ(a: Float[Tensor, "1 c *space"], b: Float[Tensor, "1 c *space"]) -> Bool[Tensor, " c"]:
+    return (a == b)[0].flatten(1).all(1).cpu()

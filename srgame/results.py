@@ -1,0 +1,72 @@
+"""A measured frame, where it comes from and its picture, under one stem: csv, json, png and pdf."""
+
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.figure import Figure
+
+from srgame.errors import InputError
+from srgame.style import STYLE
+
+PACKAGES = ("srgame", "torch", "numpy", "scipy", "opencv-python", "scikit-image")
+
+
+def provenance(settings: dict[str, Any], **facts: Any) -> dict[str, Any]:
+    """What it takes to repeat a measurement: its settings, what it was measured on, the code and when."""
+    return {
+        "settings": settings,
+        **facts,
+        "commit": _commit(),
+        "versions": {"python": sys.version.split()[0]} | {name: version(name) for name in PACKAGES},
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def save_frame(stem: Path, frame: pd.DataFrame, source: dict[str, Any]) -> list[Path]:
+    """Writes `stem`.csv and `stem`.json, each whole or not at all; returns their paths.
+
+    Raises InputError where the folder cannot be written to.
+    """
+    try:
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        return [
+            _written(stem.with_suffix(".csv"), frame.to_csv(index=False)),
+            _written(stem.with_suffix(".json"), json.dumps(source, indent=2, ensure_ascii=False) + "\n"),
+        ]
+    except OSError as error:
+        raise InputError(f"results cannot be written to '{stem.parent}' ({error.strerror}): choose another") from error
+
+
+def save_figure(stem: Path, figure: Figure) -> list[Path]:
+    """Writes `stem`.png and `stem`.pdf, without a date, so that equal pictures are equal files; returns their paths."""
+    paths = [stem.with_suffix(".png"), stem.with_suffix(".pdf")]
+    with mpl.rc_context(STYLE):
+        figure.savefig(paths[0])
+        figure.savefig(paths[1], metadata={"CreationDate": None})
+    return paths
+
+
+def _written(path: Path, text: str) -> Path:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)  # noqa: PTH105: pathlib's replace is the same call
+    return path
+
+
+def _commit() -> str:
+    """The commit of the code that runs, marked where it was changed since; "unknown" outside of a checkout."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        changed = subprocess.run([*git, "status", "--porcelain", "."], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return f"{head} and changes" if changed else head

@@ -1,0 +1,29 @@
+"""Tidy frames as text for a terminal."""
+
+import pandas as pd
+
+
+def shapley_table(values: pd.DataFrame, unit: str, confidence: float, most: int = 20) -> str:
+    """Of each layer of `audit.layer_values` its first and last filters by rank, and how well they are known."""
+    return "\n".join(_layer(layer, frame.sort_values("rank"), unit, confidence, most) for layer, frame in
+                     values.groupby("layer", sort=False))
+
+
+def _layer(layer: str, ranked: pd.DataFrame, unit: str, confidence: float, most: int) -> str:
+    how = ranked.iloc[0]
+    rows = [
+        f"{row.rank:5}  {row.filter:6}  {row.shapley:+12.5f}  ± {(row.high - row.low) / 2:.5f}" for row in ranked.itertuples()
+    ]
+    if len(rows) > most:
+        rows[most * 3 // 4 : -most // 4] = [f"       … {len(rows) - most} more in the csv"]
+    worth = how["grand"] - how["empty"]
+    return "\n".join(
+        [
+            f"\n{layer}",
+            f" rank  filter  {f'φ ({unit})' if unit else 'φ':>12}  ± {confidence:.0%} interval",
+            *rows,
+            f"all φ add up to v(all) − v(none) = {how['grand']:.4f} − {how['empty']:.4f} = {worth:.4f} {unit}",
+            f"{how['evaluations']:,} evaluations in {how['units']} independent units; "
+            f"largest standard error {how['precision']:.2%} of the range of φ; ended by: {how['ended']}",
+        ]
+    )

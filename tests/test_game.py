@@ -1,0 +1,150 @@
+"""The restoration game: the network, its filters and the images become a game."""
+
+import warnings
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from srgame.errors import InputError
+from srgame.filters import erased, filters_of
+from srgame.game import Game, RestorationGame
+from srgame.images import upsample
+from srgame.metrics import l1, mse, psnr
+from srgame.networks import SRResNet
+from srgame.pairs import Pairs, load_pairs, toward_bicubic
+
+
+def some(players: int, rows: int = 5) -> Tensor:
+    return torch.rand(rows, players, generator=torch.Generator().manual_seed(0)) < 0.5
+
+
+def slow_worth(network: nn.Module, game: RestorationGame, present: Tensor, payoff: str) -> float:
+    """The definition: one whole run per image, one coalition at a time."""
+    worths = []
+    for lr, hr in zip(game.pairs.lr, game.pairs.hr, strict=True):
+        with torch.inference_mode(), erased(network, game.filters, present[None]):
+            error = network(lr[None])[0].double() - hr.double()
+        mean_square = error.square().mean()
+        worths.append({"psnr": -10 * mean_square.log10(), "-mse": -mean_square, "-l1": -error.abs().mean()}[payoff])
+    return torch.stack(worths).mean().item()
+
+
+@pytest.mark.parametrize("payoff", ["psnr", "-mse", "-l1"])
+@pytest.mark.parametrize("layers", [["body.1.conv1"], ["conv_first", "body.1.conv2", "conv_last"]])
+def test_worth_is_the_mean_payoff_of_whole_runs(
+    small: SRResNet, photographs: Pairs, payoff: str, layers: list[str]
+) -> None:
+    game = RestorationGame(small, filters_of(small, layers), photographs, payoff)
+    coalitions = some(game.players)
+    expected = [slow_worth(small, game, row, payoff) for row in coalitions]
+    worth = game(coalitions)
+    assert isinstance(game, Game) and worth.dtype == torch.float64
+    torch.testing.assert_close(worth, torch.tensor(expected).double(), rtol=1e-5, atol=1e-7)
+
+
+def test_images_of_different_sizes_play_together(small: SRResNet) -> None:
+    pairs = load_pairs("photographs", images=2, crop=40)
+    mixed = Pairs(pairs.names, (pairs.lr[0], pairs.lr[1][:, :6]), (pairs.hr[0], pairs.hr[1][:, :24]))
+    game = RestorationGame(small, filters_of(small, ["conv_hr"]), mixed)
+    coalitions = some(game.players)
+    alone = [
+        RestorationGame(small, game.filters, Pairs((n,), (a,), (b,))) for n, a, b in zip(*_parts(mixed), strict=True)
+    ]
+    torch.testing.assert_close(game(coalitions), (alone[0](coalitions) + alone[1](coalitions)) / 2)
+    assert game.per_image(coalitions).shape == (2, 5)
+
+
+def test_the_batch_does_not_matter(small: SRResNet, photographs: Pairs) -> None:
+    filters = filters_of(small, ["body.0.conv1"])
+    coalitions = some(len(filters), 7)
+    worths = [RestorationGame(small, filters, photographs, batch=batch)(coalitions) for batch in (1, 3, 7)]
+    torch.testing.assert_close(worths[0], worths[1], rtol=0, atol=1e-6)
+    torch.testing.assert_close(worths[0], worths[2], rtol=0, atol=1e-6)
+
+
+def test_a_game_toward_bicubic_pays_for_being_like_bicubic(small: SRResNet, photographs: Pairs) -> None:
+    game = RestorationGame(small, filters_of(small, ["conv_hr"]), toward_bicubic(photographs), "-l1")
+    everyone = torch.ones(1, game.players, dtype=torch.bool)
+    with torch.inference_mode():
+        distances = [(small(lr[None]) - upsample(lr[None], 4)).abs().double().mean() for lr in photographs.lr]
+    torch.testing.assert_close(-game(everyone)[0], torch.stack(distances).mean(), rtol=1e-5, atol=0)
+
+
+def test_filters_that_equal_their_absence_are_dummies(photographs: Pairs) -> None:
+    network = SRResNet(features=6, blocks=1).eval()
+    for dead in (1, 4):
+        network.body[0].conv1.weight.data[dead] = 0
+        network.body[0].conv1.bias.data[dead] = 0
+    game = RestorationGame(network, filters_of(network, ["body.0.conv1", "conv_hr"]), photographs)
+    assert game.dummies.nonzero().flatten().tolist() == [1, 4]
+    assert not RestorationGame(network, filters_of(network), photographs).dummies.any()
+
+
+class Branching(nn.Module):
+    """A network that torch.fx cannot trace."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+
+    def forward(self, lr: Tensor) -> Tensor:
+        return upsample(self.conv(lr) if lr.mean() > 0 else lr, 4)
+
+
+def test_a_network_that_cannot_be_traced_is_run_whole_and_says_so_once(photographs: Pairs) -> None:
+    network = Branching()
+    with pytest.warns(UserWarning, match="every coalition takes a whole run.*cannot trace") as warned:
+        game = RestorationGame(network, filters_of(network), photographs, "-mse")
+    assert len(warned) == 1
+    coalitions = some(3)
+    expected = [slow_worth(network, game, row, "-mse") for row in coalitions]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        torch.testing.assert_close(game(coalitions), torch.tensor(expected).double(), rtol=1e-5, atol=1e-8)
+
+
+class BatchBound(nn.Module):
+    """A network whose own arithmetic remembers the batch it was traced with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 3, 3, padding=1)
+
+    def forward(self, lr: Tensor) -> Tensor:
+        batch = lr.shape[0]
+        x = self.conv1(lr)
+        return upsample(self.conv2(x.reshape(batch, -1).reshape(batch, *x.shape[1:])), 4)
+
+
+def test_a_wrong_resumption_is_noticed_and_not_used(photographs: Pairs) -> None:
+    network = BatchBound()
+    with pytest.warns(UserWarning, match="every coalition takes a whole run"):
+        game = RestorationGame(network, filters_of(network, ["conv1"]), photographs, "-mse")
+    coalitions = some(4)
+    expected = [slow_worth(network, game, row, "-mse") for row in coalitions]
+    torch.testing.assert_close(game(coalitions), torch.tensor(expected).double(), rtol=1e-5, atol=1e-8)
+
+
+def test_a_network_of_another_scale_is_refused(photographs: Pairs) -> None:
+    network = SRResNet(scale=2, features=4, blocks=1)
+    with pytest.raises(InputError, match="makes 24×24 pixels of 12×12, where the HR image has 48×48"):
+        RestorationGame(network, filters_of(network), photographs)
+
+
+def test_unknown_payoffs_are_named(small: SRResNet, photographs: Pairs) -> None:
+    with pytest.raises(InputError, match="unknown payoff 'ssim': choose one of psnr, -mse, -l1"):
+        RestorationGame(small, filters_of(small), photographs, "ssim")
+
+
+def test_payoffs_take_functions(small: SRResNet, photographs: Pairs) -> None:
+    filters, coalitions = filters_of(small, ["conv_hr"]), some(8)
+    named = RestorationGame(small, filters, photographs, "-mse")
+    own = RestorationGame(small, filters, photographs, lambda sr, hr: -mse(sr, hr))
+    assert torch.equal(named(coalitions), own(coalitions))
+    assert psnr(torch.zeros(1, 3, 2, 2), torch.zeros(1, 3, 2, 2)).item() == 100
+    assert l1(torch.zeros(1, 3, 2, 2), torch.ones(1, 3, 2, 2)).item() == 1
+
+
+def _parts(pairs: Pairs) -> tuple[tuple[str, ...], tuple[Tensor, ...], tuple[Tensor, ...]]:
+    return pairs.names, pairs.lr, pairs.hr

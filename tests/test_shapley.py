@@ -1,0 +1,259 @@
+"""Shapley values against textbook games, axioms, all orders, a closed form, and captum."""
+
+import math
+from itertools import permutations
+
+import numpy as np
+import pytest
+import torch
+from captum.attr import ShapleyValueSampling
+from games import FormulaGame, additive, airport, glove, quadratic, saturating, unanimity, voting
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from srgame.errors import InputError
+from srgame.filters import filters_of
+from srgame.game import RestorationGame
+from srgame.networks import SRResNet
+from srgame.pairs import Pairs
+from srgame.shapley import ShapleyValues, exact_shapley, sampled_shapley
+from srgame.until import Until
+
+TEXTBOOK = {
+    "glove": (glove(1, 2), [2 / 3, 1 / 6, 1 / 6]),
+    "airport": (airport([1, 2, 4]), [1 / 3, 1 / 3 + 1 / 2, 1 / 3 + 1 / 2 + 2]),
+    "apex": (voting([3, 1, 1, 1, 1], quota=4), [3 / 5, 1 / 10, 1 / 10, 1 / 10, 1 / 10]),
+    "security council": (voting([7] * 5 + [1] * 10, quota=39), [0.19627] * 5 + [0.001865] * 10),
+    "unanimity": (unanimity(5, [0, 3, 4]), [1 / 3, 0, 0, 1 / 3, 1 / 3]),
+    "additive": (additive([1.0, -2.0, 0.5]), [1, -2, 0.5]),
+}
+RANDOM = [saturating(6, 0), quadratic(6, 1), glove(2, 4)]
+
+
+class Counting:
+    """A game that counts what it is asked."""
+
+    def __init__(self, game: FormulaGame, dummies: list[bool] | None = None) -> None:
+        self.game, self.asked, self.players = game, [], game.players
+        self.dummies = None if dummies is None else torch.tensor(dummies)
+
+    def __call__(self, coalitions: torch.Tensor) -> torch.Tensor:
+        self.asked.append(coalitions)
+        return self.game(coalitions)
+
+
+def over_all_orders(game: FormulaGame) -> np.ndarray:
+    """The definition: the mean marginal contribution over all n! orders."""
+    value = np.zeros(game.players)
+    for order in permutations(range(game.players)):
+        present = torch.zeros(1, game.players, dtype=torch.bool)
+        before = game(present).item()
+        for player in order:
+            present[0, player] = True
+            after = game(present).item()
+            value[player] += after - before
+            before = after
+    return value / math.factorial(game.players)
+
+
+def total(game: FormulaGame) -> float:
+    everyone = torch.ones(1, game.players, dtype=torch.bool)
+    return (game(everyone) - game(~everyone)).item()
+
+
+@pytest.mark.parametrize("name", TEXTBOOK)
+def test_textbook_values(name: str) -> None:
+    game, known = TEXTBOOK[name]
+    np.testing.assert_allclose(exact_shapley(game).value, known, rtol=2e-4, atol=1e-12)
+
+
+@pytest.mark.parametrize("game", RANDOM)
+def test_exact_values_are_the_mean_over_all_orders(game: FormulaGame) -> None:
+    exact = exact_shapley(game)
+    np.testing.assert_allclose(exact.value, over_all_orders(game), rtol=0, atol=1e-12)
+    assert exact.evaluations == 2**game.players and exact.ended == "exact" and exact.precision == 0
+
+
+@pytest.mark.parametrize("antithetic", [True, False])
+@pytest.mark.parametrize("game", RANDOM)
+def test_the_mean_of_many_units_approaches_the_exact_values(game: FormulaGame, antithetic: bool) -> None:
+    exact = exact_shapley(game).value
+    sampled = sampled_shapley(game, until=Until(evaluations=20_000), antithetic=antithetic)
+    assert np.all(np.abs(sampled.value - exact) <= 4.5 * sampled.stderr + 1e-12)
+    assert sampled.stderr.max() < 0.05 * np.abs(exact).max()
+
+
+@given(seed=st.integers(0, 2**32), players=st.integers(1, 12), antithetic=st.booleans())
+@settings(deadline=None, max_examples=40)
+def test_values_add_up(seed: int, players: int, antithetic: bool) -> None:
+    game = saturating(players, seed % 1000)
+    sampled = sampled_shapley(game, until=Until(evaluations=200), seed=seed, antithetic=antithetic)
+    assert abs(sampled.value.sum() - total(game)) < 1e-9
+    assert abs(exact_shapley(game).value.sum() - total(game)) < 1e-9
+
+
+@given(seed=st.integers(0, 1000))
+@settings(deadline=None, max_examples=20)
+def test_axioms_of_the_exact_values(seed: int) -> None:
+    first, second = saturating(5, seed), quadratic(5, seed)
+    both = FormulaGame(5, lambda p: 2 * first.worth(p) - 3 * second.worth(p))
+    value = {name: exact_shapley(g).value for name, g in {"a": first, "b": second, "both": both}.items()}
+    np.testing.assert_allclose(value["both"], 2 * value["a"] - 3 * value["b"], atol=1e-11)  # additivity
+
+    twins = FormulaGame(5, lambda p: first.worth(torch.cat([p[:, :1] + p[:, 1:2], 0 * p[:, :1], p[:, 2:]], 1)))
+    np.testing.assert_allclose(*exact_shapley(twins).value[:2], atol=1e-12)  # symmetry
+
+    ignored = FormulaGame(5, lambda p: first.worth(p * torch.tensor([1, 1, 0, 1, 1])))
+    assert abs(exact_shapley(ignored).value[2]) < 1e-12  # dummy
+
+
+@pytest.mark.parametrize("players", [2, 7, 64])
+def test_one_antithetic_pair_solves_a_quadratic_game(players: int) -> None:
+    game = quadratic(players, 0)
+    pair = sampled_shapley(game, until=Until(evaluations=2 * players))
+    assert pair.units == 1
+    np.testing.assert_allclose(pair.value, _of_quadratic(game), rtol=0, atol=1e-10)
+
+
+def test_one_antithetic_pair_solves_minus_mse_in_front_of_the_linear_tail(small: SRResNet, photographs: Pairs) -> None:
+    game = RestorationGame(small, filters_of(small, ["conv_hr"]), photographs, "-mse")
+    pair = sampled_shapley(game, until=Until(evaluations=2 * game.players))
+    assert pair.units == 1
+    np.testing.assert_allclose(pair.value, exact_shapley(game).value, rtol=0, atol=1e-6 * np.ptp(pair.value))
+    plain = sampled_shapley(game, until=Until(evaluations=2 * game.players), antithetic=False)
+    assert np.abs(plain.value - pair.value).max() > 1e-3 * np.ptp(pair.value)
+
+
+def test_sampled_values_of_a_networks_filters_agree_with_the_exact_ones(small: SRResNet, photographs: Pairs) -> None:
+    game = RestorationGame(small, filters_of(small, ["body.0.conv1"]), photographs)
+    exact = exact_shapley(game).value
+    sampled = sampled_shapley(game, until=Until(evaluations=1000))
+    assert np.all(np.abs(sampled.value - exact) <= 5 * sampled.stderr + 1e-9)
+    assert sampled.precision < 0.05
+
+
+def test_captums_sampling_agrees(small: SRResNet, photographs: Pairs) -> None:
+    game = RestorationGame(small, filters_of(small, ["body.0.conv1"]), photographs)
+    everyone = torch.ones(1, game.players)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        outside = ShapleyValueSampling(lambda present: game(present > 0.5)).attribute(everyone, n_samples=200)
+    exact = exact_shapley(game).value
+    np.testing.assert_allclose(outside[0].numpy(), exact, atol=0.1 * np.ptp(exact))
+
+
+def test_a_unit_depends_on_seed_and_index_only() -> None:
+    game = Counting(saturating(6, 0))
+    sampled_shapley(game, until=Until(evaluations=2 + 10 * 3), seed=5)
+    longer = Counting(saturating(6, 0))
+    sampled_shapley(longer, until=Until(evaluations=2 + 10 * 9), seed=5)
+    other = Counting(saturating(6, 0))
+    sampled_shapley(other, until=Until(evaluations=2 + 10 * 9), seed=6)
+    assert [rows.tolist() for rows in game.asked] == [rows.tolist() for rows in longer.asked[:4]]
+    assert [rows.tolist() for rows in longer.asked] != [rows.tolist() for rows in other.asked]
+
+
+def test_evaluations_are_counted_and_never_exceeded() -> None:
+    for limit in (30, 57, 100):
+        game = Counting(saturating(8, 0))
+        values = sampled_shapley(game, until=Until(evaluations=limit))
+        assert values.evaluations == sum(map(len, game.asked)) <= limit < values.evaluations + 14
+        assert values.ended == "evaluations"
+
+
+def test_dummies_are_worth_exactly_nothing_and_never_sampled() -> None:
+    plain = unanimity(5, [0, 3])
+    game = Counting(plain, dummies=[False, True, True, False, False])
+    values = sampled_shapley(game, until=Until(evaluations=100))
+    assert values.value[1] == values.value[2] == values.stderr[1] == values.stderr[2] == 0
+    assert torch.cat(game.asked)[:, 1:3].all()
+    np.testing.assert_allclose(values.value[[0, 3]], 0.5)
+    assert len(game.asked[1]) == 2 * (3 - 1)
+
+
+@pytest.mark.parametrize("alive", [0, 1])
+def test_a_game_of_dummies_needs_no_sampling(alive: int) -> None:
+    game = Counting(additive([2.0 * alive, 0.0, 0.0]), dummies=[not alive, True, True])
+    values = sampled_shapley(game, until=Until(precision=0.1))
+    assert values.value.tolist() == [2.0 * alive, 0, 0] and values.ended == "exact" and values.precision == 0
+
+
+def test_sampling_ends_when_the_precision_is_reached() -> None:
+    values = sampled_shapley(saturating(10, 0), until=Until(precision=0.01))
+    assert values.ended == "precision" and 0 < values.precision <= 0.01
+    finer = sampled_shapley(saturating(10, 0), until=Until(precision=0.005))
+    assert finer.units > 2 * values.units
+
+
+def test_seconds_end_the_sampling_but_not_before_there_is_an_error_bar() -> None:
+    values = sampled_shapley(saturating(10, 0), until=Until(seconds=1e-9, precision=1e-9))
+    assert values.ended == "seconds" and values.units == 2 and np.isfinite(values.stderr).all()
+
+
+def test_an_interruption_keeps_what_was_measured() -> None:
+    game = Counting(saturating(6, 0))
+
+    def interrupted(coalitions: torch.Tensor) -> torch.Tensor:
+        if len(game.asked) == 4:
+            raise KeyboardInterrupt
+        return Counting.__call__(game, coalitions)
+
+    class Interrupted(Counting):
+        __call__ = staticmethod(interrupted)
+
+    values = sampled_shapley(Interrupted(saturating(6, 0)), until=Until(evaluations=10**6))
+    expected = sampled_shapley(saturating(6, 0), until=Until(evaluations=2 + 10 * 3))
+    assert values.ended == "interrupted" and values.units == 3
+    np.testing.assert_array_equal(values.value, expected.value)
+
+
+def test_intervals_are_students_over_the_units() -> None:
+    values = ShapleyValues(
+        np.array([1.0, 2.0]), np.array([0.1, 0.0]), 0.0, 3.0, units=5, evaluations=50, ended="seconds"
+    )
+    low, high = values.interval(0.9)
+    assert high[0] - 1 == pytest.approx(0.1 * stats.t(4).ppf(0.95)) and low[1] == high[1] == 2
+    assert values.precision == pytest.approx(0.1)
+    assert values.frame()["rank"].tolist() == [2, 1]
+
+
+def test_intervals_cover_the_exact_values_about_as_often_as_they_say() -> None:
+    game = saturating(6, 3)
+    exact = exact_shapley(game).value
+    covered = []
+    for seed in range(200):
+        low, high = sampled_shapley(game, until=Until(evaluations=2 + 10 * 8), seed=seed).interval(0.95)
+        covered.append((low <= exact) & (exact <= high))
+    assert 0.92 < np.mean(covered) < 0.98
+
+
+@pytest.mark.parametrize(
+    ("limits", "sentence"),
+    [
+        ({}, "would never end"),
+        ({"precision": 0.0}, "limits are positive"),
+        ({"seconds": -1.0, "evaluations": 5}, "limit of -1.0 can never"),
+    ],
+)
+def test_impossible_limits_are_refused(limits: dict[str, float], sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        Until(**limits)
+
+
+def test_too_few_evaluations_are_refused() -> None:
+    with pytest.raises(InputError, match=r"10 evaluations are fewer than one unit takes \(16\)"):
+        sampled_shapley(saturating(8, 0), until=Until(evaluations=10))
+
+
+def test_many_players_are_not_solved_exactly() -> None:
+    with pytest.raises(InputError, match="21 players have"):
+        exact_shapley(saturating(21, 0))
+
+
+def _of_quadratic(game: FormulaGame) -> np.ndarray:
+    """In a quadratic game φ is the mean of a player's first and last marginal contribution."""
+    alone = torch.eye(game.players, dtype=torch.bool)
+    nobody, everyone = torch.zeros_like(alone[:1]), torch.ones_like(alone[:1])
+    first, last = game(alone) - game(nobody), game(everyone) - game(~alone)
+    return ((first + last) / 2).numpy()
