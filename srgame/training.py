@@ -41,6 +41,8 @@ class BicubicPatches:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if self.patch % self.scale:
+            raise InputError(f"a patch of {self.patch} pixels is no multiple of the scale {self.scale}: choose another")
         small = [shape for shape in (image.shape for image in self.images) if min(shape[:2]) < self.patch]
         if small:
             raise InputError(
@@ -107,12 +109,15 @@ def fit(
                 raise InputError(f"the loss of step {step + 1} is not finite; '{folder}' keeps the last good state")
             optimiser.step()
             if stop.asked or (step + 1) % schedule.save_every == 0 or step + 1 == schedule.steps:
-                row = {"step": step + 1, **pd.DataFrame(losses).mean()}
+                measured: dict[str, Any] = {
+                    str(name): float(value) for name, value in pd.DataFrame(losses).mean().items()
+                }
                 losses = []
                 if validation and not stop.asked:
-                    row |= evaluate(network.eval(), validation).mean(numeric_only=True)
+                    scores = evaluate(network.eval(), validation)
+                    measured |= {name: float(scores[name].mean()) for name in ("psnr_rgb", "psnr_y")}
                     network.train()
-                log.append(row)
+                log.append({"step": step + 1, **measured})
                 _save(folder, network, optimiser, log)
             if stop.asked:
                 break
@@ -127,13 +132,19 @@ def seeded(build: Callable[[], nn.Module], seed: int) -> nn.Module:
 
 
 def _save(folder: Path, network: nn.Module, optimiser: torch.optim.Optimizer, log: list[dict[str, Any]]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame(log).to_csv(folder / "log.csv", index=False)
+    """Writes the log, the weights and the state, each whole or not at all."""
     weights = {name: value.contiguous() for name, value in network.state_dict().items()}
-    save_file(weights, folder / "weights.safetensors")
-    partial = folder / "state.pt.partial"
-    torch.save({"network": network.state_dict(), "optimiser": optimiser.state_dict(), "log": log}, partial)
-    os.replace(partial, folder / "state.pt")  # noqa: PTH105
+    state = {"network": weights, "optimiser": optimiser.state_dict(), "log": log}
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / "log.csv", lambda path: pd.DataFrame(log).to_csv(path, index=False))
+    _write(folder / "weights.safetensors", lambda path: save_file(weights, path))
+    _write(folder / "state.pt", lambda path: torch.save(state, path))
+
+
+def _write(path: Path, write: Callable[[Path], None]) -> None:
+    partial = path.with_name(path.name + ".partial")
+    write(partial)
+    os.replace(partial, path)  # noqa: PTH105
 
 
 def _resumed(folder: Path, network: nn.Module, optimiser: torch.optim.Optimizer) -> list[dict[str, Any]]:
