@@ -7,22 +7,54 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from srgame.audit import layer_values
     from srgame.errors import InputError
     from srgame.evaluation import evaluate
     from srgame.filters import Filters, erased, filters_of, resume
+    from srgame.game import Game, RestorationGame
+    from srgame.networks import load_network
     from srgame.pairs import Pairs, load_pairs
+    from srgame.shapley import ShapleyValues, exact_shapley, sampled_shapley
+    from srgame.strategies import EATS, Original
     from srgame.training import fit
+    from srgame.until import Until
 
 _ROOMS = {
+    "audit": ("layer_values",),
     "errors": ("InputError",),
     "evaluation": ("evaluate",),
     "filters": ("Filters", "erased", "filters_of", "resume"),
+    "game": ("Game", "RestorationGame"),
+    "networks": ("load_network",),
     "pairs": ("Pairs", "load_pairs"),
+    "shapley": ("ShapleyValues", "exact_shapley", "sampled_shapley"),
+    "strategies": ("EATS", "Original"),
     "training": ("fit",),
+    "until": ("Until",),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
-__all__ = ["Filters", "InputError", "Pairs", "erased", "evaluate", "filters_of", "fit", "load_pairs", "resume"]
+__all__ = [
+    "EATS",
+    "Filters",
+    "Game",
+    "InputError",
+    "Original",
+    "Pairs",
+    "RestorationGame",
+    "ShapleyValues",
+    "Until",
+    "erased",
+    "evaluate",
+    "exact_shapley",
+    "filters_of",
+    "fit",
+    "layer_values",
+    "load_network",
+    "load_pairs",
+    "resume",
+    "sampled_shapley",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""A network audited layer by layer: each layer's filters play a game of their own, and the values stand in one table."""
+"""A network audited layer by layer: each layer's filters play a game of their own; all values stand in one table."""
 
 import pandas as pd
 from torch import nn
@@ -24,18 +24,20 @@ def layer_values(
     confidence: float = 0.95,
     progress: bool = False,
 ) -> pd.DataFrame:
-    """One row per filter: layer, filter, and of its layer's game shapley, stderr, low, high and rank, in the payoff's unit.
+    """One row per filter: layer, filter, and in its layer's game shapley, stderr, low, high (payoff's unit) and rank.
 
-    What is the same for all filters of a layer stands in each of its rows: empty and grand (the worth of none and of all
-    of them), units, evaluations, precision, ended. `until` holds for each layer. After Ctrl-C the layers measured so far
-    are returned, the last one's `ended` being "interrupted".
+    What is the same for all filters of a layer stands in each of its rows: empty and grand (the worth of none and of
+    all of them), units, evaluations, precision, ended. `until` holds for each layer. After Ctrl-C the layers measured
+    so far are returned, the last one's `ended` being "interrupted".
     """
     frames: list[pd.DataFrame] = []
     for layer, width in zip(filters.layers, filters.widths, strict=True):
         game = RestorationGame(network, Filters((layer,), (width,)), pairs, payoff, absent)
         values = sampled_shapley(game, until=until, seed=seed, antithetic=antithetic, progress=progress)
         how = ("empty", "grand", "units", "evaluations", "precision", "ended")
-        frames.append(game.filters.frame().join(values.frame(confidence)).assign(**{h: getattr(values, h) for h in how}))
+        frames.append(
+            game.filters.frame().join(values.frame(confidence)).assign(**{h: getattr(values, h) for h in how})
+        )
         if values.ended == "interrupted":
             break
     return pd.concat(frames, ignore_index=True)

@@ -13,14 +13,14 @@ import tyro
 from srgame.errors import InputError
 
 app = tyro.extras.SubcommandApp()
-Positional = tyro.conf.Positional
+Positional = Annotated[str, tyro.conf.Positional]
 
 FIRST_CHECKPOINT = "srresnet-x4-bicubic"
 
 
 @app.command
 def shapley(
-    checkpoint: Annotated[str, Positional] = FIRST_CHECKPOINT,
+    checkpoint: Positional = FIRST_CHECKPOINT,
     network: str | None = None,
     layers: tuple[str, ...] = ("conv_hr",),
     dataset: str = "photographs",
@@ -32,7 +32,7 @@ def shapley(
     target: Literal["hr", "bicubic"] = "hr",
     absent: Literal["zero", "mean", "noise", "donor"] = "zero",
     precision: float = 0.02,
-    seconds: float | None = 45,
+    seconds: float | None = 45.0,
     evaluations: int | None = None,
     antithetic: bool = True,
     confidence: float = 0.95,
@@ -94,15 +94,15 @@ def shapley(
     )
     unit = "dB" if payoff == "psnr" else ""
     print(shapley_table(values, unit, confidence))
-    written = save_frame(output / "shapley", values, provenance(settings, weights=fingerprint(model), images=pairs.names))
+    written = save_frame(
+        output / "shapley", values, provenance(settings, weights=fingerprint(model), images=pairs.names)
+    )
     written += save_figure(output / "shapley", shapley_bars(values, unit))
     print("written:", *written)
 
 
 @app.command
-def layers(
-    checkpoint: Annotated[str, Positional] = FIRST_CHECKPOINT, network: str | None = None, scale: int | None = None
-) -> None:
+def layers(checkpoint: Positional = FIRST_CHECKPOINT, network: str | None = None, scale: int | None = None) -> None:
     """List the conv layers of a network and how many filters each has.
 
     Args:
@@ -121,7 +121,7 @@ def layers(
 
 @app.command
 def train(
-    data: Annotated[str, Positional],
+    data: Positional,
     output: Path,
     network: Literal["srresnet", "rrdbnet", "han"] = "srresnet",
     scale: int = 4,
@@ -172,7 +172,7 @@ def train(
 
 def main() -> None:
     """The command line: a user's mistake is one sentence and exit status 2."""
-    warnings.showwarning = _one_sentence
+    warnings.showwarning = _one_sentence  # type: ignore[assignment]
     try:
         app.cli(prog="srgame", description="Audits a super-resolution network as a cooperative game.")
     except InputError as error:

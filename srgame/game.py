@@ -15,7 +15,7 @@ from srgame.pairs import Pairs
 Coalitions = Bool[Tensor, "coalition player"]
 Worth = Float[Tensor, " coalition"]
 
-LR_PIXELS = {"cpu": 2**12, "cuda": 2**18}  # in one batch of coalitions: on a CPU a small batch stays in the cache
+LR_PIXELS = {"cpu": 2**10, "cuda": 2**18}  # in one batch of coalitions: on a CPU it must fit into the cache
 
 
 @runtime_checkable

@@ -46,7 +46,7 @@ def quantized(images: Images) -> Images:
     return (images.clamp(0, 1) * 255).round() / 255
 
 
-def luma(images: Images) -> Images:
+def luma(images: Images) -> Float[Tensor, "b 1 h w"]:
     """Y of MATLAB's YCbCr, without its constant offset."""
     weights = images.new_tensor(LUMA, dtype=images.dtype)
     return (images * weights[:, None, None]).sum(1, keepdim=True)

@@ -2,13 +2,12 @@
 
 import math
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from srgame.style import BLUE, GREY, ORANGE, STYLE
+from srgame.style import BLUE, GREY, ORANGE, styled
 
 
 def shapley_bars(values: pd.DataFrame, unit: str) -> Figure:
@@ -16,7 +15,7 @@ def shapley_bars(values: pd.DataFrame, unit: str) -> Figure:
     layers = list(values.groupby("layer", sort=False))
     columns = min(4, len(layers))
     rows = math.ceil(len(layers) / columns)
-    with mpl.rc_context(STYLE):
+    with styled():
         figure = Figure(figsize=(max(5.2, 3 * columns), 2.6 * rows))
         panels = figure.subplots(rows, columns, squeeze=False).flat
         for panel, (layer, of_layer) in zip(panels, layers, strict=False):

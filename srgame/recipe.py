@@ -9,14 +9,13 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-import matplotlib as mpl
 import pandas as pd
 import tyro
 from matplotlib.figure import Figure
 
 from srgame.errors import InputError
 from srgame.results import provenance, save_figure, save_frame
-from srgame.style import STYLE
+from srgame.style import styled
 
 
 def run(file: str, measure: Callable[..., pd.DataFrame], draw: Callable[[pd.DataFrame], Figure]) -> None:
@@ -32,7 +31,7 @@ def run(file: str, measure: Callable[..., pd.DataFrame], draw: Callable[[pd.Data
             start = monotonic()
             frame = measure(**settings)
             save_frame(stem, frame, provenance(settings, seconds=round(monotonic() - start, 1)))
-        with mpl.rc_context(STYLE):
+        with styled():
             paths = save_figure(stem, draw(pd.read_csv(stem.with_suffix(".csv"))))
     except InputError as error:
         print(f"{Path(file).name}: {error}", file=sys.stderr)

@@ -9,12 +9,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
 from srgame.errors import InputError
-from srgame.style import STYLE
+from srgame.style import styled
 
 PACKAGES = ("srgame", "torch", "numpy", "scipy", "opencv-python", "scikit-image")
 
@@ -48,7 +47,7 @@ def save_frame(stem: Path, frame: pd.DataFrame, source: dict[str, Any]) -> list[
 def save_figure(stem: Path, figure: Figure) -> list[Path]:
     """Writes `stem`.png and `stem`.pdf, without a date, so that equal pictures are equal files; returns their paths."""
     paths = [stem.with_suffix(".png"), stem.with_suffix(".pdf")]
-    with mpl.rc_context(STYLE):
+    with styled():
         figure.savefig(paths[0])
         figure.savefig(paths[1], metadata={"CreationDate": None})
     return paths
@@ -57,7 +56,7 @@ def save_figure(stem: Path, figure: Figure) -> list[Path]:
 def _written(path: Path, text: str) -> Path:
     partial = path.with_name(path.name + ".partial")
     partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)  # noqa: PTH105: pathlib's replace is the same call
+    os.replace(partial, path)  # noqa: PTH105
     return path
 
 
@@ -66,7 +65,9 @@ def _commit() -> str:
     git = ["git", "-C", str(Path(__file__).parent)]
     try:
         head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        changed = subprocess.run([*git, "status", "--porcelain", "."], capture_output=True, text=True, check=True).stdout
+        changed = subprocess.run(
+            [*git, "status", "--porcelain", "."], capture_output=True, text=True, check=True
+        ).stdout
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return f"{head} and changes" if changed else head

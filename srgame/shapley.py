@@ -90,17 +90,17 @@ def sampled_shapley(
     ends = _played(game, np.stack([~_among(active, game.players), np.ones(game.players, bool)]))
     if len(active) < 2:
         alone = _among(active, game.players) * (ends[1] - ends[0])
-        return ShapleyValues(alone, np.zeros(game.players), *ends, units=0, evaluations=2, ended="exact")
+        return ShapleyValues(alone, np.zeros(game.players), ends[0], ends[1], units=0, evaluations=2, ended="exact")
 
     unit_cost = (2 if antithetic else 1) * (len(active) - 1)
     units: list[PerPlayer] = []
     precision, ended = math.inf, None
-    with tqdm(total=1.0, disable=not progress, bar_format=BAR, leave=False) as bar:
+    with tqdm(total=1.0, disable=not progress, bar_format=BAR, leave=False, miniters=0) as bar:
         while True:
             effort = Effort(len(units), 2 + len(units) * unit_cost, monotonic() - start, precision)
             if ended := until.reached(effort, unit_cost):
                 break
-            bar.set_postfix_str(f"{effort.units} units, precision {precision:.2%}", refresh=False)
+            bar.set_postfix_str(f"{len(units)} units, precision {precision:.2%}" if units else "", refresh=False)
             bar.update(until.share_done(effort) - bar.n)
             try:
                 units.append(_unit(game, active, ends, np.random.default_rng([seed, len(units)]), antithetic))
@@ -113,7 +113,7 @@ def sampled_shapley(
                 precision = _precision(*_mean(units))
     if not units:
         raise InputError(f"{until.evaluations} evaluations are fewer than one unit takes ({2 + unit_cost}): allow more")
-    return ShapleyValues(*_mean(units), *ends, len(units), 2 + len(units) * unit_cost, ended)
+    return ShapleyValues(*_mean(units), ends[0], ends[1], len(units), 2 + len(units) * unit_cost, ended)
 
 
 def _unit(

@@ -1,6 +1,9 @@
 """How every picture looks."""
 
+from contextlib import AbstractContextManager
 from typing import Any
+
+import matplotlib as mpl
 
 STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",
@@ -20,3 +23,8 @@ STYLE: dict[str, Any] = {
 
 # Okabe and Ito's palette: told apart by colour-blind readers too.
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#7F7F7F"
+
+
+def styled() -> AbstractContextManager[None]:
+    """Figures made and saved in here look alike."""
+    return mpl.rc_context(STYLE)  # type: ignore[arg-type]

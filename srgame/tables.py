@@ -5,15 +5,15 @@ import pandas as pd
 
 def shapley_table(values: pd.DataFrame, unit: str, confidence: float, most: int = 20) -> str:
     """Of each layer of `audit.layer_values` its first and last filters by rank, and how well they are known."""
-    return "\n".join(_layer(layer, frame.sort_values("rank"), unit, confidence, most) for layer, frame in
-                     values.groupby("layer", sort=False))
+    by_layer = values.groupby("layer", sort=False)
+    return "\n".join(_layer(str(layer), frame.sort_values("rank"), unit, confidence, most) for layer, frame in by_layer)
 
 
 def _layer(layer: str, ranked: pd.DataFrame, unit: str, confidence: float, most: int) -> str:
     how = ranked.iloc[0]
-    rows = [
-        f"{row.rank:5}  {row.filter:6}  {row.shapley:+12.5f}  ± {(row.high - row.low) / 2:.5f}" for row in ranked.itertuples()
-    ]
+    half = (ranked["high"] - ranked["low"]) / 2
+    columns = zip(ranked["rank"], ranked["filter"], ranked["shapley"], half, strict=True)
+    rows = [f"{rank:5}  {channel:6}  {value:+12.5f}  ± {error:.5f}" for rank, channel, value, error in columns]
     if len(rows) > most:
         rows[most * 3 // 4 : -most // 4] = [f"       … {len(rows) - most} more in the csv"]
     worth = how["grand"] - how["empty"]

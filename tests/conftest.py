@@ -1,16 +1,19 @@
-"""Shapes and types in signatures are checked whenever the tests run."""
+"""What many tests need. From here on shapes and types in signatures are checked too.
+
+But not those of networks, which torch.fx traces with proxies: they are imported before.
+"""
 
 import pytest
 import torch
 from jaxtyping import install_import_hook
 
-with install_import_hook("srgame", "beartype.beartype"):
-    pass
+from srgame.networks import SRResNet
 
-from srgame.networks.srresnet import SRResNet
-from srgame.pairs import Pairs, load_pairs
+install_import_hook("srgame", "beartype.beartype")
 
-torch.set_num_threads(2)
+from srgame.pairs import Pairs, load_pairs  # noqa: E402
+
+torch.set_num_threads(1)  # the networks of the tests are too small for more
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import pytest
 import torch
 from torch import Tensor, nn
 
@@ -18,15 +17,6 @@ SMALL = {
     "han-x3": lambda: HAN(3, groups=2, blocks=2, features=8, reduction=4),
     "han-x4": lambda: HAN(4, groups=2, blocks=2, features=8, reduction=4),
 }
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """More threads than one are slower on images this small."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def small(name: str) -> nn.Module:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from small_networks import assert_same_images, images, one_thread, saved, small  # noqa: F401
+from small_networks import assert_same_images, images, saved, small
 from torch import nn
 
 from srgame.errors import InputError

@@ -41,7 +41,8 @@ def test_the_photographs_need_no_download() -> None:
     pairs = load_pairs()
     assert pairs.names == ("astronaut", "chelsea", "coffee", "rocket")
     assert [tuple(hr.shape) for hr in pairs.hr] == [(3, 512, 512), (3, 300, 448), (3, 400, 600), (3, 424, 640)]
-    assert all(lr.shape[1] * 4 == hr.shape[1] and lr.shape[2] * 4 == hr.shape[2] for lr, hr in zip(pairs.lr, pairs.hr, strict=False))
+    for lr, hr in zip(pairs.lr, pairs.hr, strict=True):
+        assert (4 * lr.shape[1], 4 * lr.shape[2]) == hr.shape[1:]
     assert np.array_equal(to_bytes(pairs.hr[0]), photographs_of_skimage.astronaut())
 
 

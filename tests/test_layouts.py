@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 import torch.nn.functional as F
-from small_networks import assert_same_images, images, one_thread, saved, small  # noqa: F401
+from small_networks import assert_same_images, images, saved, small
 from torch import nn
 
 from srgame.errors import InputError

@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from small_networks import SMALL, images, one_thread, small  # noqa: F401
+from small_networks import SMALL, images, small
 from torch import Tensor, fx, nn
 
 from srgame.errors import InputError

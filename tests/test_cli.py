@@ -1,0 +1,168 @@
+"""The command line as a user meets it."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from srgame.cli import main
+from srgame.networks import SRResNet
+from srgame.training import seeded
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def srgame(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs the command in this process: exit status, standard output, standard error."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["srgame", *map(str, words)])
+        try:
+            main()
+            status = 0
+        except SystemExit as ended:
+            status = int(ended.code or 0)
+        return status, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    path = tmp_path / "small.pth"
+    torch.save(seeded(lambda: SRResNet(features=6, blocks=2), 0).state_dict(), path)
+    return path
+
+
+def test_shapley_prints_a_table_and_writes_csv_json_and_pictures(srgame: Run, checkpoint: Path, tmp_path: Path) -> None:
+    words = ["--layers", "conv_hr", "conv_first", "--crop", 32, "--images", 2, "--evaluations", 300, "--seed", 3]
+    status, printed, _ = srgame("shapley", checkpoint, *words, "--output", tmp_path / "out")
+    assert status == 0
+    values = pd.read_csv(tmp_path / "out" / "shapley.csv")
+    assert values["layer"].unique().tolist() == ["conv_first", "conv_hr"] and len(values) == 12
+    for _, of_layer in values.groupby("layer"):
+        assert of_layer["shapley"].sum() == pytest.approx(
+            of_layer["grand"].iloc[0] - of_layer["empty"].iloc[0], abs=1e-9
+        )
+        assert sorted(of_layer["rank"]) == [1, 2, 3, 4, 5, 6]
+        assert (of_layer["low"] <= of_layer["shapley"]).all() and (of_layer["shapley"] <= of_layer["high"]).all()
+    note = json.loads((tmp_path / "out" / "shapley.json").read_text())
+    assert note["settings"]["seed"] == 3 and note["images"] == ["astronaut", "chelsea"] and len(note["weights"]) == 64
+    picture = cv2.imread(str(tmp_path / "out" / "shapley.png"))
+    assert picture.std() > 5 and (tmp_path / "out" / "shapley.pdf").stat().st_size > 1000
+    for word in ("conv_hr", "rank", "filter", "φ (dB)", "evaluations", "largest standard error", "shapley.csv"):
+        assert word in printed
+
+
+def test_the_same_command_gives_the_same_csv(srgame: Run, checkpoint: Path, tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        srgame("shapley", checkpoint, "--crop", 32, "--evaluations", 100, "--output", tmp_path / folder)
+    assert (tmp_path / "one" / "shapley.csv").read_bytes() == (tmp_path / "two" / "shapley.csv").read_bytes()
+
+
+def test_all_layers_stand_in_one_table(srgame: Run, checkpoint: Path, tmp_path: Path) -> None:
+    options = [
+        "--layers",
+        "all",
+        "--crop",
+        16,
+        "--images",
+        1,
+        "--evaluations",
+        60,
+        "--payoff",
+        "-mse",
+        "--absent",
+        "mean",
+    ]
+    assert srgame("shapley", checkpoint, *options, "--target", "bicubic", "--output", tmp_path)[0] == 0
+    assert len(pd.read_csv(tmp_path / "shapley.csv")) == 6 * 6 + 24 + 24 + 3
+
+
+def test_layers_are_listed(srgame: Run, checkpoint: Path) -> None:
+    status, printed, _ = srgame("layers", checkpoint)
+    assert status == 0 and "body.1.conv2" in printed and "9 layers, 87 filters" in printed
+
+
+BAD = {
+    "no such layer": ("shapley {checkpoint} --layers conv_hrr", "no conv layer 'conv_hrr'; the nearest are conv_hr"),
+    "no such file": ("shapley missing.pth", "'missing.pth' is neither a file nor in the zoo"),
+    "no such set": ("shapley {checkpoint} --dataset Set6", "no images at 'Set6'"),
+    "wrong scale": ("layers {checkpoint} --scale 2", "wrong scale"),
+    "no such degradation": ("shapley {checkpoint} --degradation fog", "unknown degradation 'fog'"),
+    "no such device": ("shapley {checkpoint} --device tpu", "there is no device 'tpu'"),
+    "no such network": ("layers {checkpoint} --network srrresnet", "unknown network 'srrresnet'"),
+    "nothing to reach": ("shapley {checkpoint} --precision -1", "limits are positive"),
+    "too few evaluations": ("shapley {checkpoint} --evaluations 5", "fewer than one unit takes"),
+    "no images": ("train {folder} --output {folder}/run", "holds no image"),
+    "images too small": ("train {images} --output {folder}/run", "smaller than the patch of 128"),
+    "not a folder": ("shapley {checkpoint} --crop 32 --evaluations 100 --output {checkpoint}/x", "cannot be written"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_users_mistake_is_one_sentence_and_status_2(srgame: Run, checkpoint: Path, tmp_path: Path, name: str) -> None:
+    words, sentence = BAD[name]
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "images").mkdir()
+    cv2.imwrite(str(tmp_path / "images" / "small.png"), np.zeros((40, 40, 3), np.uint8))
+    places = {"checkpoint": checkpoint, "folder": tmp_path / "empty", "images": tmp_path / "images"}
+    status, _, error = srgame(*words.format(**places).split())
+    assert status == 2 and sentence in error and "Traceback" not in error
+    assert len([line for line in error.splitlines() if line.startswith("srgame: ") and "note" not in line]) == 1
+
+
+def test_an_unknown_strategy_is_refused(srgame: Run, tmp_path: Path) -> None:
+    status, printed, error = srgame("train", tmp_path, "--output", tmp_path, "--strategy", "dreams")
+    assert status == 2 and "dreams" in printed + error and "original" in printed + error
+
+
+def test_training_from_the_command_line(srgame: Run, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    cv2.imwrite(str(tmp_path / "images" / "one.png"), cv2.GaussianBlur(noise, (5, 5), 1))
+    out = tmp_path / "run"
+    words = [
+        "train",
+        tmp_path / "images",
+        "--output",
+        out,
+        "--steps",
+        2,
+        "--batch",
+        1,
+        "--patch",
+        32,
+        "--strategy",
+        "eats",
+    ]
+    status, printed, _ = srgame(*words, "--validation", tmp_path / "images")
+    assert status == 0 and str(out / "weights.safetensors") in printed
+    assert pd.read_csv(out / "log.csv").columns.tolist() == ["step", "original", "awaken", "psnr_rgb", "psnr_y"]
+    assert srgame("layers", out / "weights.safetensors")[0] == 0
+
+
+def test_ctrl_c_leaves_no_traceback_and_keeps_what_was_measured(checkpoint: Path, tmp_path: Path) -> None:
+    words = ["shapley", checkpoint, "--crop", 64, "--precision", 1e-9, "--seconds", 600, "--output", tmp_path / "out"]
+    command = [sys.executable, "-c", "from srgame.cli import main; main()", *map(str, words)]
+    shown = tmp_path / "progress"
+    with shown.open("w") as progress:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=progress, text=True)
+        deadline = time.monotonic() + 60
+        while " 4 units" not in shown.read_text() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, shown.read_text()
+    assert "ended by: interrupted" in printed and "Traceback" not in shown.read_text()
+    assert (pd.read_csv(tmp_path / "out" / "shapley.csv")["units"] >= 4).all()

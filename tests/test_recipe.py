@@ -1,0 +1,91 @@
+"""Results and the command line of analyses."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from srgame.results import provenance, save_frame
+
+RECIPE = '''
+import pandas as pd
+from matplotlib.figure import Figure
+from srgame.errors import InputError
+from srgame.recipe import run
+
+def measure(rows: int = 3, name: str = "a") -> pd.DataFrame:
+    """Rows."""
+    if rows < 0:
+        raise InputError(f"{rows} rows are too few: ask for more")
+    print("measured")
+    return pd.DataFrame({"name": [name] * rows, "value": range(rows)})
+
+def draw(frame: pd.DataFrame) -> Figure:
+    figure = Figure()
+    figure.subplots().plot(frame["value"])
+    return figure
+
+if __name__ == "__main__":
+    run(__file__, measure, draw)
+'''
+
+
+@pytest.fixture
+def analysis(tmp_path: Path) -> Path:
+    (tmp_path / "analyses").mkdir()
+    file = tmp_path / "analyses" / "fig0.py"
+    file.write_text(RECIPE)
+    return file
+
+
+def run(analysis: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, str(analysis), *words], capture_output=True, text=True, check=False)
+
+
+def test_a_recipe_measures_once_and_then_redraws(analysis: Path, tmp_path: Path) -> None:
+    first = run(analysis)
+    assert first.returncode == 0 and "measured" in first.stdout
+    stem = tmp_path / "figures" / "fig0"
+    for suffix in (".csv", ".json", ".png", ".pdf"):
+        assert stem.with_suffix(suffix).stat().st_size > 0 and f"figures/fig0{suffix}" in first.stdout
+    assert json.loads(stem.with_suffix(".json").read_text())["settings"] == {"rows": 3, "name": "a"}
+    stem.with_suffix(".png").unlink()
+    second = run(analysis)
+    assert "measured" not in second.stdout and stem.with_suffix(".png").exists()
+    assert "measured" in run(analysis, "--again").stdout
+
+
+def test_a_changed_flag_never_overwrites_a_result(analysis: Path, tmp_path: Path) -> None:
+    run(analysis)
+    before = (tmp_path / "figures" / "fig0.csv").read_bytes()
+    assert "measured" in run(analysis, "--rows", "5").stdout
+    assert (tmp_path / "figures" / "fig0.csv").read_bytes() == before
+    assert len(pd.read_csv(tmp_path / "figures" / "draft" / "fig0.csv")) == 5
+    assert "measured" in run(analysis, "--rows", "6").stdout
+
+
+def test_a_mistake_in_a_recipes_flags_is_one_sentence(analysis: Path, tmp_path: Path) -> None:
+    ended = run(analysis, "--rows", "-1")
+    assert ended.returncode == 2 and ended.stderr.strip() == "fig0.py: -1 rows are too few: ask for more"
+    assert not (tmp_path / "figures").exists()
+
+
+def test_drawing_twice_gives_the_same_files(analysis: Path, tmp_path: Path) -> None:
+    run(analysis)
+    pictures = [tmp_path / "figures" / f"fig0.{kind}" for kind in ("png", "pdf")]
+    before = [picture.read_bytes() for picture in pictures]
+    run(analysis)
+    assert [picture.read_bytes() for picture in pictures] == before
+
+
+def test_a_frame_keeps_its_numbers_and_its_origin(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"x": [0.1 + 0.2, 1e-17]})
+    save_frame(tmp_path / "sub" / "stem", frame, provenance({"seed": 1}, weights="abc"))
+    assert pd.read_csv(tmp_path / "sub" / "stem.csv")["x"].tolist() == pytest.approx([0.1 + 0.2, 1e-17], rel=1e-15)
+    note = json.loads((tmp_path / "sub" / "stem.json").read_text())
+    assert note["settings"] == {"seed": 1} and note["weights"] == "abc"
+    assert {"python", "torch", "numpy"} <= note["versions"].keys() and note["commit"] and note["date"]
+    assert sorted(path.name for path in (tmp_path / "sub").iterdir()) == ["stem.csv", "stem.json"]
