@@ -23,7 +23,7 @@ def shapley_bars(values: pd.DataFrame, unit: str) -> Figure:
             panel.set_title(f"{layer}: {len(of_layer)} filters")
         for unused in list(figure.axes)[len(layers) :]:
             unused.remove()
-        figure.supxlabel("filters, sorted by Shapley value", fontsize=8)
+        figure.supxlabel("filter, sorted by Shapley value", fontsize=8)
         figure.supylabel(f"Shapley value φ{f' ({unit})' if unit else ''}", fontsize=8)
     return figure
 
