@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from srgame.networks import load_network
     from srgame.pairs import Pairs, load_pairs
     from srgame.shapley import ShapleyValues, exact_shapley, sampled_shapley
-    from srgame.strategies import EATS, Original
+    from srgame.strategies import EATS, BicubicPull, Dropout, Original
     from srgame.training import fit
     from srgame.until import Until
 
@@ -28,7 +28,7 @@ _ROOMS = {
     "networks": ("load_network",),
     "pairs": ("Pairs", "load_pairs"),
     "shapley": ("ShapleyValues", "exact_shapley", "sampled_shapley"),
-    "strategies": ("EATS", "Original"),
+    "strategies": ("EATS", "BicubicPull", "Dropout", "Original"),
     "training": ("fit",),
     "until": ("Until",),
 }
@@ -36,6 +36,8 @@ _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
     "EATS",
+    "BicubicPull",
+    "Dropout",
     "Filters",
     "Game",
     "InputError",

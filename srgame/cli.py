@@ -123,9 +123,19 @@ def layers(checkpoint: Positional = FIRST_CHECKPOINT, network: str | None = None
 def train(
     data: Positional,
     output: Path,
-    network: Literal["srresnet", "rrdbnet", "han"] = "srresnet",
+    network: Literal["srresnet", "rrdbnet", "han", "han-lite"] = "srresnet",
     scale: int = 4,
-    strategy: Literal["original", "eats"] = "original",
+    features: int | None = None,
+    blocks: int | None = None,
+    strategy: Literal["original", "dropout", "eats", "bicubic-pull"] = "original",
+    dropout: float = 0.5,
+    eats_ratio: float = 1.0,
+    eats_count: int = 1,
+    eats_toward: Literal["bicubic", "hr"] = "bicubic",
+    degradation: Literal["bicubic", "second-order", "bsrgan"] = "bicubic",
+    crop: int = 0,
+    sharpen: bool = False,
+    pool: int = 1,
     steps: int = 10_000,
     batch: int = 16,
     patch: int = 128,
@@ -134,33 +144,50 @@ def train(
     validation: str = "photographs",
     seed: int = 0,
 ) -> None:
-    """Train a network on a folder of images, their LR images bicubic.
+    """Train a network on a folder of images.
 
     Args:
         data: a folder of images, or the name of a set in the folder that $SRGAME_DATA names.
         output: the folder for weights, log and state; a run that was stopped there is resumed.
         network: the architecture.
         scale: how much larger than the LR image the SR image is.
-        strategy: what is minimised. original: L1. eats: L1, and an erased filter is awakened (paper, Algorithm 1).
+        features: the network's width, by default its own.
+        blocks: the network's depth, by default its own.
+        strategy: what is minimised. original: L1. dropout: L1, channels dropped before the last conv. eats: L1, and an
+            erased filter is awakened (paper, Algorithm 1). bicubic-pull: L1 to HR and to bicubic, nothing erased.
+        dropout: how probably a channel is dropped (the paper: 0.5 for SRResNet, 0.7 for RRDBNet).
+        eats_ratio: the share of layers that take part (paper, Table 6).
+        eats_count: how many filters are erased in a step (paper, Table 7).
+        eats_toward: what the erased network is drawn to.
+        degradation: how LR images are made.
+        crop: HR pixels a side of what is degraded before a patch is cut from it (second-order: 400); 0 for the patch.
+        sharpen: sharpen HR images first, as Real-ESRGAN and Reflash Dropout do.
+        pool: mix the patches of so many successive batches.
         steps: the number of steps of Adam.
         batch: patches per step.
         patch: side of an HR patch, in pixels.
         learning_rate: at the first step; annealed to 0 along a cosine.
         bfloat16: compute in bfloat16 where that is safe: about twice as fast on processors that have it.
-        validation: the image set whose PSNR is logged.
+        validation: the image set whose PSNR, under clean bicubic downsampling, is logged.
         seed: of initial weights, patches and erasures.
     """
     from srgame.images import image_paths, read_rgb
     from srgame.networks import NETWORKS
     from srgame.pairs import load_pairs
+    from srgame.patches import Patches, mixed, prefetched
     from srgame.strategies import STRATEGIES
-    from srgame.training import BicubicPatches, Schedule, fit, seeded
+    from srgame.training import Schedule, fit, seeded
 
     images = [read_rgb(path) for path in image_paths(data)]
-    model = seeded(lambda: NETWORKS[network](scale=scale), seed)
+    size = {name: value for name, value in {"features": features, "blocks": blocks}.items() if value}
+    model = seeded(lambda: NETWORKS[network](scale=scale, **size), seed)
+    options: dict[str, dict[str, Any]] = {
+        "dropout": {"p": dropout},
+        "eats": {"ratio": eats_ratio, "count": eats_count, "toward": eats_toward},
+    }
     log = fit(
-        STRATEGIES[strategy](model),
-        BicubicPatches(images, scale, patch, batch, seed),
+        STRATEGIES[strategy](model, **options.get(strategy, {})),
+        prefetched(mixed(Patches(images, degradation, scale, patch, batch, crop, sharpen, seed), pool, seed)),
         Schedule(steps, learning_rate, bfloat16=bfloat16),
         output,
         seed,

@@ -6,7 +6,7 @@ A step depends on weights, optimiser, seed and its own number only, so a run tha
 import math
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -15,53 +15,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float, UInt8
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
 from srgame.errors import InputError
 from srgame.evaluation import evaluate
-from srgame.images import resize
-from srgame.metrics import quantized
 from srgame.pairs import Pairs
+from srgame.patches import Batches
 from srgame.strategies import Strategy
-
-Batch = tuple[Float[Tensor, "b 3 h w"], Float[Tensor, "b 3 H W"]]
-
-
-@dataclass(frozen=True)
-class BicubicPatches:
-    """Batches of random HR patches and their bicubic LR, flipped at random: a pure function of (seed, step)."""
-
-    images: Sequence[UInt8[np.ndarray, "h w 3"]]
-    scale: int = 4
-    patch: int = 128
-    batch: int = 16
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.patch % self.scale:
-            raise InputError(f"a patch of {self.patch} pixels is no multiple of the scale {self.scale}: choose another")
-        small = [shape for shape in (image.shape for image in self.images) if min(shape[:2]) < self.patch]
-        if small:
-            raise InputError(
-                f"{len(small)} of {len(self.images)} images are smaller than the patch of {self.patch} pixels "
-                f"(the first: {small[0][1]}×{small[0][0]}): choose a smaller patch or leave them out"
-            )
-
-    def __call__(self, step: int) -> Batch:
-        rng = np.random.default_rng([self.seed, step])
-        patches = np.stack([self._patch(rng) for _ in range(self.batch)])
-        hr = torch.from_numpy(patches).permute(0, 3, 1, 2).float() / 255
-        return quantized(resize(hr, self.patch // self.scale, self.patch // self.scale)), hr
-
-    def _patch(self, rng: np.random.Generator) -> UInt8[np.ndarray, "p p 3"]:
-        image = self.images[int(rng.integers(len(self.images)))]
-        top, left = (rng.integers(side - self.patch + 1) for side in image.shape[:2])
-        patch = image[top : top + self.patch, left : left + self.patch]
-        flipped = patch[:, ::-1] if rng.random() < 0.5 else patch
-        return flipped.transpose(1, 0, 2) if rng.random() < 0.5 else flipped
 
 
 @dataclass(frozen=True)
@@ -73,13 +35,17 @@ class Schedule:
     save_every: int = 500
     bfloat16: bool = False
 
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.save_every < 1 or not self.learning_rate > 0:
+            raise InputError(f"nothing is learned in {self.steps} steps at a rate of {self.learning_rate}: give more")
+
     def rate(self, step: int) -> float:
         return self.learning_rate * (1 + math.cos(math.pi * step / self.steps)) / 2
 
 
 def fit(
     strategy: Strategy,
-    batches: Callable[[int], Batch],
+    batches: Batches,
     schedule: Schedule,
     folder: Path,
     seed: int = 0,
@@ -89,11 +55,15 @@ def fit(
 
     `folder` receives log.csv, weights.safetensors and state.pt, from which a stopped run resumes by itself, every
     `save_every` steps and when SIGTERM or Ctrl-C asks to stop.
+
+    Raises InputError where the loss is not finite, and where the state in `folder` is unreadable or of another run.
     """
     network = strategy.network.train()
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.Adam(network.parameters(), lr=schedule.learning_rate)
-    log = _resumed(folder, network, optimiser)
+    size = sum(weights.numel() for weights in network.parameters())
+    run = f"{type(strategy).__name__} of {size:,} weights, {schedule}, seed {seed}"
+    log = _resumed(folder, run, network, optimiser)
     start = int(log[-1]["step"]) if log else 0
     losses: list[dict[str, float]] = []
     with _StopAsked() as stop, tqdm(range(start, schedule.steps), initial=start, total=schedule.steps) as steps:
@@ -103,7 +73,7 @@ def fit(
             with torch.autocast("cpu", torch.bfloat16, enabled=schedule.bfloat16):
                 parts = strategy(lr, hr, np.random.default_rng([seed, step, 1]))
             optimiser.zero_grad()
-            torch.stack(list(parts.values())).sum().backward()
+            torch.stack([loss for loss in parts.values() if loss.requires_grad]).sum().backward()
             losses.append({name: part.item() for name, part in parts.items()})
             if not np.isfinite(list(losses[-1].values())).all():
                 raise InputError(f"the loss of step {step + 1} is not finite; '{folder}' keeps the last good state")
@@ -118,7 +88,7 @@ def fit(
                     measured |= {name: float(scores[name].mean()) for name in ("psnr_rgb", "psnr_y")}
                     network.train()
                 log.append({"step": step + 1, **measured})
-                _save(folder, network, optimiser, log)
+                _save(folder, run, network, optimiser, log)
             if stop.asked:
                 break
     return pd.DataFrame(log)
@@ -131,10 +101,12 @@ def seeded(build: Callable[[], nn.Module], seed: int) -> nn.Module:
         return build()
 
 
-def _save(folder: Path, network: nn.Module, optimiser: torch.optim.Optimizer, log: list[dict[str, Any]]) -> None:
+def _save(
+    folder: Path, run: str, network: nn.Module, optimiser: torch.optim.Optimizer, log: list[dict[str, Any]]
+) -> None:
     """Writes the log, the weights and the state, each whole or not at all."""
     weights = {name: value.contiguous() for name, value in network.state_dict().items()}
-    state = {"network": weights, "optimiser": optimiser.state_dict(), "log": log}
+    state = {"run": run, "network": weights, "optimiser": optimiser.state_dict(), "log": log}
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / "log.csv", lambda path: pd.DataFrame(log).to_csv(path, index=False))
     _write(folder / "weights.safetensors", lambda path: save_file(weights, path))
@@ -147,10 +119,18 @@ def _write(path: Path, write: Callable[[Path], None]) -> None:
     os.replace(partial, path)  # noqa: PTH105
 
 
-def _resumed(folder: Path, network: nn.Module, optimiser: torch.optim.Optimizer) -> list[dict[str, Any]]:
-    if not (folder / "state.pt").exists():
+def _resumed(folder: Path, run: str, network: nn.Module, optimiser: torch.optim.Optimizer) -> list[dict[str, Any]]:
+    """The log of the same run so far, whose state network and optimiser are brought to."""
+    path = folder / "state.pt"
+    if not path.exists():
         return []
-    state = torch.load(folder / "state.pt", weights_only=True)
+    try:
+        state = torch.load(path, weights_only=True)
+        there = state["run"]
+    except Exception as error:  # damaged bytes raise anything
+        raise InputError(f"'{path}' cannot be read: remove it to train from the start, or train elsewhere") from error
+    if there != run:
+        raise InputError(f"'{path}' is the state of another run ({there}), not of this one ({run}): train elsewhere")
     network.load_state_dict(state["network"])
     optimiser.load_state_dict(state["optimiser"])
     log: list[dict[str, Any]] = state["log"]

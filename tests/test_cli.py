@@ -148,7 +148,15 @@ def test_training_from_the_command_line(srgame: Run, tmp_path: Path) -> None:
     ]
     status, printed, _ = srgame(*words, "--validation", tmp_path / "images")
     assert status == 0 and str(out / "weights.safetensors") in printed
-    assert pd.read_csv(out / "log.csv").columns.tolist() == ["step", "original", "awaken", "psnr_rgb", "psnr_y"]
+    assert pd.read_csv(out / "log.csv").columns.tolist() == [
+        "step",
+        "original",
+        "awaken",
+        "erasure",
+        "to_bicubic",
+        "psnr_rgb",
+        "psnr_y",
+    ]
     assert srgame("layers", out / "weights.safetensors")[0] == 0
 
 

@@ -15,7 +15,7 @@ FLOORS = [
     {"images", "metrics", "networks", "style", "until"},
     {"degradations", "filters"},
     {"pairs"},
-    {"evaluation", "game", "strategies"},
+    {"evaluation", "game", "patches", "strategies"},
     {"shapley", "training"},
     {"audit", "pictures", "results", "tables"},
     {"recipe"},

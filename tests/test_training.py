@@ -16,8 +16,9 @@ from srgame.filters import filters_of
 from srgame.images import image_paths, read_rgb, upsample
 from srgame.networks import HAN, SRResNet, load_network
 from srgame.pairs import load_pairs
-from srgame.strategies import EATS, Original
-from srgame.training import BicubicPatches, Schedule, fit, seeded
+from srgame.patches import Patches, mixed, prefetched
+from srgame.strategies import EATS, STRATEGIES, BicubicPull, Dropout, Original
+from srgame.training import Schedule, fit, seeded
 
 IMAGES = [read_rgb(image_paths("photographs")[0])[top : top + 40, 180:230] for top in (20, 60, 100)]
 
@@ -26,55 +27,93 @@ def tiny(seed: int = 0) -> nn.Module:
     return seeded(lambda: SRResNet(features=6, blocks=2), seed)
 
 
-def batches() -> BicubicPatches:
-    return BicubicPatches(IMAGES, scale=4, patch=24, batch=3)
+def batches() -> Patches:
+    return Patches(IMAGES, scale=4, patch=24, batch=3)
 
 
 def gradients(network: nn.Module, losses: dict[str, Tensor]) -> dict[str, Tensor]:
     network.zero_grad()
-    torch.stack(list(losses.values())).sum().backward()
+    torch.stack([loss for loss in losses.values() if loss.requires_grad]).sum().backward()
     return {name: weights.grad.clone() for name, weights in network.named_parameters()}
 
 
-def naive_eats(network: nn.Module, lr: Tensor, hr: Tensor, rng: np.random.Generator) -> dict[str, Tensor]:
+def naive_eats(network: nn.Module, lr: Tensor, hr: Tensor, rng: np.random.Generator, count: int) -> dict[str, Tensor]:
     """Algorithm 1 as printed: two whole passes, the second with a filter's weights and bias copied over another's."""
     layers = filters_of(network).layers
     layer = str(rng.choice(layers))
     width = network.get_submodule(layer).out_channels
-    erased_filter, disruptor = (int(i) for i in rng.choice(width, 2, replace=False))
+    order = rng.permutation(width)
     weights = dict(network.named_parameters())
     swapped = torch.arange(width)
-    swapped[erased_filter] = disruptor
+    swapped[torch.from_numpy(order[:count])] = torch.from_numpy(rng.choice(order[count:], count))
     for kind in ("weight", "bias"):
         weights[f"{layer}.{kind}"] = weights[f"{layer}.{kind}"][swapped]
     sr_erased = torch.func.functional_call(network, weights, (lr,))
     return {"original": F.l1_loss(network(lr), hr), "awaken": F.l1_loss(sr_erased, upsample(lr, 4))}
 
 
-@pytest.mark.parametrize("step", range(12))
-def test_eats_has_the_gradient_of_two_naive_passes(step: int) -> None:
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("step", range(8))
+def test_eats_has_the_gradient_of_two_naive_passes(step: int, count: int) -> None:
     network = tiny().double()
     lr, hr = (images.double() for images in batches()(step))
-    shared = EATS(network)(lr, hr, np.random.default_rng(step))
-    naive = naive_eats(network, lr, hr, np.random.default_rng(step))
-    assert {name: loss.item() for name, loss in shared.items()} == pytest.approx(
-        {name: loss.item() for name, loss in naive.items()}, rel=1e-12
-    )
+    shared = EATS(network, count=count)(lr, hr, np.random.default_rng(step))
+    naive = naive_eats(network, lr, hr, np.random.default_rng(step), count)
+    for name, loss in naive.items():
+        assert shared[name].item() == pytest.approx(loss.item(), rel=1e-12)
     expected = gradients(network, naive)
-    for name, gradient in gradients(network, EATS(network)(lr, hr, np.random.default_rng(step))).items():
+    for name, gradient in gradients(network, shared).items():
         torch.testing.assert_close(gradient, expected[name], rtol=1e-9, atol=1e-13)
 
 
-def test_eats_erases_one_filter_in_every_layer_sooner_or_later() -> None:
+def test_eats_erases_in_every_layer_or_in_its_share_of_them() -> None:
+    layers = filters_of(tiny()).layers
+    assert tuple(EATS(tiny()).layers) == layers
+    third = EATS(tiny(), ratio=1 / 3).layers
+    assert len(third) == 3 and third == [layers[0], layers[3], layers[6]]
+    assert EATS(tiny(), layers=["conv_hr"]).layers == ["conv_hr"]
+    assert "conv_last" not in EATS(tiny(), count=4).layers
+
+
+def test_eats_watches_what_erasure_changes_and_can_be_drawn_to_hr() -> None:
+    lr, hr = batches()(0)
+    bicubic, toward_hr = (EATS(tiny(), toward=t)(lr, hr, np.random.default_rng(0)) for t in ("bicubic", "hr"))
+    assert bicubic["original"] == toward_hr["original"] and bicubic["awaken"] != toward_hr["awaken"]
+    assert abs(toward_hr["awaken"] - toward_hr["original"]) <= toward_hr["erasure"]
+    assert bicubic["erasure"] > 0 and not bicubic["erasure"].requires_grad and not bicubic["to_bicubic"].requires_grad
+
+
+def test_dropout_drops_whole_channels_before_the_last_conv() -> None:
     network = tiny()
     lr, hr = batches()(0)
-    drawn = set()
-    for seed in range(200):
-        rng = np.random.default_rng(seed)
-        losses = EATS(network)(lr, hr, rng) if seed < 3 else None
-        assert losses is None or losses["awaken"] > 0
-        drawn.add(str(np.random.default_rng(seed).choice(filters_of(network).layers)))
-    assert drawn == set(filters_of(network).layers)
+    seen = []
+    network.conv_last.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].detach()))
+    network(lr)
+    loss = Dropout(network, p=0.5)(lr, hr, np.random.default_rng(0))["original"]
+    whole, dropped = seen
+    gone = (dropped == 0).flatten(2).all(2)
+    assert 0 < gone.sum() < gone.numel()
+    torch.testing.assert_close(dropped[~gone], 2 * whole[~gone])
+    assert len(network.conv_last._forward_pre_hooks) == 0
+    assert loss != Dropout(network, p=0.5)(lr, hr, np.random.default_rng(1))["original"]
+    assert Dropout(network, p=0.0)(lr, hr, np.random.default_rng(0))["original"] == F.l1_loss(network(lr), hr)
+
+
+def test_bicubic_pull_is_the_sum_of_two_distances() -> None:
+    network = tiny()
+    lr, hr = batches()(0)
+    losses = BicubicPull(network)(lr, hr, np.random.default_rng(0))
+    assert losses["original"] == F.l1_loss(network(lr), hr)
+    assert losses["pull"] == F.l1_loss(network(lr), upsample(lr, 4))
+
+
+@pytest.mark.parametrize(
+    ("strategy", "options"),
+    [("dropout", {"p": 1.0}), ("eats", {"ratio": 0.0}), ("eats", {"count": 0}), ("eats", {"count": 99})],
+)
+def test_impossible_options_are_refused(strategy: str, options: dict[str, float]) -> None:
+    with pytest.raises(InputError):
+        STRATEGIES[strategy](tiny(), **options)
 
 
 def test_eats_passes_over_layers_of_a_single_filter() -> None:
@@ -95,21 +134,60 @@ def test_patches_are_cut_from_the_images_and_repeat() -> None:
         for top in range(17)
         for left in range(27)
         for patch in [image[top : top + 24, left : left + 24]]
-        for flipped in (patch, patch[:, ::-1])
-        for turned in (flipped, flipped.transpose(1, 0, 2))
+        for turned in (patch, patch[:, ::-1])
     }
     for patch in (hr * 255).round().byte().permute(0, 2, 3, 1).numpy():
         assert np.ascontiguousarray(patch).tobytes() in variants
 
 
+@pytest.mark.parametrize("degradation", ["bicubic", "second-order", "bsrgan"])
+def test_lr_and_hr_patches_show_the_same_place(degradation: str) -> None:
+    lr, hr = Patches(IMAGES, degradation, patch=24, batch=64, crop=36, seed=1)(0)
+    assert lr.shape == (64, 3, 6, 6) and hr.shape == (64, 3, 24, 24)
+    small = F.avg_pool2d(hr, 4)
+    own = (lr - small).abs().mean((1, 2, 3))
+    others = (lr - small.roll(1, 0)).abs().mean((1, 2, 3))
+    assert (own < others).float().mean() > 0.85
+    assert torch.equal(Patches(IMAGES, degradation, patch=24, batch=64, crop=36, seed=1)(0)[0], lr)
+
+
+def test_crops_larger_than_the_image_are_reflected_and_sharpening_changes_hr() -> None:
+    plain, sharp = (Patches(IMAGES, patch=24, crop=64, batch=2, sharpen=sharpen)(0)[1] for sharpen in (False, True))
+    assert plain.shape == sharp.shape == (2, 3, 24, 24) and not torch.equal(plain, sharp)
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_mixed_batches_hold_the_same_patches_dealt_anew_and_repeat(count: int) -> None:
+    source, pool = batches(), mixed(batches(), count)
+    for block in (0, 1):
+        steps = range(block * count, (block + 1) * count)
+        before = torch.cat([source(step)[1] for step in steps])
+        after = torch.cat([pool(step)[1] for step in steps])
+        assert sorted(map(str, before.flatten(1).tolist())) == sorted(map(str, after.flatten(1).tolist()))
+        assert not torch.equal(before, after)
+    resumed = mixed(batches(), count)
+    assert torch.equal(resumed(count + 1)[0], pool(count + 1)[0])
+
+
+def test_prefetched_batches_are_the_same_in_any_order() -> None:
+    ahead = prefetched(batches())
+    for step in (0, 1, 2, 7, 3, 4):
+        assert all(torch.equal(a, b) for a, b in zip(ahead(step), batches()(step), strict=True))
+
+
+def test_an_unknown_degradation_to_train_on_is_refused() -> None:
+    with pytest.raises(InputError, match="unknown degradation 'fog' to train on: choose one of bicubic, second-order"):
+        Patches(IMAGES, "fog", patch=24)
+
+
 def test_images_smaller_than_the_patch_are_refused() -> None:
     with pytest.raises(InputError, match=r"3 of 3 images are smaller than the patch of 48 pixels \(the first: 50×40\)"):
-        BicubicPatches(IMAGES, patch=48)
+        Patches(IMAGES, patch=48)
 
 
 def test_a_side_that_the_scale_does_not_divide_is_refused() -> None:
-    with pytest.raises(InputError, match="patch of 30 pixels is no multiple of the scale 4"):
-        BicubicPatches(IMAGES, patch=30)
+    with pytest.raises(InputError, match="patch or crop of 30 pixels is no multiple of the scale 4"):
+        Patches(IMAGES, patch=30)
 
 
 def test_training_lowers_the_loss_and_logs_it(tmp_path: Path) -> None:
@@ -122,8 +200,8 @@ def test_training_lowers_the_loss_and_logs_it(tmp_path: Path) -> None:
     assert load_network(tmp_path / "weights.safetensors", "srresnet").scale == 4
 
 
-@pytest.mark.parametrize("strategy", [Original, EATS])
-def test_a_stopped_run_resumes_bit_for_bit(tmp_path: Path, strategy: type[Original] | type[EATS]) -> None:
+@pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=STRATEGIES)
+def test_a_stopped_run_resumes_bit_for_bit(tmp_path: Path, strategy: type[Original]) -> None:
     whole, stopped = tiny(), tiny()
     fit(strategy(whole), batches(), Schedule(9, save_every=4), tmp_path / "whole")
 
@@ -151,6 +229,17 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_state(t
     state = torch.load(tmp_path / "state.pt", weights_only=True)
     assert state["log"][-1]["step"] == 4
     assert all(value.isfinite().all() for value in state["network"].values())
+
+
+def test_a_damaged_state_and_that_of_another_run_are_refused(tmp_path: Path) -> None:
+    fit(Original(tiny()), batches(), Schedule(2), tmp_path)
+    with pytest.raises(InputError, match=r"state.pt' is the state of another run .*Original.*not of this one .*EATS"):
+        fit(EATS(tiny()), batches(), Schedule(2), tmp_path)
+    with pytest.raises(InputError, match="another run"):
+        fit(Original(tiny()), batches(), Schedule(3), tmp_path)
+    (tmp_path / "state.pt").write_bytes((tmp_path / "state.pt").read_bytes()[:500])
+    with pytest.raises(InputError, match=r"state.pt' cannot be read"):
+        fit(Original(tiny()), batches(), Schedule(2), tmp_path)
 
 
 def test_the_learning_rate_follows_a_cosine() -> None:

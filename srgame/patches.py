@@ -1,0 +1,115 @@
+"""Batches of LR and HR patches to train on, each a pure function of (seed, step): nothing has to be saved to resume."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from srgame.degradations.training import DEGRADATIONS, sharpened
+from srgame.errors import InputError
+
+Batch = tuple[Float[Tensor, "b 3 h w"], Float[Tensor, "b 3 H W"]]
+Batches = Callable[[int], Batch]
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Random crops of `images`, flipped at random and degraded; of each, one patch of `patch` HR pixels a side.
+
+    A crop has `crop` pixels a side, at least the patch's; images smaller than it are reflected at their edges (the
+    second-order degradation is defined on crops of 400). With `sharpen` the HR images are sharpened first (USM).
+    """
+
+    images: Sequence[UInt8[np.ndarray, "_ _ 3"]]
+    degradation: str = "bicubic"
+    scale: int = 4
+    patch: int = 128
+    batch: int = 16
+    crop: int = 0
+    sharpen: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.degradation not in DEGRADATIONS:
+            known = ", ".join(DEGRADATIONS)
+            raise InputError(f"unknown degradation '{self.degradation}' to train on: choose one of {known}")
+        if self.batch < 1 or self.patch < 1:
+            raise InputError(f"{self.batch} patches of {self.patch} pixels cannot be trained on: give positive numbers")
+        for side in (self.patch, self.crop):
+            if side % self.scale:
+                raise InputError(f"a patch or crop of {side} pixels is no multiple of the scale {self.scale}")
+        small = [image.shape for image in self.images if min(image.shape[:2]) < self.patch]
+        if small:
+            raise InputError(
+                f"{len(small)} of {len(self.images)} images are smaller than the patch of {self.patch} pixels "
+                f"(the first: {small[0][1]}×{small[0][0]}): choose a smaller patch or leave them out"
+            )
+
+    def __call__(self, step: int) -> Batch:
+        rng = np.random.default_rng([self.seed, step])
+        crops = np.stack([self._crop(rng) for _ in range(self.batch)])
+        hr = torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 255
+        hr = sharpened(hr) if self.sharpen else hr
+        lr, _ = DEGRADATIONS[self.degradation](hr, rng, self.scale)
+        size = self.patch // self.scale
+        corners = rng.integers(lr.shape[-1] - size + 1, size=(self.batch, 2)).tolist()
+        return _cut(lr, corners, size), _cut(hr, [[self.scale * side for side in c] for c in corners], self.patch)
+
+    def _crop(self, rng: np.random.Generator) -> UInt8[np.ndarray, "side side 3"]:
+        side = max(self.crop, self.patch)
+        image = self.images[int(rng.integers(len(self.images)))]
+        below, right = (max(0, side - length) for length in image.shape[:2])
+        if below or right:
+            image = cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REFLECT_101)
+        top, left = (rng.integers(length - side + 1) for length in image.shape[:2])
+        crop = image[top : top + side, left : left + side]
+        flipped = crop[:, ::-1] if rng.random() < 0.5 else crop
+        return flipped
+
+
+def _cut(images: Float[Tensor, "b 3 _ _"], corners: list[list[int]], side: int) -> Float[Tensor, "b 3 side side"]:
+    parts = [image[:, y : y + side, x : x + side] for image, (y, x) in zip(images, corners, strict=True)]
+    return torch.stack(parts)
+
+
+def mixed(batches: Batches, count: int, seed: int = 0) -> Batches:
+    """Batches dealt anew from the patches of each `count` successive ones.
+
+    A degraded batch shares draws; mixed, it is not trained on in one step (Real-ESRGAN's pool, of any size).
+    """
+
+    @lru_cache(maxsize=1)
+    def dealt(block: int) -> tuple[Tensor, Tensor, list[np.ndarray]]:
+        lr, hr = (
+            torch.cat(parts) for parts in zip(*map(batches, range(block * count, (block + 1) * count)), strict=True)
+        )
+        order = np.random.default_rng([seed, block, 2]).permutation(len(lr))
+        return lr, hr, np.split(order, count)
+
+    def batch(step: int) -> Batch:
+        lr, hr, hands = dealt(step // count)
+        hand = hands[step % count]
+        return lr[hand], hr[hand]
+
+    return batch if count > 1 else batches
+
+
+def prefetched(batches: Batches) -> Batches:
+    """The same batches, the next one being made in a thread while one is trained on."""
+    maker = ThreadPoolExecutor(1)
+    coming: dict[int, Future[Batch]] = {}
+
+    def batch(step: int) -> Batch:
+        future = coming.pop(step, None) or maker.submit(batches, step)
+        coming.clear()
+        made = future.result()
+        coming[step + 1] = maker.submit(batches, step + 1)
+        return made
+
+    return batch
