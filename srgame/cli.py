@@ -197,6 +197,31 @@ def train(
     print(f"weights: {output / 'weights.safetensors'}")
 
 
+@app.command
+def degrade(
+    data: Positional,
+    output: Path,
+    degradation: Literal["bicubic", "second-order", "bsrgan"] = "second-order",
+    scale: int = 4,
+    sharpen: bool = False,
+    seed: int = 0,
+) -> None:
+    """Write the LR images of an image set as training sees them, and a manifest of all that was drawn.
+
+    Args:
+        data: photographs (embedded), a folder, a file, or a set in the folder that $SRGAME_DATA names.
+        output: the folder for the LR images and manifest.json.
+        degradation: how LR images are made.
+        scale: how much smaller they are.
+        sharpen: sharpen HR images first, as Real-ESRGAN and Reflash Dropout do.
+        seed: of all that is drawn.
+    """
+    from srgame.degradations.folder import degrade_set
+
+    written = degrade_set(data, output, degradation, scale, sharpen, seed)
+    print(f"written: {len(written) - 1} LR images, {written[-1]}")
+
+
 def main() -> None:
     """The command line: a user's mistake is one sentence and exit status 2."""
     warnings.showwarning = _one_sentence  # type: ignore[assignment]

@@ -15,7 +15,10 @@ import pytest
 import torch
 
 from srgame.cli import main
+from srgame.degradations.steps import degraded
+from srgame.images import read_image
 from srgame.networks import SRResNet
+from srgame.pairs import load_pairs
 from srgame.training import seeded
 
 Run = Callable[..., tuple[int, str, str]]
@@ -106,6 +109,7 @@ BAD = {
     "too few evaluations": ("shapley {checkpoint} --evaluations 5", "fewer than one unit takes"),
     "no images": ("train {folder} --output {folder}/run", "holds no image"),
     "images too small": ("train {images} --output {folder}/run", "smaller than the patch of 128"),
+    "lr to nowhere": ("degrade photographs --output {checkpoint}/x", "cannot be written"),
     "not a folder": ("shapley {checkpoint} --crop 32 --evaluations 100 --output {checkpoint}/x", "cannot be written"),
 }
 
@@ -120,6 +124,26 @@ def test_a_users_mistake_is_one_sentence_and_status_2(srgame: Run, checkpoint: P
     status, _, error = srgame(*words.format(**places).split())
     assert status == 2 and sentence in error and "Traceback" not in error
     assert len([line for line in error.splitlines() if line.startswith("srgame: ") and "note" not in line]) == 1
+
+
+@pytest.mark.parametrize("degradation", ["bicubic", "second-order", "bsrgan"])
+def test_degrade_writes_lr_images_and_a_manifest_that_makes_them_again(
+    srgame: Run, tmp_path: Path, degradation: str
+) -> None:
+    status, printed, _ = srgame("degrade", "photographs", "--output", tmp_path / "lr", "--degradation", degradation)
+    assert status == 0 and "4 LR images" in printed
+    manifest = json.loads((tmp_path / "lr" / "manifest.json").read_text())
+    assert manifest["settings"] == {"degradation": degradation, "scale": 4, "sharpen": False, "seed": 0}
+    pairs = load_pairs("photographs")
+    assert [entry["lr"] for entry in manifest["images"]] == [f"{name}.png" for name in pairs.names]
+    for entry, hr in zip(manifest["images"], pairs.hr, strict=True):
+        written = read_image(tmp_path / "lr" / entry["lr"])
+        assert written.shape == (3, hr.shape[1] // 4, hr.shape[2] // 4)
+        if entry["drawn"]:
+            assert torch.equal(degraded(hr[None], [entry["drawn"]])[0], written)
+    srgame("degrade", "photographs", "--output", tmp_path / "other", "--degradation", degradation, "--seed", 1)
+    same = (tmp_path / "lr" / "rocket.png").read_bytes() == (tmp_path / "other" / "rocket.png").read_bytes()
+    assert same == (degradation == "bicubic")
 
 
 def test_an_unknown_strategy_is_refused(srgame: Run, tmp_path: Path) -> None:
