@@ -71,11 +71,14 @@ def shapley(
     from srgame.networks import fingerprint, load_network, scale_of
     from srgame.pairs import load_pairs, toward_bicubic
     from srgame.pictures import shapley_bars
-    from srgame.results import provenance, save_figure, save_frame
+    from srgame.results import provenance, save_figure, save_frame, writable
     from srgame.tables import shapley_table
     from srgame.until import Until
 
+    writable(output)
     model = load_network(checkpoint, network, scale).to(_device(device))
+    if "all" in layers and len(layers) > 1:
+        raise InputError("'all' are all layers already: name no other beside it")
     filters = filters_of(model, None if layers == ("all",) else layers)
     pairs = load_pairs(dataset, degradation, scale_of(model), images, crop)
     print(f"{checkpoint}: {len(filters)} filters of {', '.join(filters.layers)}")
@@ -178,6 +181,7 @@ def train(
     from srgame.strategies import STRATEGIES
     from srgame.training import Schedule, fit, seeded
 
+    identity = {name: value for name, value in locals().items() if name not in ("output", "validation")}
     images = [read_rgb(path) for path in image_paths(data)]
     size = {name: value for name, value in {"features": features, "blocks": blocks}.items() if value}
     model = seeded(lambda: NETWORKS[network](scale=scale, **size), seed)
@@ -192,7 +196,11 @@ def train(
         output,
         seed,
         load_pairs(validation, "clean", scale),
+        identity,
     )
+    if (reached := int(log["step"].iloc[-1])) < steps:
+        print(f"srgame: stopped at step {reached} of {steps}: the same command resumes", file=sys.stderr)
+        sys.exit(130)
     print(log.tail(1).to_string(index=False))
     print(f"weights: {output / 'weights.safetensors'}")
 
@@ -230,9 +238,6 @@ def main() -> None:
     except InputError as error:
         print(f"srgame: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("srgame: stopped", file=sys.stderr)
-        sys.exit(130)
 
 
 def _device(name: str) -> str:

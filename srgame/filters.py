@@ -47,6 +47,8 @@ def filters_of(network: nn.Module, layers: Sequence[str] | None = None) -> Filte
     Raises InputError for a name that is no conv layer of `network`, with the nearest names.
     """
     convs = {name: module for name, module in network.named_modules() if isinstance(module, CONVS)}
+    if not (convs if layers is None else layers):
+        raise InputError("no layer, no filters: name conv layers of a network that has some")
     for layer in layers or ():
         if layer not in convs:
             near = difflib.get_close_matches(layer, convs, n=3, cutoff=0) or ["none"]

@@ -97,6 +97,10 @@ class RestorationGame:
             raise InputError(
                 "the network makes {1} pixels of {0}, where the HR image has {2}: wrong scale?".format(*sizes)
             )
+        if not torch.equal(self._restored(whole, (lr,), probe), expected):
+            warnings.warn(
+                "the network's images differ from run to run, and so will values: is it random?", stacklevel=3
+            )
         try:
             cut = resume(network, self.filters.layers)
             difference = (self._restored(cut, cut.head(lr), probe) - expected).abs().max().item()

@@ -35,7 +35,7 @@ def image_paths(dataset: str) -> list[Path]:
             f"no images at '{dataset}'{known}: give a folder, a file, 'photographs' (embedded), "
             "or the name of a set in the folder that $SRGAME_DATA names"
         )
-    if place.is_file():
+    if not place.is_dir():
         return [place]
     found = sorted(p for p in place.iterdir() if p.suffix.lower() in SUFFIXES)
     if not found:

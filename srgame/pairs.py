@@ -33,6 +33,9 @@ def load_pairs(
     `dataset` is "photographs" (four, embedded), a folder, a file, or a set in the folder that $SRGAME_DATA names. HR
     images are cut to a multiple of `scale`; noise depends on the set, the image, the degradation and `seed` only.
     """
+    for name, count in {"images": images, "crop": crop}.items():
+        if count is not None and count < 1:
+            raise InputError(f"{name} is a number from 1 on, not {count}")
     paths = image_paths(dataset)[:images]
     hr = tuple(_hr(path, scale, crop) for path in paths)
     seeds = (seed_of(path.parent.name, path.stem, degradation, seed) for path in paths)

@@ -39,8 +39,8 @@ class Patches:
         if self.degradation not in DEGRADATIONS:
             known = ", ".join(DEGRADATIONS)
             raise InputError(f"unknown degradation '{self.degradation}' to train on: choose one of {known}")
-        if self.batch < 1 or self.patch < 1:
-            raise InputError(f"{self.batch} patches of {self.patch} pixels cannot be trained on: give positive numbers")
+        if self.batch < 1 or self.patch < 1 or self.crop < 0 or self.seed < 0:
+            raise InputError("batch and patch are numbers from 1 on, crop and seed from 0 on")
         for side in (self.patch, self.crop):
             if side % self.scale:
                 raise InputError(f"a patch or crop of {side} pixels is no multiple of the scale {self.scale}")

@@ -45,12 +45,30 @@ def save_frame(stem: Path, frame: pd.DataFrame, source: dict[str, Any]) -> list[
 
 
 def save_figure(stem: Path, figure: Figure) -> list[Path]:
-    """Writes `stem`.png and `stem`.pdf, without a date, so that equal pictures are equal files; returns their paths."""
+    """Writes `stem`.png and `stem`.pdf, without a date, so that equal pictures are equal files; returns their paths.
+
+    Raises InputError where they cannot be written.
+    """
     paths = [stem.with_suffix(".png"), stem.with_suffix(".pdf")]
-    with styled():
-        figure.savefig(paths[0])
-        figure.savefig(paths[1], metadata={"CreationDate": None})
+    try:
+        with styled():
+            figure.savefig(paths[0])
+            figure.savefig(paths[1], metadata={"CreationDate": None})
+    except OSError as error:
+        raise InputError(
+            f"'{stem}.png' or .pdf cannot be written ({error.strerror}): remove it, or choose another"
+        ) from error
     return paths
+
+
+def writable(folder: Path) -> Path:
+    """The folder, made where there was none; raises InputError where nothing can be written to it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _written(folder / ".writable", "").unlink()
+    except OSError as error:
+        raise InputError(f"nothing can be written to '{folder}' ({error.strerror}): choose another") from error
+    return folder
 
 
 def _written(path: Path, text: str) -> Path:

@@ -21,6 +21,7 @@ from srgame.until import SCHEDULE, Effort, Until
 
 PerPlayer = Float64[np.ndarray, " player"]
 
+FEW = 5  # players whose coalitions are as few as those of four units, which could agree by luck
 BAR = "{percentage:3.0f}%|{bar}| {postfix} [{elapsed}<{remaining}]"
 
 
@@ -60,19 +61,21 @@ class ShapleyValues:
 
 def exact_shapley(game: Game) -> ShapleyValues:
     """The Shapley values from the worth of all 2ⁿ coalitions. Raises InputError for more than 20 players."""
-    n = game.players
+    active, n = _active(game), len(_active(game))
     if n > 20:
         raise InputError(f"{n} players have 2^{n} coalitions, too many to play all: sample instead (sampled_shapley)")
     code = np.arange(2**n)
     coalitions = (code[:, None] >> np.arange(n)) % 2 == 1
-    worth = _played(game, coalitions)
+    everyone = np.ones((2**n, game.players), bool)
+    everyone[:, active] = coalitions
+    worth = _played(game, everyone)
     others = coalitions.sum(1)
     weight = np.array([1 / (n * math.comb(n - 1, size)) for size in range(n)])
-    value = np.empty(n)
-    for i in range(n):
+    value = np.zeros(game.players)
+    for i, player in enumerate(active):
         without = code[~coalitions[:, i]]
-        value[i] = weight[others[without]] @ (worth[without | 1 << i] - worth[without])
-    return ShapleyValues(value, np.zeros(n), worth[0], worth[-1], units=0, evaluations=2**n, ended="exact")
+        value[player] = weight[others[without]] @ (worth[without | 1 << i] - worth[without])
+    return ShapleyValues(value, np.zeros(game.players), worth[0], worth[-1], units=0, evaluations=2**n, ended="exact")
 
 
 def sampled_shapley(
@@ -82,16 +85,17 @@ def sampled_shapley(
 
     An independent unit is one order and, if `antithetic`, its reverse, whose errors cancel in large part (Mitchell et
     al. 2022); unit k depends on `seed` and k only. The values add up to v(N) − v(∅). Players in `game.dummies` are
-    worth exactly 0 and are never sampled. Ctrl-C ends the sampling and keeps what was measured; `progress` shows a bar.
+    worth exactly 0 and are never sampled. Where only FEW others are left, all their coalitions are played. Ctrl-C ends
+    the sampling and keeps what was measured; `progress` shows a bar.
 
     Raises InputError where `until` allows fewer evaluations than one unit takes.
     """
+    if seed < 0:
+        raise InputError(f"a seed is a whole number from 0 on, not {seed}")
     start, active = monotonic(), _active(game)
+    if len(active) <= FEW and 2 ** len(active) <= (until.evaluations or math.inf):
+        return exact_shapley(game)
     ends = _played(game, np.stack([~_among(active, game.players), np.ones(game.players, bool)]))
-    if len(active) < 2:
-        alone = _among(active, game.players) * (ends[1] - ends[0])
-        return ShapleyValues(alone, np.zeros(game.players), ends[0], ends[1], units=0, evaluations=2, ended="exact")
-
     unit_cost = (2 if antithetic else 1) * (len(active) - 1)
     units: list[PerPlayer] = []
     precision, ended = math.inf, None

@@ -17,6 +17,7 @@ def _layer(layer: str, ranked: pd.DataFrame, unit: str, confidence: float, most:
     if len(rows) > most:
         rows[most * 3 // 4 : -most // 4] = [f"       … {len(rows) - most} more in the csv"]
     worth = how["grand"] - how["empty"]
+    single = "\na single unit tells nothing of its error: allow more evaluations" if how["units"] == 1 else ""
     return "\n".join(
         [
             f"\n{layer}",
@@ -24,6 +25,6 @@ def _layer(layer: str, ranked: pd.DataFrame, unit: str, confidence: float, most:
             *rows,
             f"all φ add up to v(all) − v(none) = {how['grand']:.4f} − {how['empty']:.4f} = {worth:.4f} {unit}",
             f"{how['evaluations']:,} evaluations in {how['units']} independent units; "
-            f"largest standard error {how['precision']:.2%} of the range of φ; ended by: {how['ended']}",
+            f"largest standard error {how['precision']:.2%} of the range of φ; ended by: {how['ended']}{single}",
         ]
     )

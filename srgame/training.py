@@ -7,7 +7,7 @@ import math
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -50,19 +50,29 @@ def fit(
     folder: Path,
     seed: int = 0,
     validation: Pairs | None = None,
+    settings: dict[str, Any] | None = None,
 ) -> pd.DataFrame:
     """The log of the training of `strategy.network` (in place): step, the losses by name, PSNR on `validation` (dB).
 
     `folder` receives log.csv, weights.safetensors and state.pt, from which a stopped run resumes by itself, every
-    `save_every` steps and when SIGTERM or Ctrl-C asks to stop.
+    `save_every` steps and when SIGTERM or Ctrl-C asks to stop. A run is the same if strategy, size, schedule, seed and
+    `settings`, whatever else describes it, are.
 
-    Raises InputError where the loss is not finite, and where the state in `folder` is unreadable or of another run.
+    Raises InputError where the loss is not finite, where `folder` cannot be written to, and where the state in it is
+    unreadable or of another run.
     """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "log.csv").touch()
+    except OSError as error:
+        raise InputError(f"nothing can be written to '{folder}' ({error.strerror}): choose another") from error
     network = strategy.network.train()
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for weights in network.parameters():
+        if weights.ndim == 4:  # HAN has a weight of five dimensions too
+            weights.data = weights.data.contiguous(memory_format=torch.channels_last)
     optimiser = torch.optim.Adam(network.parameters(), lr=schedule.learning_rate)
     size = sum(weights.numel() for weights in network.parameters())
-    run = f"{type(strategy).__name__} of {size:,} weights, {schedule}, seed {seed}"
+    run = {"strategy": type(strategy).__name__, "weights": size, **asdict(schedule), "seed": seed, **(settings or {})}
     log = _resumed(folder, run, network, optimiser)
     start = int(log[-1]["step"]) if log else 0
     losses: list[dict[str, float]] = []
@@ -102,12 +112,11 @@ def seeded(build: Callable[[], nn.Module], seed: int) -> nn.Module:
 
 
 def _save(
-    folder: Path, run: str, network: nn.Module, optimiser: torch.optim.Optimizer, log: list[dict[str, Any]]
+    folder: Path, run: dict[str, Any], network: nn.Module, optimiser: torch.optim.Optimizer, log: list[dict[str, Any]]
 ) -> None:
     """Writes the log, the weights and the state, each whole or not at all."""
     weights = {name: value.contiguous() for name, value in network.state_dict().items()}
     state = {"run": run, "network": weights, "optimiser": optimiser.state_dict(), "log": log}
-    folder.mkdir(parents=True, exist_ok=True)
     _write(folder / "log.csv", lambda path: pd.DataFrame(log).to_csv(path, index=False))
     _write(folder / "weights.safetensors", lambda path: save_file(weights, path))
     _write(folder / "state.pt", lambda path: torch.save(state, path))
@@ -119,7 +128,9 @@ def _write(path: Path, write: Callable[[Path], None]) -> None:
     os.replace(partial, path)  # noqa: PTH105
 
 
-def _resumed(folder: Path, run: str, network: nn.Module, optimiser: torch.optim.Optimizer) -> list[dict[str, Any]]:
+def _resumed(
+    folder: Path, run: dict[str, Any], network: nn.Module, optimiser: torch.optim.Optimizer
+) -> list[dict[str, Any]]:
     """The log of the same run so far, whose state network and optimiser are brought to."""
     path = folder / "state.pt"
     if not path.exists():
@@ -130,7 +141,10 @@ def _resumed(folder: Path, run: str, network: nn.Module, optimiser: torch.optim.
     except Exception as error:  # damaged bytes raise anything
         raise InputError(f"'{path}' cannot be read: remove it to train from the start, or train elsewhere") from error
     if there != run:
-        raise InputError(f"'{path}' is the state of another run ({there}), not of this one ({run}): train elsewhere")
+        differ = [
+            f"{name} {there.get(name)}, not {run.get(name)}" for name in there | run if there.get(name) != run.get(name)
+        ]
+        raise InputError(f"'{path}' is the state of another run ({'; '.join(differ)}): train elsewhere")
     network.load_state_dict(state["network"])
     optimiser.load_state_dict(state["optimiser"])
     log: list[dict[str, Any]] = state["log"]

@@ -1,5 +1,6 @@
 """When sampling ends, and how far it has come."""
 
+import math
 from dataclasses import dataclass
 
 from srgame.errors import InputError
@@ -32,8 +33,9 @@ class Until:
         limits = [limit for limit in (self.precision, self.evaluations, self.seconds) if limit is not None]
         if not limits:
             raise InputError("sampling would never end: give a precision, a number of evaluations or of seconds")
-        if not all(limit > 0 for limit in limits):
-            raise InputError(f"a limit of {min(limits)} can never be reached: limits are positive numbers")
+        for limit in limits:
+            if not (limit > 0 and math.isfinite(limit)):
+                raise InputError(f"a limit of {limit} can never be reached: limits are positive numbers")
 
     def reached(self, effort: Effort, unit_cost: int) -> str | None:
         """Which limit forbids another unit of `unit_cost` evaluations, or None."""

@@ -71,7 +71,8 @@ def foreign(tmp_path, monkeypatch) -> Path:
     (tmp_path / "foreign_nets.py").write_text(
         "from torch import nn\n"
         "def build(): return nn.Sequential(nn.Conv2d(3, 12, 3, padding=1), nn.BatchNorm2d(12), nn.PixelShuffle(2))\n"
-        "def scaled(scale=4): return nn.Sequential(nn.Conv2d(3, 3 * scale**2, 3, padding=1), nn.BatchNorm2d(12))\n"
+        "def scaled(scale=4): return nn.Sequential(\n"
+        "    nn.Conv2d(3, 3 * scale**2, 3, padding=1), nn.BatchNorm2d(3 * scale**2), nn.PixelShuffle(scale))\n"
         "def number(): return 3\n"
         "def failing(): return 1 / 0\n"
     )
@@ -87,8 +88,13 @@ def test_a_function_may_build_the_network(foreign):
     assert not network.training
 
 
+def test_a_foreign_network_of_another_scale_is_refused(foreign):
+    with pytest.raises(InputError, match="enlarges 2 times, not 4 times"):
+        load_network(foreign, network="foreign_nets:build", scale=4)
+
+
 def test_a_function_that_takes_a_scale_is_given_it(foreign):
-    assert load_network(foreign, network="foreign_nets:scaled", scale=2)(images(2, 5, 7)).shape == (2, 12, 5, 7)
+    assert load_network(foreign, network="foreign_nets:scaled", scale=2)(images(2, 5, 7)).shape == (2, 3, 10, 14)
     with pytest.raises(InputError, match=f"'0.weight' in '{foreign}' is .* where Sequential needs"):
         load_network(foreign, network="foreign_nets:scaled")
 

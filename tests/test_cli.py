@@ -107,10 +107,22 @@ BAD = {
     "no such network": ("layers {checkpoint} --network srrresnet", "unknown network 'srrresnet'"),
     "nothing to reach": ("shapley {checkpoint} --precision -1", "limits are positive"),
     "too few evaluations": ("shapley {checkpoint} --evaluations 5", "fewer than one unit takes"),
+    "no layers": ("shapley {checkpoint} --layers", "no layer, no filters"),
+    "all and more": ("shapley {checkpoint} --layers all conv_hr", "'all' are all layers already"),
+    "no image": ("shapley {checkpoint} --images 0", "images is a number from 1 on, not 0"),
+    "no crop": ("shapley {checkpoint} --crop -5", "crop is a number from 1 on, not -5"),
+    "no confidence": ("shapley {checkpoint} --confidence 1", "a confidence lies between 0 and 1"),
+    "no seed": ("shapley {checkpoint} --seed -1", "a seed is a whole number"),
+    "no image file": ("shapley {checkpoint} --dataset /dev/null", "cannot be read as an image"),
+    "no such scale": ("train {images} --output {folder}/run --scale 5 --patch 20", "enlarges 2, 3 or 4 times"),
+    "train to nowhere": ("train {images} --output {checkpoint} --patch 32", "nothing can be written"),
     "no images": ("train {folder} --output {folder}/run", "holds no image"),
     "images too small": ("train {images} --output {folder}/run", "smaller than the patch of 128"),
     "lr to nowhere": ("degrade photographs --output {checkpoint}/x", "cannot be written"),
-    "not a folder": ("shapley {checkpoint} --crop 32 --evaluations 100 --output {checkpoint}/x", "cannot be written"),
+    "not a folder": (
+        "shapley {checkpoint} --crop 32 --evaluations 100 --output {checkpoint}/x",
+        "nothing can be written",
+    ),
 }
 
 
@@ -186,7 +198,7 @@ def test_training_from_the_command_line(srgame: Run, tmp_path: Path) -> None:
 
 def test_ctrl_c_leaves_no_traceback_and_keeps_what_was_measured(checkpoint: Path, tmp_path: Path) -> None:
     words = ["shapley", checkpoint, "--crop", 64, "--precision", 1e-9, "--seconds", 600, "--output", tmp_path / "out"]
-    command = [sys.executable, "-c", "from srgame.cli import main; main()", *map(str, words)]
+    command = [sys.executable, "-c", "from srgame.__main__ import main; main()", *map(str, words)]
     shown = tmp_path / "progress"
     with shown.open("w") as progress:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=progress, text=True)

@@ -126,6 +126,22 @@ def test_a_wrong_resumption_is_noticed_and_not_used(photographs: Pairs) -> None:
     torch.testing.assert_close(game(coalitions), torch.tensor(expected).double(), rtol=1e-5, atol=1e-8)
 
 
+class Random(nn.Module):
+    """A network whose images are never the same."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+
+    def forward(self, lr: Tensor) -> Tensor:
+        return upsample(self.conv(lr), 4) + torch.rand(1)
+
+
+def test_a_random_network_is_noticed(photographs: Pairs) -> None:
+    with pytest.warns(UserWarning, match="differ from run to run"):
+        RestorationGame(Random(), filters_of(Random()), photographs)
+
+
 def test_a_network_of_another_scale_is_refused(photographs: Pairs) -> None:
     network = SRResNet(scale=2, features=4, blocks=1)
     with pytest.raises(InputError, match="makes 24×24 pixels of 12×12, where the HR image has 48×48"):

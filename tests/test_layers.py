@@ -20,6 +20,7 @@ FLOORS = [
     {"audit", "pictures", "results", "tables"},
     {"recipe"},
     {"cli"},
+    {"__main__"},
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
@@ -78,7 +79,7 @@ def test_training_needs_few_libraries() -> None:
 
 
 @pytest.mark.parametrize(
-    "statement", ["import srgame", "from srgame.cli import main, sys; sys.argv[1:] = ['--help']; main()"]
+    "statement", ["import srgame", "from srgame.__main__ import main, sys; sys.argv[1:] = ['--help']; main()"]
 )
 def test_help_and_import_load_no_heavy_library(statement: str) -> None:
     heavy = "{'torch', 'captum', 'matplotlib', 'pandas', 'scipy', 'skimage', 'cv2'}"

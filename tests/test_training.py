@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from srgame.errors import InputError
 from srgame.filters import filters_of
 from srgame.images import image_paths, read_rgb, upsample
-from srgame.networks import HAN, SRResNet, load_network
+from srgame.networks import HAN, NETWORKS, SRResNet, load_network
 from srgame.pairs import load_pairs
 from srgame.patches import Patches, mixed, prefetched
 from srgame.strategies import EATS, STRATEGIES, BicubicPull, Dropout, Original
@@ -233,13 +233,22 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_state(t
 
 def test_a_damaged_state_and_that_of_another_run_are_refused(tmp_path: Path) -> None:
     fit(Original(tiny()), batches(), Schedule(2), tmp_path)
-    with pytest.raises(InputError, match=r"state.pt' is the state of another run .*Original.*not of this one .*EATS"):
+    with pytest.raises(InputError, match=r"state.pt' is the state of another run \(strategy Original, not EATS\)"):
         fit(EATS(tiny()), batches(), Schedule(2), tmp_path)
-    with pytest.raises(InputError, match="another run"):
-        fit(Original(tiny()), batches(), Schedule(3), tmp_path)
+    with pytest.raises(InputError, match=r"another run \(steps 2, not 3; data None, not Set5\)"):
+        fit(Original(tiny()), batches(), Schedule(3), tmp_path, settings={"data": "Set5"})
     (tmp_path / "state.pt").write_bytes((tmp_path / "state.pt").read_bytes()[:500])
     with pytest.raises(InputError, match=r"state.pt' cannot be read"):
         fit(Original(tiny()), batches(), Schedule(2), tmp_path)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_every_network_trains_with_every_strategy(tmp_path: Path, name: str, strategy: str) -> None:
+    depth = {"srresnet": {"blocks": 1}, "rrdbnet": {"blocks": 1, "growth": 4}}.get(name, {"groups": 2, "blocks": 1})
+    network = NETWORKS[name](features=16, **depth)
+    log = fit(STRATEGIES[strategy](network), batches(), Schedule(2), tmp_path)
+    assert np.isfinite(log.to_numpy()).all() and load_network(tmp_path / "weights.safetensors").scale == 4
 
 
 def test_the_learning_rate_follows_a_cosine() -> None:

@@ -38,8 +38,8 @@ def load_network(checkpoint: str | Path, network: str | None = None, scale: int 
     else:
         built, weights = _own(weights, network, path)
     _fill(built, weights, path)
-    if scale is not None and getattr(built, "scale", scale) != scale:
-        raise InputError(f"wrong scale: '{path}' enlarges {built.scale} times, not {scale} times")
+    if scale is not None and (own := scale_of(built.eval())) != scale:
+        raise InputError(f"wrong scale: '{path}' enlarges {own} times, not {scale} times")
     if tied := tied_filters(built):
         warnings.warn(
             f"in '{path}' {len(tied)} weights are each tied over several layers ({', '.join(tied[0][:3])} …): "
@@ -69,10 +69,20 @@ def tied_filters(network: nn.Module) -> list[tuple[str, ...]]:
 
 
 def scale_of(network: nn.Module) -> int:
-    """How many times larger than the LR image the network's SR image is, tried on one of 16×16 pixels."""
-    weights = next(network.parameters())
-    with torch.inference_mode():
-        return int(network(weights.new_zeros(1, 3, 16, 16)).shape[-1]) // 16
+    """How many times larger than the LR image the network's SR image is, tried on one of 16×16 pixels.
+
+    Raises InputError where the network does not make an RGB image of that.
+    """
+    lr = next(network.parameters()).new_zeros(1, 3, 16, 16)
+    try:
+        with torch.inference_mode():
+            sr = network(lr)
+        scale = sr.shape[-1] // 16
+        if sr.shape != (1, 3, 16 * scale, 16 * scale):
+            raise ValueError(f"it makes {tuple(sr.shape)} of {tuple(lr.shape)}")
+    except Exception as error:  # a foreign forward() may raise anything
+        raise InputError(f"the network does not restore RGB images of 16×16 pixels: {error}") from error
+    return int(scale)
 
 
 def fingerprint(network: nn.Module) -> str:

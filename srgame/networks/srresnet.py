@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from srgame.errors import InputError
 from srgame.networks.initial import scaled_kaiming
 
 
@@ -29,6 +30,8 @@ class SRResNet(nn.Module):
 
     def __init__(self, scale: int = 4, features: int = 64, blocks: int = 16) -> None:
         super().__init__()
+        if scale not in (2, 3, 4):
+            raise InputError(f"SRResNet enlarges 2, 3 or 4 times, not {scale} times")
         step = 2 if scale == 4 else scale
         self.scale = scale
         self.conv_first = nn.Conv2d(3, features, 3, padding=1)

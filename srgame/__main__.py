@@ -1,0 +1,18 @@
+"""`python -m srgame` and the `srgame` command."""
+
+import sys
+
+
+def main() -> None:
+    """The command line; Ctrl-C ends it without a traceback, also while it still starts."""
+    try:
+        from srgame import cli
+
+        cli.main()
+    except KeyboardInterrupt:
+        print("srgame: stopped", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
