@@ -1,7 +1,7 @@
 """What EATS costs: the time of its training step over Original's, for each layer, beside what arithmetic asks.
 
-The second pass repeats, forward and backward, what lies behind the erased layer. So no program that follows Algorithm 1
-can take less than 1 + the share of multiplications behind the layer; two whole passes take 2.
+The second pass repeats, forward and backward, what lies behind the erased layer. So by Algorithm 1 a step takes 1 + the
+share of multiplications behind the layer, or a little less, since Adam is paid once; two whole passes take 2.
 """
 
 from collections.abc import Callable
