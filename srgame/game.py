@@ -1,7 +1,7 @@
 """Cooperative games: what each coalition of players is worth. In a restoration game the players are filters."""
 
 import warnings
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -80,7 +80,7 @@ class RestorationGame:
         restored = (self._restored(self.cut, self.recorded[image], present) for present in coalitions.split(batch))
         return torch.cat([self.payoff(sr, hr).cpu() for sr in restored])
 
-    def _restored(self, cut: Resumable, recorded: tuple[Tensor, ...], present: Coalitions) -> Tensor:
+    def _restored(self, cut: Resumable, recorded: tuple[Any, ...], present: Coalitions) -> Tensor:
         live = [_repeated(value, len(present)) for value in recorded]
         with erased(cut.tail, self.filters, present, self.absent):
             sr: Tensor = cut.tail(*live)
@@ -98,9 +98,8 @@ class RestorationGame:
                 "the network makes {1} pixels of {0}, where the HR image has {2}: wrong scale?".format(*sizes)
             )
         if not torch.equal(self._restored(whole, (lr,), probe), expected):
-            warnings.warn(
-                "the network's images differ from run to run, and so will values: is it random?", stacklevel=3
-            )
+            warnings.warn("the network's images differ from run to run, and so will all values", stacklevel=3)
+            return whole
         try:
             cut = resume(network, self.filters.layers)
             difference = (self._restored(cut, cut.head(lr), probe) - expected).abs().max().item()
@@ -126,8 +125,8 @@ class RestorationGame:
         return torch.cat(list(dummies.values()))
 
 
-def _repeated(value: Tensor, count: int) -> Tensor:
-    """A recorded tensor for a batch of `count` coalitions, without a copy."""
+def _repeated(value: Any, count: int) -> Any:
+    """A recorded tensor for a batch of `count` coalitions, without a copy; what is no tensor stays as it is."""
     return value.expand(count, *value.shape[1:]) if isinstance(value, Tensor) else value
 
 

@@ -23,6 +23,7 @@ def shapley_bars(values: pd.DataFrame, unit: str) -> Figure:
             panel.set_title(f"{layer}: {len(of_layer)} filters")
         for unused in list(figure.axes)[len(layers) :]:
             unused.remove()
+        figure.axes[0].legend(loc="upper right")
         figure.supxlabel("filter, sorted by Shapley value", fontsize=8)
         figure.supylabel(f"Shapley value φ{f' ({unit})' if unit else ''}", fontsize=8)
     return figure
@@ -31,11 +32,11 @@ def shapley_bars(values: pd.DataFrame, unit: str) -> Figure:
 def _bars(panel: Axes, sorted_values: pd.DataFrame) -> None:
     place = np.arange(len(sorted_values))
     value = sorted_values["shapley"].to_numpy()
-    panel.bar(place, value, width=1.0, color=np.where(value < 0, ORANGE, BLUE), edgecolor="white", linewidth=0.3)
+    gap = 0.3 if len(place) <= 128 else 0.0
+    panel.bar(place, value, width=1.0, color=np.where(value < 0, ORANGE, BLUE), edgecolor="white", linewidth=gap)
     whiskers = np.abs(sorted_values[["low", "high"]].to_numpy().T - value)
     panel.errorbar(place, value, whiskers, fmt="none", ecolor="black", elinewidth=0.6)
     panel.axhline(value.mean(), color=GREY, linestyle="--", linewidth=0.8, label="equal share")
     panel.axhline(0, color="black", linewidth=0.6)
-    panel.set_xticks(place if len(place) <= 16 else place[::8])
+    panel.set_xticks(place[:: math.ceil(len(place) / 8)])
     panel.set_xticklabels(sorted_values["filter"].to_numpy()[panel.get_xticks().astype(int)])
-    panel.legend(loc="upper right")
