@@ -29,9 +29,9 @@ BAR = "{percentage:3.0f}%|{bar}| {postfix} [{elapsed}<{remaining}]"
 class ShapleyValues:
     """Shapley values in the unit of the payoff, and how they were found.
 
-    `stderr` is the standard error of `value` over `units` independent units: 0 where a value is exact, infinite after
-    a single unit. `empty` and `grand` are the worth of nobody and of everybody. `evaluations` counts the coalitions
-    that were played, `ended` says what ended the sampling.
+    `stderr` is the standard error of `value` over `units` independent units: 0 where a value is exact or all units
+    agree, infinite after a single unit. `empty` and `grand` are the worth of nobody and of everybody. `evaluations`
+    counts the coalitions that were played, `ended` says what ended the sampling.
     """
 
     value: PerPlayer
@@ -95,7 +95,9 @@ def sampled_shapley(
     start, active = monotonic(), _active(game)
     if len(active) <= FEW and 2 ** len(active) <= (until.evaluations or math.inf):
         return exact_shapley(game)
-    ends = _played(game, np.stack([~_among(active, game.players), np.ones(game.players, bool)]))
+    nobody, everybody = np.ones((2, game.players), bool)
+    nobody[active] = False
+    ends = _played(game, np.stack([nobody, everybody]))
     unit_cost = (2 if antithetic else 1) * (len(active) - 1)
     units: list[PerPlayer] = []
     precision, ended = math.inf, None
@@ -150,10 +152,6 @@ def _active(game: Game) -> Int[np.ndarray, " active"]:
     return np.arange(game.players) if dummies is None else np.flatnonzero(~np.asarray(dummies))
 
 
-def _among(some: Int[np.ndarray, " some"], players: int) -> Bool[np.ndarray, " player"]:
-    return np.isin(np.arange(players), some)
-
-
 def _played(game: Game, coalitions: Bool[np.ndarray, "coalition player"]) -> Float64[np.ndarray, " coalition"]:
     return game(torch.from_numpy(coalitions)).numpy()
 
@@ -162,7 +160,7 @@ def _mean(units: list[PerPlayer]) -> tuple[PerPlayer, PerPlayer]:
     """Mean and standard error over independent units; a single unit tells nothing of its error."""
     stacked = np.stack(units)
     if len(units) == 1:
-        return stacked[0], np.where(stacked[0] == 0, 0.0, math.inf)
+        return stacked[0], np.full(stacked.shape[1], math.inf)
     return stacked.mean(0), stacked.std(0, ddof=1) / math.sqrt(len(units))
 
 

@@ -6,6 +6,7 @@ A step depends on weights, optimiser, seed and its own number only, so a run tha
 import math
 import os
 import signal
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ from srgame.evaluation import evaluate
 from srgame.pairs import Pairs
 from srgame.patches import Batches
 from srgame.strategies import Strategy
+
+STATES = ("state.pt", "state.before.pt")  # the last one, and the one before in case it is damaged
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,9 @@ def _save(
     state = {"run": run, "network": weights, "optimiser": optimiser.state_dict(), "log": log}
     _write(folder / "log.csv", lambda path: pd.DataFrame(log).to_csv(path, index=False))
     _write(folder / "weights.safetensors", lambda path: save_file(weights, path))
-    _write(folder / "state.pt", lambda path: torch.save(state, path))
+    if (folder / STATES[0]).exists():
+        os.replace(folder / STATES[0], folder / STATES[1])  # noqa: PTH105
+    _write(folder / STATES[0], lambda path: torch.save(state, path))
 
 
 def _write(path: Path, write: Callable[[Path], None]) -> None:
@@ -131,16 +136,15 @@ def _write(path: Path, write: Callable[[Path], None]) -> None:
 def _resumed(
     folder: Path, run: dict[str, Any], network: nn.Module, optimiser: torch.optim.Optimizer
 ) -> list[dict[str, Any]]:
-    """The log of the same run so far, whose state network and optimiser are brought to."""
-    path = folder / "state.pt"
-    if not path.exists():
+    """The log of the same run so far, whose last good state network and optimiser are brought to."""
+    paths = [folder / name for name in STATES if (folder / name).exists()]
+    states = ((path, _state(path)) for path in paths)
+    path, state = next(((path, state) for path, state in states if state), (folder, None))
+    if state is None and paths:
+        raise InputError(f"'{paths[0]}' cannot be read: remove it to train from the start, or train elsewhere")
+    if state is None:
         return []
-    try:
-        state = torch.load(path, weights_only=True)
-        there = state["run"]
-    except Exception as error:  # damaged bytes raise anything
-        raise InputError(f"'{path}' cannot be read: remove it to train from the start, or train elsewhere") from error
-    if there != run:
+    if (there := state["run"]) != run:
         differ = [
             f"{name} {there.get(name)}, not {run.get(name)}" for name in there | run if there.get(name) != run.get(name)
         ]
@@ -149,6 +153,16 @@ def _resumed(
     optimiser.load_state_dict(state["optimiser"])
     log: list[dict[str, Any]] = state["log"]
     return log
+
+
+def _state(path: Path) -> dict[str, Any] | None:
+    """What a state file holds, or, with a warning, None where it is damaged or foreign."""
+    try:
+        state: dict[str, Any] = torch.load(path, weights_only=True)
+        return {name: state[name] for name in ("run", "network", "optimiser", "log")}
+    except Exception:  # damaged bytes raise anything
+        warnings.warn(f"'{path}' is damaged or no state of a training: it is not used", stacklevel=2)
+        return None
 
 
 class _StopAsked:

@@ -3,6 +3,7 @@
 import csv
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -238,8 +239,21 @@ def test_a_damaged_state_and_that_of_another_run_are_refused(tmp_path: Path) -> 
     with pytest.raises(InputError, match=r"another run \(steps 2, not 3; data None, not Set5\)"):
         fit(Original(tiny()), batches(), Schedule(3), tmp_path, settings={"data": "Set5"})
     (tmp_path / "state.pt").write_bytes((tmp_path / "state.pt").read_bytes()[:500])
-    with pytest.raises(InputError, match=r"state.pt' cannot be read"):
+    with pytest.warns(UserWarning, match="damaged"), pytest.raises(InputError, match=r"state.pt' cannot be read"):
         fit(Original(tiny()), batches(), Schedule(2), tmp_path)
+
+
+@pytest.mark.parametrize("damage", [lambda content: b"", lambda content: content[:999], lambda content: b"text"])
+def test_of_a_damaged_state_the_one_before_is_used(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    whole = tiny()
+    fit(Original(whole), batches(), Schedule(6, save_every=2), tmp_path)
+    state = tmp_path / "state.pt"
+    state.write_bytes(damage(state.read_bytes()))
+    resumed = tiny(seed=99)
+    with pytest.warns(UserWarning, match=r"state.pt' is damaged"):
+        log = fit(Original(resumed), batches(), Schedule(6, save_every=2), tmp_path)
+    assert log["step"].tolist() == [2, 4, 6]
+    assert all(torch.equal(value, resumed.state_dict()[name]) for name, value in whole.state_dict().items())
 
 
 @pytest.mark.parametrize("name", NETWORKS)
