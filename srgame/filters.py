@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, fx, nn
 
-from srgame.errors import InputError
+from srgame.errors import InputError, chosen
 
 CONVS = (nn.Conv2d, nn.ConvTranspose2d, nn.Conv3d)
 
@@ -93,11 +93,7 @@ ABSENCES: dict[str, Absence] = {"zero": zero, "mean": mean, "noise": noise, "don
 
 def absence_named(absent: str | Absence) -> Absence:
     """The absence called `absent`; a function is returned as it is."""
-    if callable(absent):
-        return absent
-    if absent not in ABSENCES:
-        raise InputError(f"unknown absence '{absent}': choose one of {', '.join(ABSENCES)}")
-    return ABSENCES[absent]
+    return absent if callable(absent) else chosen("absence", absent, ABSENCES)
 
 
 @contextmanager

@@ -4,7 +4,6 @@ An image is a float32 tensor "3 h w" with RGB values in [0, 1] that are whole mu
 """
 
 import os
-from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
@@ -77,12 +76,6 @@ def from_bytes(pixels: UInt8[np.ndarray, "h w 3"]) -> Image:
 def to_bytes(image: Image) -> UInt8[np.ndarray, "h w 3"]:
     """The 8-bit pixels of an image: clamped and rounded."""
     return (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
-
-
-def named_images(dataset: str, count: int | None = None) -> Iterator[tuple[str, Image]]:
-    """Name and image of each of the first `count` files of `dataset`."""
-    for path in image_paths(dataset)[:count]:
-        yield path.stem, read_image(path)
 
 
 def center_crop(image: Image, size: int) -> Image:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from jaxtyping import Float
 from torch import Tensor
 
-from srgame.errors import InputError
+from srgame.errors import chosen
 
 Images = Float[Tensor, "b c h w"]
 Targets = Float[Tensor, "#b c h w"]
@@ -61,8 +61,4 @@ PAYOFFS: dict[str, Payoff] = {
 
 def payoff_named(payoff: str | Payoff) -> Payoff:
     """The payoff called `payoff`; a function is returned as it is."""
-    if callable(payoff):
-        return payoff
-    if payoff not in PAYOFFS:
-        raise InputError(f"unknown payoff '{payoff}': choose one of {', '.join(PAYOFFS)}")
-    return PAYOFFS[payoff]
+    return payoff if callable(payoff) else chosen("payoff", payoff, PAYOFFS)

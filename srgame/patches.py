@@ -12,7 +12,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from srgame.degradations.training import DEGRADATIONS, sharpened
-from srgame.errors import InputError
+from srgame.errors import InputError, chosen
 
 Batch = tuple[Float[Tensor, "b 3 h w"], Float[Tensor, "b 3 H W"]]
 Batches = Callable[[int], Batch]
@@ -36,9 +36,7 @@ class Patches:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.degradation not in DEGRADATIONS:
-            known = ", ".join(DEGRADATIONS)
-            raise InputError(f"unknown degradation '{self.degradation}' to train on: choose one of {known}")
+        chosen("training degradation", self.degradation, DEGRADATIONS)
         if self.batch < 1 or self.patch < 1 or self.crop < 0 or self.seed < 0:
             raise InputError("batch and patch are numbers from 1 on, crop and seed from 0 on")
         for side in (self.patch, self.crop):

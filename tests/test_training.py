@@ -177,7 +177,7 @@ def test_prefetched_batches_are_the_same_in_any_order() -> None:
 
 
 def test_an_unknown_degradation_to_train_on_is_refused() -> None:
-    with pytest.raises(InputError, match="unknown degradation 'fog' to train on: choose one of bicubic, second-order"):
+    with pytest.raises(InputError, match="unknown training degradation 'fog': choose one of bicubic, second-order"):
         Patches(IMAGES, "fog", patch=24)
 
 

@@ -18,7 +18,7 @@ from srgame.degradations.kernels import BETAS, KINDS, SIZES, drawn_blur, drawn_s
 from srgame.degradations.steps import Plan, blurred, degraded, noisy
 from srgame.degradations.training import DEGRADATIONS, second_order, second_order_plans, sharpened
 from srgame.errors import InputError
-from srgame.images import named_images
+from srgame.images import image_paths, read_image
 
 WIDTHS = (0.2, 3.0)
 NOISES = ("noise1", "noise2")
@@ -35,7 +35,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def pictures() -> list[Tensor]:
-    return [image for _, image in named_images("photographs")]
+    return [read_image(path) for path in image_paths("photographs")]
 
 
 @pytest.fixture(scope="module")

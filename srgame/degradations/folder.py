@@ -8,7 +8,7 @@ import numpy as np
 
 from srgame.degradations.testing import seed_of
 from srgame.degradations.training import DEGRADATIONS, sharpened
-from srgame.errors import InputError
+from srgame.errors import InputError, chosen
 from srgame.images import image_paths, read_image, to_bytes
 
 
@@ -37,7 +37,9 @@ def degrade_set(
                 raise InputError(f"'{path}' has {hr.shape[-1]}×{hr.shape[-2]} pixels: too small for scale {scale}")
             hr = hr[..., :height, :width]
             rng = np.random.default_rng(seed_of(path.stem, degradation, seed))
-            lr, drawn = DEGRADATIONS[degradation](sharpened(hr) if sharpen else hr, rng, scale)
+            lr, drawn = chosen("training degradation", degradation, DEGRADATIONS)(
+                sharpened(hr) if sharpen else hr, rng, scale
+            )
             written.append(_png(output / f"{path.stem}.png", to_bytes(lr[0])))
             entries.append({"image": path.name, "lr": written[-1].name, "drawn": drawn[0]})
         settings = {"degradation": degradation, "scale": scale, "sharpen": sharpen, "seed": seed}

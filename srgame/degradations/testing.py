@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from srgame.errors import InputError
+from srgame.errors import InputError, chosen
 from srgame.images import Image, from_bytes, resize, to_bytes
 
 SETTINGS = {"clean": "", "blur": "b", "noise": "n", "jpeg": "j", "b+n": "bn", "b+j": "bj", "n+j": "nj", "b+n+j": "bnj"}
@@ -25,7 +25,7 @@ def degrade(hr: Image, setting: str = "clean", scale: int = 4, seed: int = 0) ->
 
     Raises InputError for an unknown setting and for an image smaller than one LR pixel.
     """
-    steps = _steps(setting)
+    steps = chosen("degradation", setting, SETTINGS)
     if min(hr.shape[-2:]) < scale:
         raise InputError(f"an image of {hr.shape[-1]}×{hr.shape[-2]} pixels has no LR image at scale {scale}")
     pixels = to_bytes(hr)
@@ -61,9 +61,3 @@ def compressed(pixels: Pixels, quality: int) -> Pixels:
     """What JPEG of this quality leaves."""
     stored = cv2.imencode(".jpg", pixels[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     return np.asarray(cv2.imdecode(stored, cv2.IMREAD_COLOR))[:, :, ::-1]
-
-
-def _steps(setting: str) -> str:
-    if setting not in SETTINGS:
-        raise InputError(f"unknown degradation '{setting}': choose one of {', '.join(SETTINGS)}")
-    return SETTINGS[setting]
