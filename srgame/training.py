@@ -159,7 +159,7 @@ def _state(path: Path) -> dict[str, Any] | None:
     """What a state file holds, or, with a warning, None where it is damaged or foreign."""
     try:
         state: dict[str, Any] = torch.load(path, weights_only=True)
-        return {name: state[name] for name in ("run", "network", "optimiser", "log")}
+        return {"run": dict(state["run"])} | {name: state[name] for name in ("network", "optimiser", "log")}
     except Exception:  # damaged bytes raise anything
         warnings.warn(f"'{path}' is damaged or no state of a training: it is not used", stacklevel=2)
         return None

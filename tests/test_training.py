@@ -243,6 +243,12 @@ def test_a_damaged_state_and_that_of_another_run_are_refused(tmp_path: Path) -> 
         fit(Original(tiny()), batches(), Schedule(2), tmp_path)
 
 
+def test_a_foreign_state_is_refused(tmp_path: Path) -> None:
+    torch.save({"run": "another program's", "network": {}, "optimiser": {}, "log": []}, tmp_path / "state.pt")
+    with pytest.warns(UserWarning, match="damaged or no state"), pytest.raises(InputError, match="cannot be read"):
+        fit(Original(tiny()), batches(), Schedule(2), tmp_path)
+
+
 @pytest.mark.parametrize("damage", [lambda content: b"", lambda content: content[:999], lambda content: b"text"])
 def test_of_a_damaged_state_the_one_before_is_used(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
     whole = tiny()
