@@ -53,8 +53,8 @@ def filters_of(network: nn.Module, layers: Sequence[str] | None = None) -> Filte
         if layer not in convs:
             near = difflib.get_close_matches(layer, convs, n=3, cutoff=0) or ["none"]
             raise InputError(f"the network has no conv layer '{layer}'; the nearest are {', '.join(near)}")
-    chosen = [name for name in convs if layers is None or name in layers]
-    return Filters(tuple(chosen), tuple(convs[name].out_channels for name in chosen))
+    names = tuple(name for name in convs if layers is None or name in layers)
+    return Filters(names, tuple(convs[name].out_channels for name in names))
 
 
 def zero(response: Response) -> Response:

@@ -67,8 +67,7 @@ class Patches:
             image = cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REFLECT_101)
         top, left = (rng.integers(length - side + 1) for length in image.shape[:2])
         crop = image[top : top + side, left : left + side]
-        flipped = crop[:, ::-1] if rng.random() < 0.5 else crop
-        return flipped
+        return crop[:, ::-1] if rng.random() < 0.5 else crop
 
 
 def _cut(images: Float[Tensor, "b 3 _ _"], corners: list[list[int]], side: int) -> Float[Tensor, "b 3 side side"]:
