@@ -23,7 +23,8 @@ class Patches:
     """Random crops of `images`, flipped at random and degraded; of each, one patch of `patch` HR pixels a side.
 
     A crop has `crop` pixels a side, at least the patch's; images smaller than it are reflected at their edges (the
-    second-order degradation is defined on crops of 400). With `sharpen` the HR images are sharpened first (USM).
+    second-order degradation is defined on crops of 400). With `sharpen` the HR images are sharpened first (USM). Every
+    `shard`, of processes that train together, has patches of its own.
     """
 
     images: Sequence[UInt8[np.ndarray, "_ _ 3"]]
@@ -34,6 +35,8 @@ class Patches:
     crop: int = 0
     sharpen: bool = False
     seed: int = 0
+    shard: int = 0
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         chosen("training degradation", self.degradation, DEGRADATIONS)
@@ -50,9 +53,9 @@ class Patches:
             )
 
     def __call__(self, step: int) -> Batch:
-        rng = np.random.default_rng([self.seed, step])
+        rng = np.random.default_rng([self.seed, step, 0, self.shard])
         crops = np.stack([self._crop(rng) for _ in range(self.batch)])
-        hr = torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 255
+        hr = torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).float() / 255
         hr = sharpened(hr) if self.sharpen else hr
         lr, _ = DEGRADATIONS[self.degradation](hr, rng, self.scale)
         size = self.patch // self.scale
@@ -97,16 +100,17 @@ def mixed(batches: Batches, count: int, seed: int = 0) -> Batches:
     return batch if count > 1 else batches
 
 
-def prefetched(batches: Batches) -> Batches:
-    """The same batches, the next one being made in a thread while one is trained on."""
+def prefetched(batches: Batches, ahead: int = 1) -> Batches:
+    """The same batches, the next `ahead` being made in a thread while one is trained on (of mixed ones, a block)."""
     maker = ThreadPoolExecutor(1)
     coming: dict[int, Future[Batch]] = {}
 
     def batch(step: int) -> Batch:
-        future = coming.pop(step, None) or maker.submit(batches, step)
-        coming.clear()
-        made = future.result()
-        coming[step + 1] = maker.submit(batches, step + 1)
-        return made
+        for other in set(coming) - set(range(step, step + ahead + 1)):
+            coming.pop(other).cancel()
+        for next_step in range(step, step + ahead + 1):
+            if next_step not in coming:
+                coming[next_step] = maker.submit(batches, next_step)
+        return coming.pop(step).result()
 
     return batch

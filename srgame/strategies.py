@@ -1,7 +1,7 @@
 """What training minimises: a strategy holds the network and returns its losses by name; their sum is minimised.
 
 What a strategy returns without a gradient is only watched. It draws what it needs from the generator of the step, so
-that a resumed run repeats an uninterrupted one.
+that a resumed run repeats an uninterrupted one; all processes that train together draw the same.
 """
 
 import math
@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from srgame import processes
 from srgame.errors import InputError
 from srgame.filters import Filters, donor, erased, filters_of, resume
 from srgame.images import upsample
@@ -65,7 +66,8 @@ class Dropout(nn.Module):
 
     def forward(self, lr: LR, hr: HR, rng: np.random.Generator) -> Losses:
         def drop(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-            kept = torch.from_numpy(rng.random(inputs[0].shape[:2]) >= self.p).to(inputs[0])
+            everyone = rng.random((processes.count(), *inputs[0].shape[:2]))
+            kept = torch.from_numpy(everyone[processes.rank()] >= self.p).to(inputs[0])
             return (inputs[0] * kept[:, :, None, None] / (1 - self.p), *inputs[1:])
 
         hook = self.network.get_submodule(self.last).register_forward_pre_hook(drop)

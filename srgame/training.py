@@ -4,12 +4,12 @@ A step depends on weights, optimiser, seed and its own number only, so a run tha
 """
 
 import math
-import os
 import signal
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from time import perf_counter
 from types import FrameType
 from typing import Any
 
@@ -17,33 +17,51 @@ import numpy as np
 import pandas as pd
 import torch
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
+from srgame import processes
 from srgame.errors import InputError
 from srgame.evaluation import evaluate
 from srgame.pairs import Pairs
 from srgame.patches import Batches
+from srgame.states import last_good, save
 from srgame.strategies import Strategy
 
-STATES = ("state.pt", "state.before.pt")  # the last one, and the one before in case it is damaged
+CHECKED = 20  # steps between looks at the losses: a look waits for the GPU
+Row = dict[str, int | float]
+
+PRESETS: dict[str, dict[str, int]] = {
+    "paper": {"steps": 500_000, "batch": 16, "patch": 128, "crop": 400},
+    "laptop": {"steps": 20_000, "batch": 8, "patch": 96, "crop": 192},
+}
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast: Adam (0.9, 0.999), the learning rate annealed to 0 along a cosine."""
+    """How long and how fast: Adam (0.9, 0.999), the learning rate annealed to 0 along a cosine.
+
+    With `ema` the exponential moving average of the weights is kept too, decayed by that factor at each step.
+    """
 
     steps: int
     learning_rate: float = 2e-4
     save_every: int = 500
     bfloat16: bool = False
+    ema: float = 0.0
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.save_every < 1 or not self.learning_rate > 0:
             raise InputError(f"nothing is learned in {self.steps} steps at a rate of {self.learning_rate}: give more")
+        if not 0 <= self.ema < 1:
+            raise InputError(f"a moving average decays by a factor from 0 to below 1, not {self.ema}")
 
     def rate(self, step: int) -> float:
         return self.learning_rate * (1 + math.cos(math.pi * step / self.steps)) / 2
+
+    def whole(self, step: int) -> bool:
+        """Whether an interval, or the run, ends with this step."""
+        return step % self.save_every == 0 or step == self.steps
 
 
 def fit(
@@ -52,59 +70,63 @@ def fit(
     schedule: Schedule,
     folder: Path,
     seed: int = 0,
-    validation: Pairs | None = None,
-    settings: dict[str, Any] | None = None,
+    validation: Mapping[str, Pairs] | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> pd.DataFrame:
-    """The log of the training of `strategy.network` (in place): step, the losses by name, PSNR on `validation` (dB).
+    """The log of the training of `strategy.network` (in place), a row at each state that was saved.
 
-    `folder` receives log.csv, weights.safetensors and state.pt, from which a stopped run resumes by itself, every
-    `save_every` steps and when SIGTERM or Ctrl-C asks to stop. A run is the same if strategy, size, schedule, seed and
-    `settings`, whatever else describes it, are.
+    Its columns: step, the losses by name (means since the row before), steps_per_second, waiting (the share of time in
+    which the network waited for patches), and by name of `validation` psnr_rgb_NAME and psnr_y_NAME (dB).
 
-    Raises InputError where the loss is not finite, where `folder` cannot be written to, and where the state in it is
+    `folder` receives log.csv, weights.safetensors (and weights.ema.safetensors), the state, from which a stopped run
+    resumes by itself, and what TensorBoard reads where that is installed; all of it every `save_every` steps and when
+    SIGTERM or Ctrl-C asks to stop. A run is the same if strategy, size, schedule, seed and `settings`, whatever else
+    describes it, are. Where torchrun has started several processes, gradients and losses are means over all of them.
+
+    Raises InputError where a loss is not finite, where `folder` cannot be written to, and where the state in it is
     unreadable or of another run.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "log.csv").touch()
-    except OSError as error:
-        raise InputError(f"nothing can be written to '{folder}' ({error.strerror}): choose another") from error
+    writable(folder)
     network = strategy.network.train()
-    for weights in network.parameters():
-        if weights.ndim == 4:  # HAN has a weight of five dimensions too
-            weights.data = weights.data.contiguous(memory_format=torch.channels_last)
-    optimiser = torch.optim.Adam(network.parameters(), lr=schedule.learning_rate)
     size = sum(weights.numel() for weights in network.parameters())
     run = {"strategy": type(strategy).__name__, "weights": size, **asdict(schedule), "seed": seed, **(settings or {})}
-    log = _resumed(folder, run, network, optimiser)
-    start = int(log[-1]["step"]) if log else 0
-    losses: list[dict[str, float]] = []
-    with _StopAsked() as stop, tqdm(range(start, schedule.steps), initial=start, total=schedule.steps) as steps:
-        for step in steps:
-            optimiser.param_groups[0]["lr"] = schedule.rate(step)
-            lr, hr = (images.contiguous(memory_format=torch.channels_last) for images in batches(step))
-            with torch.autocast("cpu", torch.bfloat16, enabled=schedule.bfloat16):
-                parts = strategy(lr, hr, np.random.default_rng([seed, step, 1]))
-            optimiser.zero_grad()
-            torch.stack([loss for loss in parts.values() if loss.requires_grad]).sum().backward()
-            losses.append({name: part.item() for name, part in parts.items()})
-            if not np.isfinite(list(losses[-1].values())).all():
-                raise InputError(f"the loss of step {step + 1} is not finite; '{folder}' keeps the last good state")
-            optimiser.step()
-            if stop.asked or (step + 1) % schedule.save_every == 0 or step + 1 == schedule.steps:
-                measured: dict[str, Any] = {
-                    str(name): float(value) for name, value in pd.DataFrame(losses).mean().items()
-                }
-                losses = []
-                if validation and not stop.asked:
-                    scores = evaluate(network.eval(), validation)
-                    measured |= {name: float(scores[name].mean()) for name in ("psnr_rgb", "psnr_y")}
-                    network.train()
-                log.append({"step": step + 1, **measured})
-                _save(folder, run, network, optimiser, log)
-            if stop.asked:
-                break
+    trainee = _Trainee(strategy, schedule)
+    log = trainee.resumed(last_good(folder, run))
+    show = _board(folder) if processes.rank() == 0 else None
+    for row in _rows(trainee, batches, schedule, folder, seed, start=int(log[-1]["step"]) if log else 0):
+        log.append(row)
+        if show:
+            log[-1] |= _validated(network, validation or {}) if schedule.whole(int(row["step"])) else {}
+            trainee.save(folder, run, log)
+            show(log[-1])
     return pd.DataFrame(log)
+
+
+def _rows(
+    trainee: "_Trainee", batches: Batches, schedule: Schedule, folder: Path, seed: int, start: int
+) -> Iterator[Row]:
+    """Trains from step `start` on; a row of the log whenever the state is to be saved."""
+    together = processes.synchronised(trainee.strategy)
+    meter = _Meter(start)
+    steps = tqdm(
+        range(start, schedule.steps), "training", initial=start, total=schedule.steps, disable=processes.rank() > 0
+    )
+    with _StopAsked() as stop, steps:
+        for step in steps:
+            lr, hr = meter.waited_for(partial(batches, step))
+            with torch.autocast(lr.device.type, torch.bfloat16, enabled=schedule.bfloat16):
+                losses = together(_channels_last(lr), _channels_last(hr), np.random.default_rng([seed, step, 1]))
+            trainee.descend(losses, schedule.rate(step))
+            meter.add(losses)
+            stopping = stop.asked_anywhere()
+            saving = stopping or schedule.whole(step + 1)
+            if saving or (step + 1) % CHECKED == 0:
+                meter.check(folder)
+            if saving:
+                yield {"step": step + 1} | meter.row()
+                meter = _Meter(step + 1)
+            if stopping:
+                break
 
 
 def seeded(build: Callable[[], nn.Module], seed: int) -> nn.Module:
@@ -114,55 +136,116 @@ def seeded(build: Callable[[], nn.Module], seed: int) -> nn.Module:
         return build()
 
 
-def _save(
-    folder: Path, run: dict[str, Any], network: nn.Module, optimiser: torch.optim.Optimizer, log: list[dict[str, Any]]
-) -> None:
-    """Writes the log, the weights and the state, each whole or not at all."""
-    weights = {name: value.contiguous() for name, value in network.state_dict().items()}
-    state = {"run": run, "network": weights, "optimiser": optimiser.state_dict(), "log": log}
-    _write(folder / "log.csv", lambda path: pd.DataFrame(log).to_csv(path, index=False))
-    _write(folder / "weights.safetensors", lambda path: save_file(weights, path))
-    if (folder / STATES[0]).exists():
-        os.replace(folder / STATES[0], folder / STATES[1])  # noqa: PTH105
-    _write(folder / STATES[0], lambda path: torch.save(state, path))
-
-
-def _write(path: Path, write: Callable[[Path], None]) -> None:
-    partial = path.with_name(path.name + ".partial")
-    write(partial)
-    os.replace(partial, path)  # noqa: PTH105
-
-
-def _resumed(
-    folder: Path, run: dict[str, Any], network: nn.Module, optimiser: torch.optim.Optimizer
-) -> list[dict[str, Any]]:
-    """The log of the same run so far, whose last good state network and optimiser are brought to."""
-    paths = [folder / name for name in STATES if (folder / name).exists()]
-    states = ((path, _state(path)) for path in paths)
-    path, state = next(((path, state) for path, state in states if state), (folder, None))
-    if state is None and paths:
-        raise InputError(f"'{paths[0]}' cannot be read: remove it to train from the start, or train elsewhere")
-    if state is None:
-        return []
-    if (there := state["run"]) != run:
-        differ = [
-            f"{name} {there.get(name)}, not {run.get(name)}" for name in there | run if there.get(name) != run.get(name)
-        ]
-        raise InputError(f"'{path}' is the state of another run ({'; '.join(differ)}): train elsewhere")
-    network.load_state_dict(state["network"])
-    optimiser.load_state_dict(state["optimiser"])
-    log: list[dict[str, Any]] = state["log"]
-    return log
-
-
-def _state(path: Path) -> dict[str, Any] | None:
-    """What a state file holds, or, with a warning, None where it is damaged or foreign."""
+def writable(folder: Path) -> None:
+    """Makes the folder; raises InputError where nothing can be written to it."""
     try:
-        state: dict[str, Any] = torch.load(path, weights_only=True)
-        return {"run": dict(state["run"])} | {name: state[name] for name in ("network", "optimiser", "log")}
-    except Exception:  # damaged bytes raise anything
-        warnings.warn(f"'{path}' is damaged or no state of a training: it is not used", stacklevel=2)
-        return None
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "log.csv").touch()
+    except OSError as error:
+        raise InputError(f"nothing can be written to '{folder}' ({error.strerror}): choose another") from error
+
+
+class _Trainee:
+    """The network, its optimiser and its moving average: what a step changes and a state holds."""
+
+    def __init__(self, strategy: Strategy, schedule: Schedule) -> None:
+        self.strategy = strategy
+        self.network = network = strategy.network
+        for weights in network.parameters():
+            if weights.ndim == 4:  # HAN has a weight of five dimensions too
+                weights.data = _channels_last(weights.data)
+        self.ema = schedule.ema
+        self.average = {name: value.clone() for name, value in network.state_dict().items()} if schedule.ema else {}
+        self.optimiser = torch.optim.Adam(network.parameters(), lr=schedule.learning_rate)
+
+    def descend(self, losses: Mapping[str, Tensor], rate: float) -> None:
+        self.optimiser.param_groups[0]["lr"] = rate
+        self.optimiser.zero_grad()
+        torch.stack([loss for loss in losses.values() if loss.requires_grad]).sum().backward()
+        self.optimiser.step()
+        for name, value in self.network.state_dict().items() if self.average else ():
+            self.average[name].lerp_(value, 1 - self.ema)
+
+    def resumed(self, state: dict[str, Any] | None) -> list[Row]:
+        """The log of the run whose state this is, after taking up that state."""
+        if state is None:
+            return []
+        self.network.load_state_dict(state["network"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.average = {name: value.to(self.average[name].device) for name, value in state["average"].items()}
+        log: list[Row] = state["log"]
+        return log
+
+    def save(self, folder: Path, run: Mapping[str, Any], log: list[Row]) -> None:
+        weights = {name: value.contiguous() for name, value in self.network.state_dict().items()}
+        average = {name: value.contiguous() for name, value in self.average.items()}
+        beside: dict[str, Callable[[Path], None]] = {
+            "log.csv": lambda path: pd.DataFrame(log).to_csv(path, index=False),
+            "weights.safetensors": lambda path: save_file(weights, path),
+        }
+        if average:
+            beside["weights.ema.safetensors"] = lambda path: save_file(average, path)
+        optimiser = self.optimiser.state_dict()
+        save(folder, {"run": run, "network": weights, "optimiser": optimiser, "average": average, "log": log}, beside)
+
+
+class _Meter:
+    """The losses and times of the steps since `start`; losses stay where they were computed until someone looks."""
+
+    def __init__(self, start: int) -> None:
+        self.start = start
+        self.began = perf_counter()
+        self.waiting = 0.0
+        self.losses: list[Tensor] = []
+
+    def waited_for(self, batch: Callable[[], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+        asked = perf_counter()
+        made = batch()
+        self.waiting += perf_counter() - asked
+        return made
+
+    def add(self, losses: Mapping[str, Tensor]) -> None:
+        self.names = list(losses)
+        self.losses.append(torch.stack([loss.detach().double() for loss in losses.values()]))
+
+    def check(self, folder: Path) -> None:
+        """Raises InputError where a loss is not finite, and says at which step."""
+        finite = processes.mean_of_all(torch.stack(self.losses)).isfinite().all(1).tolist()
+        if not all(finite):
+            step = self.start + finite.index(False) + 1
+            raise InputError(f"the loss of step {step} is not finite; '{folder}' keeps the last good state")
+
+    def row(self) -> Row:
+        means = processes.mean_of_all(torch.stack(self.losses)).mean(0).tolist()
+        seconds = perf_counter() - self.began
+        speed = {"steps_per_second": len(self.losses) / seconds, "waiting": self.waiting / seconds}
+        return dict(zip(self.names, means, strict=True)) | speed
+
+
+def _channels_last(images: Tensor) -> Tensor:
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+def _validated(network: nn.Module, validation: Mapping[str, Pairs]) -> Row:
+    scores = {name: evaluate(network.eval(), pairs) for name, pairs in validation.items()}
+    network.train()
+    return {f"{p}_{name}": float(score[p].mean()) for name, score in scores.items() for p in ("psnr_rgb", "psnr_y")}
+
+
+def _board(folder: Path) -> Callable[[Row], None]:
+    """Shows a row of the log in TensorBoard, where that is installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return lambda row: None
+    writer = SummaryWriter(str(folder))
+
+    def show(row: Row) -> None:
+        for name in set(row) - {"step"}:
+            writer.add_scalar(name, row[name], int(row["step"]))
+        writer.flush()
+
+    return show
 
 
 class _StopAsked:
@@ -175,6 +258,10 @@ class _StopAsked:
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         self.asked = True
+
+    def asked_anywhere(self) -> bool:
+        """Whether any process was asked, so that all stop after the same step."""
+        return bool(processes.mean_of_all(torch.tensor(float(self.asked))) > 0)
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self.previous.items():

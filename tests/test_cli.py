@@ -182,18 +182,17 @@ def test_training_from_the_command_line(srgame: Run, tmp_path: Path) -> None:
         "--strategy",
         "eats",
     ]
-    status, printed, _ = srgame(*words, "--validation", tmp_path / "images")
+    words += ["--validation", tmp_path / "images", "--validation-degradations", "clean", "b+n", "--crop", 0]
+    status, printed, _ = srgame(*words)
     assert status == 0 and str(out / "weights.safetensors") in printed
-    assert pd.read_csv(out / "log.csv").columns.tolist() == [
-        "step",
-        "original",
-        "awaken",
-        "erasure",
-        "to_bicubic",
-        "psnr_rgb",
-        "psnr_y",
-    ]
+    losses = ["original", "awaken", "erasure", "to_bicubic"]
+    scores = [f"psnr_{colour}_{name}" for name in ("clean", "b+n") for colour in ("rgb", "y")]
+    log = pd.read_csv(out / "log.csv")
+    assert log.columns.tolist() == ["step", *losses, "steps_per_second", "waiting", *scores]
+    assert log["waiting"].between(0, 1).all() and log["psnr_y_clean"][0] > log["psnr_y_b+n"][0]
     assert srgame("layers", out / "weights.safetensors")[0] == 0
+    status, _, error = srgame(*words, "--no-resume")
+    assert status == 2 and "holds a run already" in error
 
 
 def test_ctrl_c_leaves_no_traceback_and_keeps_what_was_measured(checkpoint: Path, tmp_path: Path) -> None:

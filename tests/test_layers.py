@@ -11,8 +11,8 @@ import srgame
 
 PACKAGE = Path(srgame.__file__).parent
 FLOORS = [
-    {"errors"},
-    {"images", "metrics", "networks", "style", "until"},
+    {"errors", "processes"},
+    {"images", "metrics", "networks", "states", "style", "until"},
     {"degradations", "filters"},
     {"pairs"},
     {"evaluation", "game", "patches", "strategies"},

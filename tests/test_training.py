@@ -3,13 +3,17 @@
 import csv
 import os
 import signal
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from srgame.errors import InputError
@@ -172,8 +176,25 @@ def test_mixed_batches_hold_the_same_patches_dealt_anew_and_repeat(count: int) -
 
 def test_prefetched_batches_are_the_same_in_any_order() -> None:
     ahead = prefetched(batches())
+    pool = prefetched(mixed(batches(), 3), ahead=3)
     for step in (0, 1, 2, 7, 3, 4):
         assert all(torch.equal(a, b) for a, b in zip(ahead(step), batches()(step), strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(pool(step), mixed(batches(), 3)(step), strict=True))
+
+
+def test_prefetched_batches_of_a_pool_are_made_before_their_block_begins() -> None:
+    made: list[int] = []
+
+    def counted(step: int) -> tuple[Tensor, Tensor]:
+        made.append(step)
+        return batches()(step)
+
+    pool = prefetched(mixed(counted, 3), ahead=3)
+    pool(0)
+    deadline = time.monotonic() + 20
+    while len(made) < 6 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert made == [0, 1, 2, 3, 4, 5]
 
 
 def test_an_unknown_degradation_to_train_on_is_refused() -> None:
@@ -193,11 +214,11 @@ def test_a_side_that_the_scale_does_not_divide_is_refused() -> None:
 
 def test_training_lowers_the_loss_and_logs_it(tmp_path: Path) -> None:
     pairs = load_pairs(images=1, crop=32)
-    log = fit(Original(tiny()), batches(), Schedule(300, 5e-3, save_every=100), tmp_path, validation=pairs)
+    log = fit(Original(tiny()), batches(), Schedule(300, 5e-3, save_every=100), tmp_path, validation={"clean": pairs})
     assert log["step"].tolist() == [100, 200, 300] and log["original"].iloc[-1] < 0.93 * log["original"].iloc[0]
     with (tmp_path / "log.csv").open() as file:
         assert [row["step"] for row in csv.DictReader(file)] == ["100", "200", "300"]
-    assert log["psnr_y"].between(10, 60).all()
+    assert log["psnr_y_clean"].between(10, 60).all()
     assert load_network(tmp_path / "weights.safetensors", "srresnet").scale == 4
 
 
@@ -269,6 +290,46 @@ def test_every_network_trains_with_every_strategy(tmp_path: Path, name: str, str
     network = NETWORKS[name](features=16, **depth)
     log = fit(STRATEGIES[strategy](network), batches(), Schedule(2), tmp_path)
     assert np.isfinite(log.to_numpy()).all() and load_network(tmp_path / "weights.safetensors").scale == 4
+
+
+def test_the_moving_average_of_the_weights_is_kept_beside_them(tmp_path: Path) -> None:
+    network, seen = tiny(), [tiny().state_dict()]
+
+    def watched(step: int) -> tuple[Tensor, Tensor]:
+        if step:
+            seen.append({name: value.clone() for name, value in network.state_dict().items()})
+        return batches()(step)
+
+    fit(Original(network), watched, Schedule(5, 1e-2, ema=0.8), tmp_path)
+    weights, average = (load_file(tmp_path / f"weights{kind}.safetensors") for kind in ("", ".ema"))
+    expected = seen[0]["conv_hr.weight"]
+    for state in [*seen[1:], weights]:
+        expected = 0.8 * expected + 0.2 * state["conv_hr.weight"]
+    torch.testing.assert_close(average["conv_hr.weight"], expected)
+    assert not torch.equal(average["conv_hr.weight"], weights["conv_hr.weight"])
+    with pytest.raises(InputError, match=r"decays by a factor from 0 to below 1, not 1\.0"):
+        Schedule(5, ema=1.0)
+
+
+def test_tensorboard_is_shown_every_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[tuple[str, float, int]] = []
+    board = SimpleNamespace(add_scalar=lambda *scalar: shown.append(scalar), flush=lambda: None)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", SimpleNamespace(SummaryWriter=lambda _: board))
+    log = fit(Original(tiny()), batches(), Schedule(4, save_every=2), tmp_path)
+    assert [(value, step) for name, value, step in shown if name == "original"] == list(
+        zip(log["original"], log["step"], strict=True)
+    )
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    assert len(fit(Original(tiny()), batches(), Schedule(4, save_every=2), tmp_path / "without")) == 2
+
+
+def test_the_share_of_waiting_is_measured(tmp_path: Path) -> None:
+    def slow(step: int) -> tuple[Tensor, Tensor]:
+        time.sleep(0.2)
+        return batches()(step)
+
+    log = fit(Original(tiny()), slow, Schedule(3), tmp_path)
+    assert 0.5 < log["waiting"].item() < 1 and log["steps_per_second"].item() < 5
 
 
 def test_the_learning_rate_follows_a_cosine() -> None:
