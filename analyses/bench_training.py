@@ -1,0 +1,145 @@
+"""What a training step costs: how the loop makes it faster, what its patches cost, and what is left to wait for.
+
+The steps of Original are timed in turn, in one process: the plain eager loop in float32, in channels-last memory, in
+bfloat16, in both. Then each preset trains for a while as `srgame train --bfloat16` does, once on one batch made
+beforehand and once on patches degraded on the way, so that the difference is what degradation costs the loop.
+"""
+
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from time import perf_counter
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+
+from srgame.images import image_paths, read_rgb
+from srgame.networks import NETWORKS
+from srgame.patches import Batches, Patches, mixed, prefetched
+from srgame.recipe import run
+from srgame.strategies import Original, Strategy
+from srgame.style import BLUE, GREY, ORANGE, styled
+from srgame.training import PRESETS, Schedule, fit
+
+VARIANTS = {
+    "float32": (torch.contiguous_format, False),
+    "float32, channels last": (torch.channels_last, False),
+    "bfloat16": (torch.contiguous_format, True),
+    "bfloat16, channels last": (torch.channels_last, True),
+}
+
+
+def measure(
+    network: str = "srresnet",
+    presets: tuple[str, ...] = ("paper", "laptop"),
+    repeats: int = 3,
+    steps: int = 24,
+    pool: int = 8,
+    data: str = "photographs",
+    device: str = "auto",
+) -> pd.DataFrame:
+    """One row per preset and way to step: preset, way, seconds (per step), waiting (its share), device, threads.
+
+    The first four ways are medians of `repeats` steps on one batch; the last two are means of `steps` of the loop.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    rows: list[dict[str, object]] = []
+    for preset in presets:
+        amount = PRESETS[preset]
+        patches = Patches(
+            [read_rgb(path) for path in image_paths(data)],
+            "second-order",
+            patch=amount["patch"],
+            batch=amount["batch"],
+            crop=amount["crop"],
+            sharpen=True,
+            device=device,
+        )
+        batch = patches(0)
+        times = _eager(network, batch, repeats, device)
+        rows += [{"preset": preset, "way": way, "seconds": seconds} for way, seconds in times.items()]
+        ways: dict[str, Batches] = {
+            "the loop on one batch": lambda _, batch=batch: batch,  # type: ignore[misc]
+            "the loop on degraded patches": prefetched(mixed(patches, pool), ahead=pool),
+        }
+        for way, batches in ways.items():
+            rows.append({"preset": preset, "way": way, **_looped(network, batches, steps, device)})
+    threads = torch.get_num_threads()
+    return pd.DataFrame(rows).assign(device=_name(device), threads=threads)
+
+
+def _eager(network: str, batch: tuple[Tensor, Tensor], repeats: int, device: str) -> dict[str, float]:
+    """Median seconds of a step of each variant, taken in turn."""
+    trained = {}
+    for name, (layout, _) in VARIANTS.items():
+        model = NETWORKS[network](scale=4).to(device)
+        model.to(memory_format=layout)  # type: ignore[call-overload]
+        trained[name] = (Original(model), torch.optim.Adam(model.parameters()))
+    times: dict[str, list[float]] = {name: [] for name in VARIANTS}
+    for _ in range(repeats + 1):
+        for name, (layout, bfloat16) in VARIANTS.items():
+            lr, hr = (images.contiguous(memory_format=layout) for images in batch)
+            start = _now(device)
+            _step(*trained[name], lr, hr, bfloat16)
+            times[name].append(_now(device) - start)
+    return {name: median(seconds[1:]) for name, seconds in times.items()}
+
+
+def _step(strategy: Strategy, optimiser: torch.optim.Optimizer, lr: Tensor, hr: Tensor, bfloat16: bool) -> None:
+    with torch.autocast(lr.device.type, torch.bfloat16, enabled=bfloat16):
+        loss = strategy(lr, hr, np.random.default_rng(0))["original"]
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
+
+
+def _looped(network: str, batches: Batches, steps: int, device: str) -> dict[str, float]:
+    """Seconds per step of `fit`, and the share of them in which it waited; the first steps are not counted."""
+    model: nn.Module = NETWORKS[network](scale=4).to(device)
+    with TemporaryDirectory() as folder:
+        log = fit(Original(model), batches, Schedule(steps, save_every=steps // 3, bfloat16=True), Path(folder))
+    counted = log.iloc[1:]
+    return {"seconds": float((1 / counted["steps_per_second"]).mean()), "waiting": float(counted["waiting"].mean())}
+
+
+def _now(device: str) -> float:
+    if device != "cpu":
+        torch.cuda.synchronize()
+    return perf_counter()
+
+
+def _name(device: str) -> str:
+    return torch.cuda.get_device_name() if device != "cpu" else "cpu"
+
+
+def draw(frame: pd.DataFrame) -> Figure:
+    """A panel per preset: a bar for each way to step, its speed beside the plain eager loop's."""
+    presets = list(dict.fromkeys(frame["preset"]))
+    with styled():
+        figure = Figure(figsize=(3.4 * len(presets) + 1.2, 2.4))
+        for panel, preset in zip(
+            figure.subplots(1, len(presets), squeeze=False, sharey=True).flat, presets, strict=True
+        ):
+            rows = frame[frame["preset"] == preset].iloc[::-1]
+            colours = [GREY if way == "float32" else ORANGE if "loop" in way else BLUE for way in rows["way"]]
+            panel.barh(rows["way"], rows["seconds"], color=colours)
+            plain = rows.loc[rows["way"] == "float32", "seconds"].item()
+            for place, (seconds, waiting) in enumerate(zip(rows["seconds"], rows["waiting"], strict=True)):
+                share = "" if np.isnan(waiting) else f", {waiting:.1%} waiting"
+                panel.annotate(
+                    f"{plain / seconds:.2f}×{share}", (seconds, place), (3, 0), textcoords="offset points", va="center"
+                )
+            panel.set_xlim(0, 1.45 * rows["seconds"].max())
+            amount = PRESETS[preset]
+            panel.set_title(f"{preset}: batch {amount['batch']}, HR patch {amount['patch']}")
+            panel.set_xlabel("seconds per step")
+        figure.suptitle(f"{frame['device'].iloc[0]}, {frame['threads'].iloc[0]} threads")
+    return figure
+
+
+if __name__ == "__main__":
+    run(__file__, measure, draw)
