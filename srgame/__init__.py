@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from srgame.evaluation import evaluate
     from srgame.filters import Filters, erased, filters_of, resume
     from srgame.game import Game, RestorationGame
+    from srgame.interactions import PairInteractions, pair_interactions
     from srgame.networks import load_network
     from srgame.pairs import Pairs, load_pairs
     from srgame.shapley import ShapleyValues, exact_shapley, sampled_shapley
@@ -25,6 +26,7 @@ _ROOMS = {
     "evaluation": ("evaluate",),
     "filters": ("Filters", "erased", "filters_of", "resume"),
     "game": ("Game", "RestorationGame"),
+    "interactions": ("PairInteractions", "pair_interactions"),
     "networks": ("load_network",),
     "pairs": ("Pairs", "load_pairs"),
     "shapley": ("ShapleyValues", "exact_shapley", "sampled_shapley"),
@@ -42,6 +44,7 @@ __all__ = [
     "Game",
     "InputError",
     "Original",
+    "PairInteractions",
     "Pairs",
     "RestorationGame",
     "ShapleyValues",
@@ -54,6 +57,7 @@ __all__ = [
     "layer_values",
     "load_network",
     "load_pairs",
+    "pair_interactions",
     "resume",
     "sampled_shapley",
 ]
