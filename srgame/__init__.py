@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from srgame.interactions import PairInteractions, pair_interactions
     from srgame.networks import load_network
     from srgame.pairs import Pairs, load_pairs
+    from srgame.semivalues import Contributions, leave_one_out, marginal_contributions
     from srgame.shapley import ShapleyValues, exact_shapley, sampled_shapley
     from srgame.strategies import EATS, BicubicPull, Dropout, Original
     from srgame.training import fit
@@ -29,6 +30,7 @@ _ROOMS = {
     "interactions": ("PairInteractions", "pair_interactions"),
     "networks": ("load_network",),
     "pairs": ("Pairs", "load_pairs"),
+    "semivalues": ("Contributions", "leave_one_out", "marginal_contributions"),
     "shapley": ("ShapleyValues", "exact_shapley", "sampled_shapley"),
     "strategies": ("EATS", "BicubicPull", "Dropout", "Original"),
     "training": ("fit",),
@@ -39,6 +41,7 @@ _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 __all__ = [
     "EATS",
     "BicubicPull",
+    "Contributions",
     "Dropout",
     "Filters",
     "Game",
@@ -55,8 +58,10 @@ __all__ = [
     "filters_of",
     "fit",
     "layer_values",
+    "leave_one_out",
     "load_network",
     "load_pairs",
+    "marginal_contributions",
     "pair_interactions",
     "resume",
     "sampled_shapley",

@@ -17,7 +17,7 @@ FLOORS = [
     {"pairs"},
     {"evaluation", "game", "patches", "strategies"},
     {"coalitions", "training", "units"},
-    {"interactions", "shapley"},
+    {"interactions", "semivalues", "shapley"},
     {"audit", "pictures", "results", "tables"},
     {"recipe"},
     {"cli"},
