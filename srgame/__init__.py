@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from srgame.evaluation import evaluate
     from srgame.filters import Filters, erased, filters_of, resume
     from srgame.game import Game, RestorationGame
+    from srgame.interactions import PairInteractions, pair_interactions
     from srgame.networks import load_network
     from srgame.pairs import Pairs, load_pairs
+    from srgame.semivalues import Contributions, leave_one_out, marginal_contributions
     from srgame.shapley import ShapleyValues, exact_shapley, sampled_shapley
     from srgame.strategies import EATS, BicubicPull, Dropout, Original
     from srgame.training import fit
@@ -25,8 +27,10 @@ _ROOMS = {
     "evaluation": ("evaluate",),
     "filters": ("Filters", "erased", "filters_of", "resume"),
     "game": ("Game", "RestorationGame"),
+    "interactions": ("PairInteractions", "pair_interactions"),
     "networks": ("load_network",),
     "pairs": ("Pairs", "load_pairs"),
+    "semivalues": ("Contributions", "leave_one_out", "marginal_contributions"),
     "shapley": ("ShapleyValues", "exact_shapley", "sampled_shapley"),
     "strategies": ("EATS", "BicubicPull", "Dropout", "Original"),
     "training": ("fit",),
@@ -37,11 +41,13 @@ _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 __all__ = [
     "EATS",
     "BicubicPull",
+    "Contributions",
     "Dropout",
     "Filters",
     "Game",
     "InputError",
     "Original",
+    "PairInteractions",
     "Pairs",
     "RestorationGame",
     "ShapleyValues",
@@ -52,8 +58,11 @@ __all__ = [
     "filters_of",
     "fit",
     "layer_values",
+    "leave_one_out",
     "load_network",
     "load_pairs",
+    "marginal_contributions",
+    "pair_interactions",
     "resume",
     "sampled_shapley",
 ]

@@ -106,6 +106,85 @@ def shapley(
 
 
 @app.command
+def interactions(
+    checkpoint: Positional = FIRST_CHECKPOINT,
+    network: str | None = None,
+    layer: str = "conv_hr",
+    filters: tuple[int, ...] = (),
+    dataset: str = "photographs",
+    images: int | None = None,
+    crop: int | None = 48,
+    degradation: str = "clean",
+    scale: int | None = None,
+    payoff: Literal["psnr", "-mse", "-l1"] = "psnr",
+    absent: Literal["zero", "mean", "noise", "donor"] = "zero",
+    index: Literal["shapley", "banzhaf"] = "shapley",
+    precision: float = 0.02,
+    seconds: float | None = 90.0,
+    evaluations: int | None = None,
+    confidence: float = 0.95,
+    seed: int = 0,
+    device: str = "cpu",
+    output: Path = Path("srgame-output"),
+) -> None:
+    """Estimate how the filters of a layer interact in pairs: which are interchangeable, which co-adapted.
+
+    Negative: either filter will do. Positive: the one is useful only with the other. Writes interactions.csv,
+    interactions.json and interactions.png (pdf) into the output folder.
+
+    Args:
+        checkpoint: a name of the zoo, or a checkpoint file.
+        network: of a checkpoint file: the architecture, or module:function that builds it (this imports that code).
+        layer: a conv layer, as `srgame layers` lists them.
+        filters: only pairs of these filters of the layer, by default of all; all of them play.
+        dataset: photographs (embedded), a folder, a file, or a set in the folder that $SRGAME_DATA names.
+        images: only the first so many images.
+        crop: only the middle so many HR pixels of each image, on each side; None for whole images.
+        degradation: clean, blur, noise, jpeg, b+n, b+j, n+j or b+n+j.
+        scale: refuse a network of another scale.
+        payoff: what a coalition of filters is worth: PSNR in dB, or a negative error.
+        absent: what an erased filter responds: nothing, its mean, noise of its mean and deviation, or another filter's.
+        index: whether all sizes of coalitions count the same (shapley) or all coalitions (banzhaf).
+        precision: stop when the largest standard error is this share of the range of the interactions.
+        seconds: stop after this time, but not before there is an error bar.
+        evaluations: stop after this number of coalitions.
+        confidence: of the intervals.
+        seed: of the coalitions.
+        device: where to compute: cpu or cuda.
+        output: the folder for results.
+    """
+    settings = {name: str(value) if isinstance(value, Path) else value for name, value in locals().items()}
+    from itertools import combinations
+
+    from srgame.filters import filters_of
+    from srgame.game import RestorationGame
+    from srgame.interactions import pair_interactions
+    from srgame.networks import fingerprint, load_network, scale_of
+    from srgame.pairs import load_pairs
+    from srgame.pictures import interaction_matrix
+    from srgame.results import provenance, save_figure, save_frame, writable
+    from srgame.tables import interaction_table
+    from srgame.until import Until
+
+    writable(output)
+    model = load_network(checkpoint, network, scale).to(_device(device))
+    pairs = load_pairs(dataset, degradation, scale_of(model), images, crop)
+    game = RestorationGame(model, filters_of(model, [layer]), pairs, payoff, absent)
+    of_filters = list(combinations(filters, 2)) if filters else None
+    print(f"{checkpoint}: {layer} on {len(pairs)} images: {', '.join(pairs.names)} ({degradation}); worth: {payoff}")
+    until = Until(precision, evaluations, seconds)
+    found = pair_interactions(game, of_filters, until=until, index=index, seed=seed, progress=True)
+    how = {h: getattr(found, h) for h in ("units", "evaluations", "precision", "ended")}
+    values = found.frame(confidence).assign(layer=layer, **how)
+    unit = "dB" if payoff == "psnr" else ""
+    print(interaction_table(values, unit, confidence))
+    source = provenance(settings, weights=fingerprint(model), images=pairs.names)
+    written = save_frame(output / "interactions", values, source)
+    written += save_figure(output / "interactions", interaction_matrix(values, unit))
+    print("written:", *written)
+
+
+@app.command
 def layers(checkpoint: Positional = FIRST_CHECKPOINT, network: str | None = None, scale: int | None = None) -> None:
     """List the conv layers of a network and how many filters each has.
 

@@ -1,13 +1,19 @@
 """Pictures of tidy frames."""
 
 import math
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from srgame.style import BLUE, GREY, ORANGE, styled
+from srgame.style import BLUE, GREY, ORANGE, RED, styled
+
+SIGNED = LinearSegmentedColormap.from_list("signed", ["#6B2F00", RED, "white", BLUE, "#00304D"])
+SIGNED.set_bad("0.85")
 
 
 def shapley_bars(values: pd.DataFrame, unit: str) -> Figure:
@@ -40,3 +46,37 @@ def _bars(panel: Axes, sorted_values: pd.DataFrame) -> None:
     panel.axhline(0, color="black", linewidth=0.6)
     panel.set_xticks(place[:: math.ceil(len(place) / 8)])
     panel.set_xticklabels(sorted_values["filter"].to_numpy()[panel.get_xticks().astype(int)])
+
+
+def interaction_matrix(pairs: pd.DataFrame, unit: str) -> Figure:
+    """`PairInteractions.frame` as a matrix of filters, those that interact most first.
+
+    Above the diagonal stand all estimates, below it only those whose interval excludes 0. The strongest 1% share the
+    last colour.
+    """
+    both = pd.concat([pairs, pairs.rename(columns={"first": "second", "second": "first"})])
+    order = both["interaction"].abs().groupby(both["first"]).mean().sort_values(ascending=False).index
+    sure = both["interaction"].where((both["low"] > 0) | (both["high"] < 0), 0.0)
+    shown = _matrix(both, order)
+    below = np.tri(len(order), k=-1, dtype=bool)
+    shown[below] = _matrix(both.assign(interaction=sure), order)[below]
+    strong = float(pairs["interaction"].abs().quantile(0.99)) or 1.0
+    with styled():
+        figure = Figure(figsize=(3.9, 3.4))
+        panel = figure.subplots()
+        image = panel.imshow(shown, cmap=SIGNED, vmin=-strong, vmax=strong, interpolation="nearest")
+        places = np.arange(0, len(order), math.ceil(len(order) / 10))
+        panel.set_xticks(places, order[places], rotation=90)
+        panel.set_yticks(places, order[places])
+        panel.grid(False)
+        panel.set_xlabel("filter; above the diagonal all estimates,\nbelow it where the interval excludes 0")
+        panel.set_ylabel("filter, strongest interactions first")
+        extend: Literal["both", "neither"] = "both" if np.nanmax(np.abs(shown)) > strong else "neither"
+        bar = figure.colorbar(image, ax=panel, shrink=0.85, extend=extend)
+        bar.set_label(f"− interchangeable   {f'I ({unit})' if unit else 'I'}   co-adapted +")
+    return figure
+
+
+def _matrix(both: pd.DataFrame, order: "pd.Index[Any]") -> Float[np.ndarray, "player player"]:
+    square = both.pivot(index="first", columns="second", values="interaction")
+    return square.reindex(index=order, columns=order).to_numpy(copy=True)

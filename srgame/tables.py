@@ -28,3 +28,25 @@ def _layer(layer: str, ranked: pd.DataFrame, unit: str, confidence: float, most:
             f"largest standard error {how['precision']:.2%} of the range of φ; ended by: {how['ended']}{single}",
         ]
     )
+
+
+def interaction_table(pairs: pd.DataFrame, unit: str, confidence: float, most: int = 8) -> str:
+    """Of `PairInteractions.frame` the most co-adapted and the most interchangeable pairs, and how many are which."""
+    how, ranked = pairs.iloc[0], pairs.sort_values("interaction", ascending=False)
+    half = (ranked["high"] - ranked["low"]) / 2
+    columns = zip(ranked["first"], ranked["second"], ranked["interaction"], half, strict=True)
+    rows = [f"{first:6}  {second:6}  {value:+12.6f}  ± {error:.6f}" for first, second, value, error in columns]
+    if len(rows) > 2 * most:
+        rows[most:-most] = [f"        … {len(rows) - 2 * most:,} more in the csv"]
+    together, either = (ranked["low"] > 0).sum(), (ranked["high"] < 0).sum()
+    single = "\na single unit tells nothing of its error: allow more evaluations" if how["units"] == 1 else ""
+    return "\n".join(
+        [
+            f"\n first  second  {f'I ({unit})' if unit else 'I':>12}  ± {confidence:.0%} interval",
+            *rows,
+            f"of {len(pairs):,} pairs {together:,} are co-adapted (I > 0), "
+            f"{either:,} interchangeable (I < 0), {len(pairs) - together - either:,} undecided",
+            f"{how['evaluations']:,} evaluations in {how['units']} independent units; "
+            f"largest standard error {how['precision']:.2%} of the range of I; ended by: {how['ended']}{single}",
+        ]
+    )

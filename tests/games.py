@@ -1,8 +1,14 @@
-"""Games whose Shapley values are known: textbook games, and random ones of known form."""
+"""Games whose Shapley values are known: textbook games, random ones of known form, and the definitions, played out.
+
+The families of SolvedGame have any number of players and bring along their Shapley values and pair interactions.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import combinations
+from math import comb
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -43,15 +49,110 @@ def additive(weights: list[float]) -> FormulaGame:
     return FormulaGame(len(weights), lambda p: p @ torch.tensor(weights).double())
 
 
-def quadratic(players: int, seed: int) -> FormulaGame:
-    """A random linear part and random pairwise synergies."""
-    rng = torch.Generator().manual_seed(seed)
-    linear = torch.randn(players, generator=rng).double()
-    pairs = torch.randn(players, players, generator=rng).double()
-    return FormulaGame(players, lambda p: 3 + p @ linear + ((p @ pairs) * p).sum(1))
-
-
 def saturating(players: int, seed: int) -> FormulaGame:
     """A logarithm of a random additive game: returns diminish, and every order of interaction is there."""
     weights = torch.rand(players, generator=torch.Generator().manual_seed(seed)).double()
     return FormulaGame(players, lambda p: torch.log1p(p @ weights))
+
+
+@dataclass(frozen=True)
+class SolvedGame(FormulaGame):
+    """A game that brings along its Shapley values and its matrix of Shapley interaction indices (diagonal 0)."""
+
+    shapley: np.ndarray
+    interaction: np.ndarray
+
+
+def quadratic(players: int, seed: int) -> SolvedGame:
+    """A random linear part and random pairwise synergies: v(S) = 3 + Σ aᵢ + Σ bᵢⱼ over ordered pairs, i = j too."""
+    rng = torch.Generator().manual_seed(seed)
+    linear = torch.randn(players, generator=rng).double()
+    pairs = torch.randn(players, players, generator=rng).double()
+    synergy = pairs + pairs.T
+    return SolvedGame(
+        players,
+        lambda p: 3 + p @ linear + ((p @ pairs) * p).sum(1),
+        shapley=(linear + synergy.sum(1) / 2).numpy(),
+        interaction=(synergy - synergy.diag().diag()).numpy(),
+    )
+
+
+def cubic(players: int, seed: int, triples: int | None = None) -> SolvedGame:
+    """A quadratic game and synergies of random triples, by default four for each player."""
+    rng = torch.Generator().manual_seed(seed)
+    base = quadratic(players, seed)
+    count = 4 * players if triples is None else triples
+    members = torch.rand(count, players, generator=rng).argsort(1)[:, :3]
+    synergy = torch.randn(count, generator=rng).double()
+    shapley, interaction = base.shapley.copy(), base.interaction.copy()
+    for triple, worth in zip(members.tolist(), synergy.tolist(), strict=True):
+        shapley[triple] += worth / 3
+        for i, j in combinations(triple, 2):
+            interaction[[i, j], [j, i]] += worth / 2
+    return SolvedGame(players, lambda p: base.worth(p) + p[:, members].prod(2) @ synergy, shapley, interaction)
+
+
+def saturating_groups(players: int, seed: int, size: int = 8, groups: int | None = None) -> SolvedGame:
+    """A sum of saturating games of random, overlapping groups of `size` players, by default as many as players.
+
+    Returns diminish, every order of interaction up to `size` is there, and each group is small enough to be played out.
+    """
+    rng = torch.Generator().manual_seed(seed)
+    count = players if groups is None else groups
+    members = torch.rand(count, players, generator=rng).argsort(1)[:, :size]
+    weights = 3 * torch.rand(members.shape, generator=rng).double()
+    height = torch.randn(count, generator=rng).double()
+    shapley, interaction = np.zeros(players), np.zeros((players, players))
+    for group, weight, factor in zip(members.numpy(), weights, height.tolist(), strict=True):
+        alone = FormulaGame(len(group), lambda p, weight=weight: torch.log1p(p @ weight))
+        shapley[group] += factor * shapley_by_definition(alone)
+        interaction[np.ix_(group, group)] += factor * interaction_by_definition(alone)
+    return SolvedGame(
+        players,
+        lambda p: torch.log1p((p[:, members] * weights).sum(2)) @ height,
+        shapley,
+        interaction,
+    )
+
+
+def humped(players: int, seed: int) -> SolvedGame:
+    """A quadratic game of small synergies and a step in the number of players: half-way a player adds most."""
+    base = quadratic(players, seed)
+    step = torch.sigmoid((torch.arange(players + 1).double() / players - 0.5) * 12) * 10 * players
+    second = (step[2:] - 2 * step[1:-1] + step[:-2]).mean().item() if players > 1 else 0.0
+    return SolvedGame(
+        players,
+        lambda p: base.worth(p) / players + step[p.sum(1).long()],
+        shapley=base.shapley / players + (step[-1] - step[0]).item() / players,
+        interaction=base.interaction / players + second * (1 - np.eye(players)),
+    )
+
+
+def worths_of(game: FormulaGame) -> dict[frozenset[int], float]:
+    """What each coalition is worth."""
+    everybody = range(game.players)
+    coalitions = [frozenset(members) for size in range(game.players + 1) for members in combinations(everybody, size)]
+    present = torch.tensor([[player in members for player in everybody] for members in coalitions])
+    return dict(zip(coalitions, game(present).tolist(), strict=True))
+
+
+def shapley_by_definition(game: FormulaGame) -> np.ndarray:
+    """Each player's marginal contribution, averaged over the coalitions of a size and then over sizes."""
+    n, worths, value = game.players, worths_of(game), np.zeros(game.players)
+    for i in range(n):
+        for members in worths:
+            if i not in members:
+                value[i] += (worths[members | {i}] - worths[members]) / (n * comb(n - 1, len(members)))
+    return value
+
+
+def interaction_by_definition(game: FormulaGame, banzhaf: bool = False) -> np.ndarray:
+    """The interaction index of each pair (Grabisch & Roubens 1999), over all coalitions without the two."""
+    n, worths, value = game.players, worths_of(game), np.zeros((game.players, game.players))
+    for i, j in combinations(range(n), 2):
+        for without in worths:
+            if i not in without and j not in without:
+                weight = 2 ** (2 - n) if banzhaf else 1 / ((n - 1) * comb(n - 2, len(without)))
+                together = worths[without | {i, j}] - worths[without | {i}] - worths[without | {j}] + worths[without]
+                value[[i, j], [j, i]] += weight * together
+    return value

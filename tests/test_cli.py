@@ -92,6 +92,29 @@ def test_all_layers_stand_in_one_table(srgame: Run, checkpoint: Path, tmp_path: 
     assert len(pd.read_csv(tmp_path / "shapley.csv")) == 6 * 6 + 24 + 24 + 3
 
 
+def test_interactions_prints_the_strongest_and_writes_csv_json_and_pictures(
+    srgame: Run, checkpoint: Path, tmp_path: Path
+) -> None:
+    words = ["--layer", "body.1.conv1", "--crop", 16, "--images", 1, "--precision", 0.3, "--output", tmp_path]
+    status, printed, _ = srgame("interactions", checkpoint, *words)
+    assert status == 0
+    values = pd.read_csv(tmp_path / "interactions.csv")
+    assert len(values) == 15 and values["ended"].unique().tolist() == ["exact"]
+    assert json.loads((tmp_path / "interactions.json").read_text())["settings"]["layer"] == "body.1.conv1"
+    assert cv2.imread(str(tmp_path / "interactions.png")).std() > 5
+    assert (tmp_path / "interactions.pdf").stat().st_size > 1000
+    for word in ("I (dB)", "of 15 pairs", "interchangeable", "co-adapted", "interactions.csv"):
+        assert word in printed
+
+
+def test_interactions_of_some_filters_take_fewer_evaluations(srgame: Run, checkpoint: Path, tmp_path: Path) -> None:
+    words = ["--layer", "upconv1", "--crop", 16, "--images", 1, "--filters", 3, 8, 21, "--output", tmp_path]
+    status, _, _ = srgame("interactions", checkpoint, *words, "--evaluations", 60, "--payoff", "-l1")
+    values = pd.read_csv(tmp_path / "interactions.csv")
+    assert status == 0 and values[["first", "second"]].to_numpy().tolist() == [[3, 8], [3, 21], [8, 21]]
+    assert values["evaluations"].unique().tolist() == [4 * 2 * (1 + 3 + 3)]
+
+
 def test_layers_are_listed(srgame: Run, checkpoint: Path) -> None:
     status, printed, _ = srgame("layers", checkpoint)
     assert status == 0 and "body.1.conv2" in printed and "9 layers, 87 filters" in printed
@@ -109,6 +132,8 @@ BAD = {
     "too few evaluations": ("shapley {checkpoint} --evaluations 5", "fewer than one unit takes"),
     "no layers": ("shapley {checkpoint} --layers", "no layer, no filters"),
     "all and more": ("shapley {checkpoint} --layers all conv_hr", "'all' are all layers already"),
+    "no such filter": ("interactions {checkpoint} --filters 1 9", "(1, 9) is no pair"),
+    "no pair": ("interactions {checkpoint} --filters 1", "no pairs, no interactions"),
     "no image": ("shapley {checkpoint} --images 0", "images is a number from 1 on, not 0"),
     "no crop": ("shapley {checkpoint} --crop -5", "crop is a number from 1 on, not -5"),
     "no confidence": ("shapley {checkpoint} --confidence 1", "a confidence lies between 0 and 1"),

@@ -1,0 +1,107 @@
+"""Independent units of sampling: run until a limit is reached, and what their mean tells.
+
+A unit is an array of numbers, one per quantity that is estimated; unit k depends on (seed, k) and nothing else.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
+
+import numpy as np
+from jaxtyping import Float64
+from scipy import stats
+from tqdm import tqdm
+
+from srgame.errors import InputError
+from srgame.until import SCHEDULE, Effort, Until
+
+Quantities = Float64[np.ndarray, "..."]
+
+BAR = "{percentage:3.0f}%|{bar}| {postfix} [{elapsed}<{remaining}]"
+FEW = 4  # units that could agree by luck: where all coalitions cost no more, they are played
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Quantities in the unit of the payoff, and the standard error of each over `units` independent units.
+
+    It is 0 where a quantity is exact (`units` is 0 where all are) or all units agree, infinite after a single unit.
+    """
+
+    value: Quantities
+    stderr: Quantities
+    units: int
+
+    @property
+    def precision(self) -> float:
+        """The largest standard error, as a share of the range of the values."""
+        worst, spread = self.stderr.max(initial=0), np.ptp(self.value) if self.value.size else 0.0
+        return 0.0 if worst == 0 else float(worst / spread) if spread > 0 else math.inf
+
+    def interval(self, confidence: float = 0.95) -> tuple[Quantities, Quantities]:
+        """The ends of each quantity's own confidence interval (Student's t over the units)."""
+        quantile = stats.t.ppf((1 + confidence) / 2, self.units - 1) if self.units > 1 else 1.0
+        return self.value - quantile * self.stderr, self.value + quantile * self.stderr
+
+
+def mean_of(units: Float64[np.ndarray, "unit ..."]) -> Estimate:
+    """The mean over independent units; a single unit tells nothing of its error."""
+    first, count = units[0], len(units)
+    mean = first + (units - first).mean(0)  # of equal units: exactly that, with an error of exactly 0
+    deviation = (units - mean).std(0, ddof=1) if count > 1 else np.full_like(mean, math.inf)
+    return Estimate(mean, deviation / math.sqrt(count), count)
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """All units that were run, how many coalitions that took, and what ended it."""
+
+    units: Float64[np.ndarray, "unit ..."]
+    evaluations: int
+    ended: str
+
+
+def sample(
+    unit: Callable[[np.random.Generator], Quantities],
+    until: Until,
+    cost: int,
+    beforehand: int = 0,
+    seed: int = 0,
+    progress: bool = False,
+) -> Sampled:
+    """Units until a limit is reached; each takes `cost` evaluations, and `beforehand` were spent before.
+
+    Ctrl-C ends the sampling and keeps what was measured; `progress` shows a bar. Raises InputError where `until` allows
+    fewer evaluations than one unit takes.
+    """
+    if seed < 0:
+        raise InputError(f"a seed is a whole number from 0 on, not {seed}")
+    units: list[Quantities] = []
+    start, precision, ended = monotonic(), math.inf, None
+    with tqdm(total=1.0, disable=not progress, bar_format=BAR, leave=False, miniters=0) as bar:
+        while True:
+            effort = Effort(len(units), beforehand + len(units) * cost, monotonic() - start, precision)
+            if ended := until.reached(effort, cost):
+                break
+            bar.set_postfix_str(f"{len(units)} units, precision {precision:.2%}" if units else "", refresh=False)
+            bar.update(until.share_done(effort) - bar.n)
+            try:
+                units.append(unit(np.random.default_rng([seed, len(units)])))
+            except KeyboardInterrupt:
+                if not units:
+                    raise
+                ended = "interrupted"
+                break
+            if len(units) in SCHEDULE:
+                precision = mean_of(np.stack(units)).precision
+    if not units:
+        raise InputError(
+            f"{until.evaluations} evaluations are fewer than one unit takes ({beforehand + cost}): allow more"
+        )
+    return Sampled(np.stack(units), beforehand + len(units) * cost, ended)
+
+
+def cheaper_played_out(players: int, cost: int, until: Until) -> bool:
+    """Whether all coalitions of so many players cost no more than a FEW units, and no more than `until` allows."""
+    return bool(2**players <= min(FEW * cost, until.evaluations or math.inf))
