@@ -1,6 +1,8 @@
 """Cooperative games: what each coalition of players is worth. In a restoration game the players are filters."""
 
 import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -22,7 +24,8 @@ LR_PIXELS = {"cpu": 2**10, "cuda": 2**18}  # in one batch of coalitions: on a CP
 class Game(Protocol):
     """The worth, in float64, of each coalition of `players` players; row c tells who is in coalition c.
 
-    A game may also have an attribute `dummies`, "player" booleans: those who never change any coalition's worth.
+    A game may also have an attribute `dummies`, "player" booleans: those who never change any coalition's worth; and
+    `parts`: games of the same players whose mean it is, which a sampler may then play one by one.
     """
 
     @property
@@ -69,12 +72,18 @@ class RestorationGame:
     def __call__(self, coalitions: Coalitions) -> Worth:
         return self.per_image(coalitions).mean(0)
 
-    @torch.inference_mode()
     def per_image(self, coalitions: Coalitions) -> Float[Tensor, "image coalition"]:
         """The payoff on each image alone."""
-        return torch.stack([self._worth(coalitions, image) for image in range(len(self.pairs))])
+        return torch.stack([self.worth(coalitions, image) for image in range(len(self.pairs))])
 
-    def _worth(self, coalitions: Coalitions, image: int) -> Worth:
+    @property
+    def parts(self) -> list[Game]:
+        """The game on each image alone."""
+        return [_OnImage(self, image) for image in range(len(self.pairs))]
+
+    @torch.inference_mode()
+    def worth(self, coalitions: Coalitions, image: int) -> Worth:
+        """The payoff on one image."""
         hr = self.pairs.hr[image][None].to(self.device)
         batch = self.batch or max(1, LR_PIXELS[self.device.type] // self.pairs.lr[image][0].numel())
         restored = (self._restored(self.cut, self.recorded[image], present) for present in coalitions.split(batch))
@@ -123,6 +132,38 @@ class RestorationGame:
                 [_never_differ(response, self.absent(response)) for response in responses]
             ).all(0)
         return torch.cat(list(dummies.values()))
+
+
+@dataclass(frozen=True)
+class Grouped:
+    """A game whose players are groups of the players of another: all of a group are there, or none."""
+
+    game: Game
+    groups: Sequence[Sequence[int]]
+
+    @property
+    def players(self) -> int:
+        return len(self.groups)
+
+    def __call__(self, coalitions: Coalitions) -> Worth:
+        """The worth of those who are in the groups that are there; who is in none is always there."""
+        everyone = torch.ones(len(coalitions), self.game.players, dtype=torch.bool)
+        for group, present in zip(self.groups, coalitions.T, strict=True):
+            everyone[:, list(group)] = present[:, None]
+        return self.game(everyone)
+
+
+@dataclass(frozen=True)
+class _OnImage:
+    game: RestorationGame
+    image: int
+
+    @property
+    def players(self) -> int:
+        return self.game.players
+
+    def __call__(self, coalitions: Coalitions) -> Worth:
+        return self.game.worth(coalitions, self.image)
 
 
 def _repeated(value: Any, count: int) -> Any:

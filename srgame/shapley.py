@@ -5,14 +5,13 @@ players can join, S being those who came before (paper, Eq. 1).
 """
 
 import math
-from dataclasses import dataclass
-from time import monotonic
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float64, Int
-from scipy import stats
-from tqdm import tqdm
+from numpy.polynomial import legendre
 
 from srgame.coalitions import MOST, among, played_out
 from srgame.coalitions import active_players as _active
@@ -20,49 +19,49 @@ from srgame.coalitions import played as _played
 from srgame.coalitions import prefixes as _prefixes
 from srgame.errors import InputError
 from srgame.game import Game
-from srgame.until import SCHEDULE, Effort, Until
+from srgame.units import Estimate, cheaper_played_out, mean_of, sample
+from srgame.until import Until
 
 PerPlayer = Float64[np.ndarray, " player"]
+PerActive = Float64[np.ndarray, " active"]
+Order = Int[np.ndarray, " active"]
+Rows = Float64[np.ndarray, "row active"]
 
-FEW = 5  # players whose coalitions are as few as those of four units, which could agree by luck
 MANY = 10  # players: with more, a quadratic game is solved by far fewer coalitions than all
 PROOFS = 4  # random orders that must agree
 ROUNDING = 1e-5  # of the largest value: what float32 leaves of −mse lies an order of magnitude below
-BAR = "{percentage:3.0f}%|{bar}| {postfix} [{elapsed}<{remaining}]"
+PILOT = 8  # units that tell whether reversed orders pay
+REGRESSED = 24  # units from which on a regression on the controls is tried
+DEGREES = (2, 4)  # of the controls
+FOLDS = 8
+WORTHWHILE = 1.05  # the gain from which on a device is used: less could be luck
 
 
 @dataclass(frozen=True)
-class ShapleyValues:
+class ShapleyValues(Estimate):
     """Shapley values in the unit of the payoff, and how they were found.
 
-    `stderr` is the standard error of `value` over `units` independent units: 0 where a value is exact or all units
-    agree, infinite after a single unit. `empty` and `grand` are the worth of nobody and of everybody. `evaluations`
-    counts the coalitions that were played, `ended` says what ended the sampling.
+    `empty` and `grand` are the worth of nobody and of everybody. `evaluations` counts the coalitions that were played,
+    each on all images; `ended` says what ended the sampling. `between` is the standard deviation of a player's value
+    between the parts of the game, the images, without what sampling adds to it; NaN where there is one part only.
+    `gains` has, of each device that lowers the variance, by what factor it did here, and `used` names those in use.
     """
 
-    value: PerPlayer
-    stderr: PerPlayer
     empty: float
     grand: float
-    units: int
     evaluations: int
     ended: str
-
-    @property
-    def precision(self) -> float:
-        """The largest standard error, as a share of the range of the values."""
-        return _precision(self.value, self.stderr)
-
-    def interval(self, confidence: float = 0.95) -> tuple[PerPlayer, PerPlayer]:
-        """The ends of each value's own confidence interval (Student's t over the units)."""
-        quantile = stats.t.ppf((1 + confidence) / 2, self.units - 1) if self.units > 1 else 1.0
-        return self.value - quantile * self.stderr, self.value + quantile * self.stderr
+    between: PerPlayer | None = None
+    gains: dict[str, float] = field(default_factory=dict)
+    used: tuple[str, ...] = ()
 
     def frame(self, confidence: float = 0.95) -> pd.DataFrame:
-        """One row per player: shapley, stderr, low and high (the interval's ends), rank (1 is the largest)."""
+        """One row per player: shapley, stderr, low and high (its interval), between_images, rank (1 is the largest)."""
         low, high = self.interval(confidence)
+        between = np.full(len(self.value), np.nan) if self.between is None else self.between
         rank = pd.Series(self.value).rank(ascending=False, method="first").astype(int)
-        return pd.DataFrame({"shapley": self.value, "stderr": self.stderr, "low": low, "high": high, "rank": rank})
+        columns = {"shapley": self.value, "stderr": self.stderr, "low": low, "high": high, "between_images": between}
+        return pd.DataFrame(columns | {"rank": rank})
 
 
 def exact_shapley(game: Game) -> ShapleyValues:
@@ -97,7 +96,7 @@ def _from_all_coalitions(game: Game) -> ShapleyValues:
     for place, player in enumerate(everything.active):
         size, contribution = everything.changes(place)
         value[player] = weight[size] @ contribution
-    return ShapleyValues(value, np.zeros(game.players), worth[0], worth[-1], 0, len(worth), ended="exact")
+    return ShapleyValues(value, np.zeros(game.players), 0, worth[0], worth[-1], len(worth), "exact")
 
 
 def _as_if_quadratic(game: Game, active: Int[np.ndarray, " active"]) -> tuple[ShapleyValues, float]:
@@ -113,82 +112,196 @@ def _as_if_quadratic(game: Game, active: Int[np.ndarray, " active"]) -> tuple[Sh
     ends, (first, last) = worth[:2], np.split(worth[2:], 2)
     expected = np.zeros(game.players)
     expected[active] = (first - ends[0] + ends[1] - last) / 2
-    pairs = [_unit(game, active, ends, np.random.default_rng([0, k]), antithetic=True) for k in range(PROOFS)]
-    value, largest = np.mean(pairs, axis=0), np.abs([expected, *pairs]).max()
+    pairs = np.zeros((PROOFS, game.players))
+    for proof in range(PROOFS):
+        order = np.random.default_rng([0, proof]).permutation(len(active))
+        pairs[proof, active] = _marginals(game, active, ends, [order, order[::-1]]).mean(0)
+    value, largest = pairs.mean(0), np.abs([expected, *pairs]).max()
     disagreement = float(np.abs(pairs - expected).max() / largest) if largest > 0 else 0.0
     played = len(worth) + PROOFS * 2 * (len(active) - 1)
-    return ShapleyValues(value, np.zeros(game.players), ends[0], ends[1], 0, played, ended="exact"), disagreement
+    return ShapleyValues(value, np.zeros(game.players), 0, ends[0], ends[1], played, "exact"), disagreement
 
 
 def sampled_shapley(
-    game: Game, *, until: Until, seed: int = 0, antithetic: bool = True, progress: bool = False
+    game: Game,
+    *,
+    until: Until,
+    seed: int = 0,
+    antithetic: bool | None = None,
+    unions: Sequence[Sequence[int]] | None = None,
+    progress: bool = False,
 ) -> ShapleyValues:
     """The Shapley values estimated, without bias, from random orders of the players.
 
-    An independent unit is one order and, if `antithetic`, its reverse, whose errors cancel in large part (Mitchell et
-    al. 2022); unit k depends on `seed` and k only. The values add up to v(N) − v(∅). Players in `game.dummies` are
-    worth exactly 0 and are never sampled. Where only FEW others are left, all their coalitions are played. Ctrl-C ends
+    An independent unit has two orders for each part of the game: an order and its reverse, whose errors cancel in large
+    part (Mitchell et al. 2022), or two independent ones; by default the first PILOT units tell which. Parts, if the
+    game has any, are games whose mean it is, such as its images: each has orders of its own. Where that lowers the
+    error, a regression on the places in the orders, whose mean is known, is subtracted from the contributions. Unit k
+    depends on `seed` and the units before only. The values add up to v(N) − v(∅). Players in `game.dummies` are worth
+    exactly 0 and are never sampled. Where all coalitions cost no more than a FEW units, these are played. Ctrl-C ends
     the sampling and keeps what was measured; `progress` shows a bar.
 
-    Raises InputError where `until` allows fewer evaluations than one unit takes.
+    With `unions` that share out the players, only orders count in which the members of a union follow each other: the
+    values are Owen's (1977), and the sum over a union is its own Shapley value in the game of the unions.
+
+    Raises InputError where `until` allows fewer evaluations than one unit takes, or a player is not in one union.
     """
-    if seed < 0:
-        raise InputError(f"a seed is a whole number from 0 on, not {seed}")
-    start, active = monotonic(), _active(game)
-    if len(active) <= FEW and 2 ** len(active) <= (until.evaluations or math.inf):
+    if unions is not None and sorted(player for union in unions for player in union) != list(range(game.players)):
+        raise InputError(f"unions share out the {game.players} players: each is in exactly one of them")
+    active = _active(game)
+    cost = 2 * (len(active) - 1)
+    if len(active) < 2 or (unions is None and cheaper_played_out(len(active), cost, until)):
         return exact_shapley(game)
-    nobody, everybody = np.ones((2, game.players), bool)
-    nobody[active] = False
-    ends = _played(game, np.stack([nobody, everybody]))
-    unit_cost = (2 if antithetic else 1) * (len(active) - 1)
-    units: list[PerPlayer] = []
-    precision, ended = math.inf, None
-    with tqdm(total=1.0, disable=not progress, bar_format=BAR, leave=False, miniters=0) as bar:
-        while True:
-            effort = Effort(len(units), 2 + len(units) * unit_cost, monotonic() - start, precision)
-            if ended := until.reached(effort, unit_cost):
-                break
-            bar.set_postfix_str(f"{len(units)} units, precision {precision:.2%}" if units else "", refresh=False)
-            bar.update(until.share_done(effort) - bar.n)
-            try:
-                units.append(_unit(game, active, ends, np.random.default_rng([seed, len(units)]), antithetic))
-            except KeyboardInterrupt:
-                if not units:
-                    raise
-                ended = "interrupted"
-                break
-            if len(units) in SCHEDULE:
-                precision = _precision(*_mean(units))
-    if not units:
-        raise InputError(f"{until.evaluations} evaluations are fewer than one unit takes ({2 + unit_cost}): allow more")
-    return ShapleyValues(*_mean(units), ends[0], ends[1], len(units), 2 + len(units) * unit_cost, ended)
+    sampler = _Sampler(game, active, antithetic, unions)
+    sampled = sample(sampler.unit, until, cost, 2, seed, progress, lambda units: sampler.estimate(units).found)
+    estimate = sampler.estimate(sampled.units)
+    return ShapleyValues(
+        sampler.for_all(estimate.found.value),
+        sampler.for_all(estimate.found.stderr),
+        estimate.found.units,
+        sampler.ends[:, 0].mean(),
+        sampler.ends[:, 1].mean(),
+        sampled.evaluations,
+        sampled.ended,
+        sampler.for_all(estimate.between),
+        estimate.gains,
+        estimate.used,
+    )
 
 
-def _unit(
-    game: Game,
-    active: Int[np.ndarray, " active"],
-    ends: Float64[np.ndarray, "2"],
-    rng: np.random.Generator,
-    antithetic: bool,
-) -> PerPlayer:
-    """Each player's marginal contribution in one random order, or averaged over that order and its reverse."""
-    order = rng.permutation(active)
-    orders = [order, order[::-1]] if antithetic else [order]
-    worths = _played(game, np.concatenate([_prefixes(order, game.players) for order in orders]))
-    contributions = np.zeros(game.players)
-    for order, worth in zip(orders, np.split(worths, len(orders)), strict=True):
-        contributions[order] += np.diff(worth, prepend=ends[0], append=ends[1]) / len(orders)
+@dataclass(frozen=True)
+class _Estimated:
+    """What the units tell of the active players, and of the devices."""
+
+    found: Estimate
+    between: PerPlayer
+    gains: dict[str, float]
+    used: tuple[str, ...]
+
+
+class _Sampler:
+    """Units of a game: of each active player its contribution to each part, and what the devices are measured by."""
+
+    def __init__(
+        self,
+        game: Game,
+        active: Int[np.ndarray, " active"],
+        antithetic: bool | None,
+        unions: Sequence[Sequence[int]] | None,
+    ) -> None:
+        self.game = game
+        self.active = active
+        self.antithetic = antithetic
+        self.parts: Sequence[Game] = getattr(game, "parts", None) or [game]
+        nobody, everybody = among(game, active, np.array([[False], [True]]).repeat(len(active), 1))
+        self.ends = np.stack([_played(part, np.stack([nobody, everybody])) for part in self.parts])
+        self.pilot: list[Rows] = []
+        self.unions = None if unions is None else [np.flatnonzero(np.isin(active, union)) for union in unions]
+        self.controls = _centred_legendre(len(active))
+
+    def order(self, rng: np.random.Generator) -> Order:
+        """A random order of the places in `active`."""
+        if self.unions is None:
+            return rng.permutation(len(self.active))
+        return np.concatenate([rng.permutation(self.unions[k]) for k in rng.permutation(len(self.unions))])
+
+    def unit(self, rng: np.random.Generator) -> Rows:
+        """Rows of numbers per player: the mean of both orders for each part; half their difference; the controls."""
+        reverse = self.reversing()
+        means, half, controls = [], np.zeros(len(self.active)), np.zeros((len(DEGREES), len(self.active)))
+        for part, ends in zip(self.parts, self.ends, strict=True):
+            order = self.order(rng)
+            orders = [order, order[::-1] if reverse else self.order(rng)]
+            one, other = _marginals(part, self.active, ends, orders)
+            means.append((one + other) / 2)
+            half += (one - other) / 2 / len(self.parts)
+            controls += self.controls[:, np.argsort(orders, 1)].mean(1) / len(self.parts)
+        rows: Rows = np.stack([*means, half, *controls])
+        if len(self.pilot) < PILOT:
+            self.pilot.append(rows)
+        return rows
+
+    def reversing(self) -> bool:
+        """Whether the second order is the first one's reverse: as asked for, or as the pilot units tell."""
+        if self.antithetic is not None or len(self.pilot) < PILOT:
+            return self.antithetic is not False
+        return _gain_of_pairs(np.stack(self.pilot), len(self.parts)) >= 1
+
+    def estimate(self, units: Float64[np.ndarray, "unit row active"]) -> _Estimated:
+        """The mean over units, less the regression on controls if that lowers the error."""
+        parts = len(self.parts)
+        means, controls = units[:, :parts].mean(1), units[:, parts + 1 :]
+        found, used, gains = mean_of(means), ("pairs",) * self.reversing(), {}
+        if len(units) >= PILOT:
+            gains["pairs"] = _gain_of_pairs(units[:PILOT], parts)
+        if len(units) >= REGRESSED and found.stderr.any() and self.unions is None:
+            tried = [mean_of(means - _explained(means, controls[:, :degrees])) for degrees in (1, 2)]
+            best = min(tried, key=lambda estimate: (estimate.stderr**2).sum())
+            gains["controls"] = float((found.stderr**2).sum() / (best.stderr**2).sum())
+            if gains["controls"] > WORTHWHILE:
+                found, used = best, (*used, "controls")
+        return _Estimated(found, _between(units[:, :parts]), gains, used)
+
+    def for_all(self, values: PerActive) -> PerPlayer:
+        everyone = np.zeros(self.game.players)
+        everyone[self.active] = values
+        return everyone
+
+
+def _marginals(
+    game: Game, active: Int[np.ndarray, " active"], ends: Float64[np.ndarray, "2"], orders: Sequence[Order]
+) -> Float64[np.ndarray, "order active"]:
+    """Each active player's marginal contribution in each order."""
+    coalitions = [_prefixes(active[order], game.players) for order in orders]
+    worths = np.split(_played(game, np.concatenate(coalitions)), len(orders))
+    contributions = np.empty((len(orders), len(active)))
+    for row, order, worth in zip(contributions, orders, worths, strict=True):
+        row[order] = np.diff(worth, prepend=ends[0], append=ends[1])
     return contributions
 
 
-def _mean(units: list[PerPlayer]) -> tuple[PerPlayer, PerPlayer]:
-    """Mean and standard error over independent units; a single unit tells nothing of its error."""
-    stacked = np.stack(units)
-    if len(units) == 1:
-        return stacked[0], np.full(stacked.shape[1], math.inf)
-    return stacked.mean(0), stacked.std(0, ddof=1) / math.sqrt(len(units))
+def _centred_legendre(players: int) -> Float64[np.ndarray, "degree place"]:
+    """Legendre polynomials of the place in an order; over all places the mean of each is 0.
+
+    The odd degrees are left out: in a pair of orders they cancel.
+    """
+    place = (2 * np.arange(players) + 1) / players - 1
+    values = np.stack([legendre.Legendre.basis(degree)(place) for degree in DEGREES])
+    centred: Float64[np.ndarray, "degree place"] = values - values.mean(1, keepdims=True)
+    return centred
 
 
-def _precision(value: PerPlayer, stderr: PerPlayer) -> float:
-    worst, spread = stderr.max(), np.ptp(value)
-    return 0.0 if worst == 0 else float(worst / spread) if spread > 0 else math.inf
+def _explained(
+    means: Float64[np.ndarray, "unit active"], controls: Float64[np.ndarray, "unit degree active"]
+) -> Float64[np.ndarray, "unit active"]:
+    """What the controls explain of each unit, by a regression on the units of the other folds; its mean is 0.
+
+    A unit's own coefficients never see that unit, so nothing is biased; what is explained adds up to 0 over players.
+    """
+    explained = np.empty_like(means)
+    for fold in range(FOLDS):
+        own = np.arange(len(means)) % FOLDS == fold
+        y = means[~own] - means[~own].mean(0)
+        x = controls[~own] - controls[~own].mean(0)
+        gram = np.einsum("udp,uep->pde", x, x)
+        gram += 1e-9 * np.trace(gram, axis1=1, axis2=2)[:, None, None] * np.eye(x.shape[1]) + np.finfo(float).tiny
+        slope = np.linalg.solve(gram, np.einsum("udp,up->pd", x, y)[..., None])[..., 0]
+        explained[own] = np.einsum("pd,udp->up", slope, controls[own])
+    centred: Float64[np.ndarray, "unit active"] = explained - explained.mean(1, keepdims=True)
+    return centred
+
+
+def _gain_of_pairs(units: Float64[np.ndarray, "unit row active"], parts: int) -> float:
+    """By what factor the variance of these pairs is below that of two independent orders."""
+    paired, apart = (rows.var(0, ddof=1).sum() for rows in (units[:, :parts].mean(1), units[:, parts]))
+    return float((paired + apart) / (2 * paired)) if paired > 0 else math.inf
+
+
+def _between(parts: Float64[np.ndarray, "unit part active"]) -> PerActive:
+    """The standard deviation of a player's value between parts, less what sampling adds to it."""
+    units, count, _ = parts.shape
+    if count < 2 or units < 2:
+        return np.full(parts.shape[2], np.nan)
+    sampling = parts.var(0, ddof=1).mean(0) / units
+    spread: PerActive = np.sqrt((parts.mean(0).var(0, ddof=1) - sampling).clip(0))
+    return spread

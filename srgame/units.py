@@ -36,8 +36,16 @@ class Estimate:
     @property
     def precision(self) -> float:
         """The largest standard error, as a share of the range of the values."""
-        worst, spread = self.stderr.max(initial=0), np.ptp(self.value) if self.value.size else 0.0
-        return 0.0 if worst == 0 else float(worst / spread) if spread > 0 else math.inf
+        return self._share(self.stderr.max(initial=0))
+
+    @property
+    def rms(self) -> float:
+        """The root mean square of the standard errors, as a share of the range of the values."""
+        return self._share(np.sqrt(np.mean(self.stderr**2)) if self.stderr.size else 0.0)
+
+    def _share(self, error: float) -> float:
+        spread = np.ptp(self.value) if self.value.size else 0.0
+        return 0.0 if error == 0 else float(error / spread) if spread > 0 else math.inf
 
     def interval(self, confidence: float = 0.95) -> tuple[Quantities, Quantities]:
         """The ends of each quantity's own confidence interval (Student's t over the units)."""
@@ -69,8 +77,11 @@ def sample(
     beforehand: int = 0,
     seed: int = 0,
     progress: bool = False,
+    estimate: Callable[[Float64[np.ndarray, "unit ..."]], Estimate] = mean_of,
 ) -> Sampled:
     """Units until a limit is reached; each takes `cost` evaluations, and `beforehand` were spent before.
+
+    How precise they are is read off `estimate`, at the numbers of units that SCHEDULE holds.
 
     Ctrl-C ends the sampling and keeps what was measured; `progress` shows a bar. Raises InputError where `until` allows
     fewer evaluations than one unit takes.
@@ -78,10 +89,10 @@ def sample(
     if seed < 0:
         raise InputError(f"a seed is a whole number from 0 on, not {seed}")
     units: list[Quantities] = []
-    start, precision, ended = monotonic(), math.inf, None
+    start, precision, rms, ended = monotonic(), math.inf, math.inf, None
     with tqdm(total=1.0, disable=not progress, bar_format=BAR, leave=False, miniters=0) as bar:
         while True:
-            effort = Effort(len(units), beforehand + len(units) * cost, monotonic() - start, precision)
+            effort = Effort(len(units), beforehand + len(units) * cost, monotonic() - start, precision, rms)
             if ended := until.reached(effort, cost):
                 break
             bar.set_postfix_str(f"{len(units)} units, precision {precision:.2%}" if units else "", refresh=False)
@@ -94,7 +105,8 @@ def sample(
                 ended = "interrupted"
                 break
             if len(units) in SCHEDULE:
-                precision = mean_of(np.stack(units)).precision
+                found = estimate(np.stack(units))
+                precision, rms = found.precision, found.rms
     if not units:
         raise InputError(
             f"{until.evaluations} evaluations are fewer than one unit takes ({beforehand + cost}): allow more"

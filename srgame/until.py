@@ -14,6 +14,7 @@ class Effort:
     evaluations: int
     seconds: float
     precision: float
+    rms: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Until:
     """The first of these limits that is reached ends the sampling; None is no limit.
 
     precision: the largest standard error, as a share of the range of the values.
+    rms: the root mean square of the standard errors, as a share of the range of the values.
     evaluations: of coalitions, never exceeded.
     seconds: after which no unit is begun, but for the first two, without which there is no error bar.
     """
@@ -28,9 +30,10 @@ class Until:
     precision: float | None = None
     evaluations: int | None = None
     seconds: float | None = None
+    rms: float | None = None
 
     def __post_init__(self) -> None:
-        limits = [limit for limit in (self.precision, self.evaluations, self.seconds) if limit is not None]
+        limits = [limit for limit in (self.precision, self.rms, self.evaluations, self.seconds) if limit is not None]
         if not limits:
             raise InputError("sampling would never end: give a precision, a number of evaluations or of seconds")
         for limit in limits:
@@ -41,6 +44,8 @@ class Until:
         """Which limit forbids another unit of `unit_cost` evaluations, or None."""
         if self.precision is not None and effort.precision <= self.precision:
             return "precision"
+        if self.rms is not None and effort.rms <= self.rms:
+            return "rms"
         if self.evaluations is not None and effort.evaluations + unit_cost > self.evaluations:
             return "evaluations"
         if self.seconds is not None and effort.seconds >= self.seconds and effort.units >= 2:
@@ -51,6 +56,7 @@ class Until:
         """How much of the way to the nearest limit lies behind, between 0 and 1."""
         shares = [
             (self.precision / effort.precision) ** 2 if self.precision and effort.precision > 0 else 0.0,
+            (self.rms / effort.rms) ** 2 if self.rms and effort.rms > 0 else 0.0,
             effort.evaluations / self.evaluations if self.evaluations else 0.0,
             effort.seconds / self.seconds if self.seconds else 0.0,
         ]

@@ -1,6 +1,7 @@
 """Shapley values against textbook games, axioms, all orders, a closed form, and captum."""
 
 import math
+from dataclasses import dataclass
 from itertools import permutations
 
 import numpy as np
@@ -13,6 +14,7 @@ from games import (
     airport,
     cubic,
     glove,
+    humped,
     quadratic,
     saturating,
     saturating_groups,
@@ -25,7 +27,7 @@ from scipy import stats
 
 from srgame.errors import InputError
 from srgame.filters import erased, filters_of
-from srgame.game import RestorationGame
+from srgame.game import Grouped, RestorationGame
 from srgame.networks import SRResNet, load_network
 from srgame.pairs import Pairs, load_pairs
 from srgame.shapley import ShapleyValues, exact_shapley, sampled_shapley
@@ -173,6 +175,75 @@ def test_evaluations_are_counted_and_never_exceeded() -> None:
         assert values.ended == "evaluations"
 
 
+def test_reversed_orders_are_dropped_where_the_pilot_shows_that_they_lose() -> None:
+    until = Until(evaluations=2 + 30 * 126)
+    hump, group = sampled_shapley(humped(64, 0), until=until), sampled_shapley(saturating_groups(64, 0), until=until)
+    assert hump.gains["pairs"] < 0.6 and "pairs" not in hump.used
+    assert group.gains["pairs"] > 1.5 and "pairs" in group.used
+    for game, values in ((humped(64, 0), hump), (saturating_groups(64, 0), group)):
+        assert values.gains["controls"] > 1.2 and "controls" in values.used
+        assert np.abs(values.value.sum() - total(game)) < 1e-9
+        assert (np.abs(values.value - game.shapley) < 5 * values.stderr).all()
+
+
+def test_controls_lower_the_true_error() -> None:
+    game, errors = saturating_groups(24, 1), {}
+    for units in (23, 24):  # the regression is tried from 24 on
+        values = [sampled_shapley(game, until=Until(evaluations=2 + units * 46), seed=seed) for seed in range(40)]
+        errors[units] = np.mean([(v.value - game.shapley) ** 2 for v in values])
+    assert errors[24] < 0.8 * errors[23]
+
+
+@dataclass(frozen=True)
+class Mean:
+    """The mean of two games, which says so."""
+
+    parts: tuple[FormulaGame, FormulaGame]
+    players: int = 16
+
+    def __call__(self, coalitions: torch.Tensor) -> torch.Tensor:
+        return torch.stack([part(coalitions) for part in self.parts]).mean(0)
+
+
+def test_parts_are_played_in_orders_of_their_own_and_their_spread_stands_apart_from_the_error() -> None:
+    first, second = saturating_groups(16, 0), saturating_groups(16, 1)
+    game = Mean((first, second))
+    values = sampled_shapley(game, until=Until(evaluations=2 + 200 * 30))
+    expected = (first.shapley + second.shapley) / 2
+    assert (np.abs(values.value - expected) < 5 * values.stderr).all()
+    spread = np.abs(first.shapley - second.shapley) / 2**0.5
+    assert np.abs(values.between - spread).max() < 0.05 * spread.max()
+    assert values.frame()["between_images"].tolist() == values.between.tolist()
+    alone = sampled_shapley(first, until=Until(evaluations=2 + 20 * 30))
+    assert np.isnan(alone.between).all()
+    same = sampled_shapley(Mean((first, first)), until=Until(evaluations=2 + 200 * 30))
+    assert np.median(same.between) < 0.02 * np.ptp(first.shapley)
+
+
+def test_owen_values_are_the_mean_over_orders_that_keep_unions_together() -> None:
+    game, unions = cubic(6, 0), [[0, 3], [1, 2, 5], [4]]
+    values = sampled_shapley(game, until=Until(evaluations=40_000), unions=unions)
+    expected, count = np.zeros(6), 0
+    for order in permutations(range(6)):
+        places = [[order.index(player) for player in union] for union in unions]
+        if all(max(place) - min(place) == len(place) - 1 for place in places):
+            worth = game(torch.tril(torch.ones(6, 6, dtype=torch.bool))[:, np.argsort(order)]).numpy()
+            expected[list(order)] += np.diff(worth, prepend=game(torch.zeros(1, 6, dtype=torch.bool)).item())
+            count += 1
+    assert count == 6 * 2 * 6
+    assert (np.abs(values.value - expected / count) < 5 * values.stderr + 1e-9).all()
+    assert np.abs(expected / count - game.shapley).max() > 10 * values.stderr.max()
+    quotient = exact_shapley(Grouped(game, unions)).value
+    np.testing.assert_allclose([expected[union].sum() / count for union in unions], quotient, atol=1e-9)
+    with pytest.raises(InputError, match="each is in exactly one of them"):
+        sampled_shapley(game, until=Until(evaluations=100), unions=[[0, 1], [1, 2, 3, 4, 5]])
+
+
+def test_the_root_mean_square_error_can_end_the_sampling() -> None:
+    values = sampled_shapley(cubic(20, 0), until=Until(rms=0.01, seconds=60.0))
+    assert values.ended == "rms" and values.rms <= 0.01 < values.precision
+
+
 def test_dummies_are_worth_exactly_nothing_and_never_sampled() -> None:
     game = Counting(unanimity(8, [0, 3]), dummies=[False, True, True, *5 * [False]])
     values = sampled_shapley(game, until=Until(evaluations=2000))
@@ -233,11 +304,11 @@ def test_an_interruption_keeps_what_was_measured() -> None:
 
 def test_intervals_are_students_over_the_units() -> None:
     values = ShapleyValues(
-        np.array([1.0, 2.0]), np.array([0.1, 0.0]), 0.0, 3.0, units=5, evaluations=50, ended="seconds"
+        np.array([1.0, 2.0]), np.array([0.1, 0.0]), 5, empty=0.0, grand=3.0, evaluations=50, ended="seconds"
     )
     low, high = values.interval(0.9)
     assert high[0] - 1 == pytest.approx(0.1 * stats.t(4).ppf(0.95)) and low[1] == high[1] == 2
-    assert values.precision == pytest.approx(0.1)
+    assert values.precision == pytest.approx(0.1) and values.rms == pytest.approx(0.1 / 2**0.5)
     assert values.frame()["rank"].tolist() == [2, 1]
 
 
