@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from srgame.audit import layer_values
+    from srgame.audit import network_values
     from srgame.errors import InputError
     from srgame.evaluation import evaluate
     from srgame.filters import Filters, erased, filters_of, resume
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from srgame.until import Until
 
 _ROOMS = {
-    "audit": ("layer_values",),
+    "audit": ("network_values",),
     "errors": ("InputError",),
     "evaluation": ("evaluate",),
     "filters": ("Filters", "erased", "filters_of", "resume"),
@@ -57,11 +57,11 @@ __all__ = [
     "exact_shapley",
     "filters_of",
     "fit",
-    "layer_values",
     "leave_one_out",
     "load_network",
     "load_pairs",
     "marginal_contributions",
+    "network_values",
     "pair_interactions",
     "resume",
     "sampled_shapley",

@@ -1,51 +1,91 @@
-"""A network audited layer by layer: each layer's filters play a game of their own; all values stand in one table."""
+"""A network audited: the games that its filters can play, and one table of all their values."""
 
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
 import pandas as pd
 from torch import nn
 
-from srgame.errors import InputError
-from srgame.filters import Absence, Filters
-from srgame.game import RestorationGame
-from srgame.metrics import Payoff
+from srgame.errors import InputError, chosen
+from srgame.filters import Filters
+from srgame.game import Grouped, RestorationGame
 from srgame.pairs import Pairs
-from srgame.shapley import sampled_shapley
+from srgame.shapley import ShapleyValues, sampled_shapley
 from srgame.until import Until
 
+Played = tuple[pd.DataFrame, Callable[..., ShapleyValues]]  # who plays, and how
 
-def layer_values(
+HOW = ("empty", "grand", "units", "evaluations", "precision", "ended")
+
+
+def network_values(
     network: nn.Module,
     filters: Filters,
     pairs: Pairs,
     *,
     until: Until,
-    payoff: str | Payoff = "psnr",
-    absent: str | Absence = "zero",
+    game: str = "each layer",
     seed: int = 0,
-    antithetic: bool = True,
+    antithetic: bool | None = None,
     confidence: float = 0.95,
     progress: bool = False,
+    **restoration: Any,
 ) -> pd.DataFrame:
-    """One row per filter: layer, filter, and in its layer's game shapley, stderr, low, high (payoff's unit) and rank.
+    """One row per player: layer, filter, shapley, stderr, low, high (payoff's unit), between_images, rank.
 
-    What is the same for all filters of a layer stands in each of its rows: empty and grand (the worth of none and of
-    all of them), units, evaluations, precision, ended. `until` holds for each layer. After Ctrl-C what was measured is
-    returned.
+    `game` is one of GAMES. What is the same for all players of a game stands in each of its rows: empty and grand (the
+    worth of none and of all of them), units, evaluations, precision, ended. `until` holds for each game; `restoration`
+    goes to RestorationGame. After Ctrl-C what was measured is returned.
     """
     if not 0 < confidence < 1:
         raise InputError(f"a confidence lies between 0 and 1, not {confidence}")
+    restored = partial(RestorationGame, network, pairs=pairs, **restoration)
     frames: list[pd.DataFrame] = []
-    for layer, width in zip(filters.layers, filters.widths, strict=True):
-        try:
-            game = RestorationGame(network, Filters((layer,), (width,)), pairs, payoff, absent)
-            values = sampled_shapley(game, until=until, seed=seed, antithetic=antithetic, progress=progress)
-        except KeyboardInterrupt:
-            if not frames:
-                raise
-            break
-        how = ("empty", "grand", "units", "evaluations", "precision", "ended")
-        frames.append(
-            game.filters.frame().join(values.frame(confidence)).assign(**{h: getattr(values, h) for h in how})
-        )
-        if values.ended == "interrupted":
-            break
+    try:
+        for players, estimate in chosen("game", game, GAMES)(restored, filters):
+            values = estimate(until=until, seed=seed, antithetic=antithetic, progress=progress)
+            frames.append(players.join(values.frame(confidence)).assign(**{how: getattr(values, how) for how in HOW}))
+            if values.ended == "interrupted":
+                break
+    except KeyboardInterrupt:
+        if not frames:
+            raise
     return pd.concat(frames, ignore_index=True)
+
+
+def _each_layer(restored: Callable[..., RestorationGame], filters: Filters) -> Iterator[Played]:
+    """Each layer's filters play a game of their own, the other layers being whole."""
+    for layer, width in zip(filters.layers, filters.widths, strict=True):
+        of_layer = Filters((layer,), (width,))
+        yield of_layer.frame(), partial(sampled_shapley, restored(of_layer))
+
+
+def _layers(restored: Callable[..., RestorationGame], filters: Filters) -> Iterator[Played]:
+    """The layers are the players."""
+    players = pd.DataFrame({"layer": "all layers", "filter": filters.layers})
+    yield players, partial(sampled_shapley, Grouped(restored(filters), _unions(filters)))
+
+
+def _within_layers(restored: Callable[..., RestorationGame], filters: Filters) -> Iterator[Played]:
+    """All filters play one game, in orders that keep layers together: Owen values, comparable between layers."""
+    yield filters.frame(), partial(sampled_shapley, restored(filters), unions=_unions(filters))
+
+
+def _all_filters(restored: Callable[..., RestorationGame], filters: Filters) -> Iterator[Played]:
+    """All filters play one game, in any order."""
+    yield filters.frame(), partial(sampled_shapley, restored(filters))
+
+
+def _unions(filters: Filters) -> list[range]:
+    ends = np.cumsum(filters.widths).tolist()
+    return [range(end - width, end) for end, width in zip(ends, filters.widths, strict=True)]
+
+
+GAMES = {
+    "each layer": _each_layer,
+    "layers": _layers,
+    "within layers": _within_layers,
+    "all filters": _all_filters,
+}

@@ -24,6 +24,7 @@ def shapley(
     checkpoint: Positional = FIRST_CHECKPOINT,
     network: str | None = None,
     layers: tuple[str, ...] = ("conv_hr",),
+    game: Literal["each layer", "layers", "within layers", "all filters"] = "each layer",
     dataset: str = "photographs",
     images: int | None = None,
     crop: int | None = 96,
@@ -32,10 +33,11 @@ def shapley(
     payoff: Literal["psnr", "-mse", "-l1"] = "psnr",
     target: Literal["hr", "bicubic"] = "hr",
     absent: Literal["zero", "mean", "noise", "donor"] = "zero",
-    precision: float = 0.02,
+    precision: float | None = 0.02,
+    rms: float | None = None,
     seconds: float | None = 45.0,
     evaluations: int | None = None,
-    antithetic: bool = True,
+    antithetic: bool | None = None,
     confidence: float = 0.95,
     seed: int = 0,
     device: str = "cpu",
@@ -43,12 +45,14 @@ def shapley(
 ) -> None:
     """Estimate the Shapley values of a network's filters: what each one contributes to the restored image.
 
-    Each layer is a game of its own. Writes shapley.csv, shapley.json and shapley.png (pdf) into the output folder.
+    Writes shapley.csv, shapley.json and shapley.png (pdf) into the output folder.
 
     Args:
         checkpoint: a name of the zoo, or a checkpoint file.
         network: of a checkpoint file: the architecture, or module:function that builds it (this imports that code).
         layers: conv layers, as `srgame layers` lists them, or: all.
+        game: each layer: its filters play, the other layers being whole. layers: the layers are the players. within
+            layers: all filters play, in orders that keep layers together (Owen values). all filters: in any order.
         dataset: photographs (embedded), a folder, a file, or a set in the folder that $SRGAME_DATA names.
         images: only the first so many images.
         crop: only the middle so many HR pixels of each image, on each side; None for whole images.
@@ -58,16 +62,17 @@ def shapley(
         target: what the restored image is compared with: the HR image, or bicubic upsampling.
         absent: what an erased filter responds: nothing, its mean, noise of its mean and deviation, or another filter's.
         precision: stop when the largest standard error is this share of the range of the values.
-        seconds: stop after this time for each layer.
-        evaluations: stop after this number of coalitions for each layer.
-        antithetic: also play every order in reverse, which costs nothing and cancels errors.
+        rms: stop when the root mean square of the standard errors is this share of the range of the values.
+        seconds: stop after this time for each game.
+        evaluations: stop after this number of coalitions for each game.
+        antithetic: also play every order in reverse; None: where the first units show that this lowers the error.
         confidence: of the intervals.
         seed: of the orders.
         device: where to compute: cpu or cuda.
         output: the folder for results.
     """
     settings = {name: str(value) if isinstance(value, Path) else value for name, value in locals().items()}
-    from srgame.audit import layer_values
+    from srgame.audit import network_values
     from srgame.filters import filters_of
     from srgame.networks import fingerprint, load_network, scale_of
     from srgame.pairs import load_pairs, toward_bicubic
@@ -84,17 +89,18 @@ def shapley(
     pairs = load_pairs(dataset, degradation, scale_of(model), images, crop)
     print(f"{checkpoint}: {len(filters)} filters of {', '.join(filters.layers)}")
     print(f"on {len(pairs)} images: {', '.join(pairs.names)} ({degradation}); worth: {payoff} against {target}")
-    values = layer_values(
+    values = network_values(
         model,
         filters,
         toward_bicubic(pairs) if target == "bicubic" else pairs,
-        until=Until(precision, evaluations, seconds),
-        payoff=payoff,
-        absent=absent,
+        until=Until(precision, evaluations, seconds, rms),
+        game=game,
         seed=seed,
         antithetic=antithetic,
         confidence=confidence,
         progress=True,
+        payoff=payoff,
+        absent=absent,
     )
     unit = "dB" if payoff == "psnr" else ""
     print(shapley_table(values, unit, confidence))

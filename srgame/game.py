@@ -86,8 +86,15 @@ class RestorationGame:
         """The payoff on one image."""
         hr = self.pairs.hr[image][None].to(self.device)
         batch = self.batch or max(1, LR_PIXELS[self.device.type] // self.pairs.lr[image][0].numel())
-        restored = (self._restored(self.cut, self.recorded[image], present) for present in coalitions.split(batch))
-        return torch.cat([self.payoff(sr, hr).cpu() for sr in restored])
+        batch = min(batch, len(coalitions))
+        while True:
+            try:
+                restored = (self._restored(self.cut, self.recorded[image], part) for part in coalitions.split(batch))
+                return torch.cat([self.payoff(sr, hr).cpu() for sr in restored])
+            except (MemoryError, RuntimeError) as error:
+                if batch == 1 or not _out_of_memory(error):
+                    raise
+            self.batch = batch = batch // 2
 
     def _restored(self, cut: Resumable, recorded: tuple[Any, ...], present: Coalitions) -> Tensor:
         live = [_repeated(value, len(present)) for value in recorded]
@@ -164,6 +171,11 @@ class _OnImage:
 
     def __call__(self, coalitions: Coalitions) -> Worth:
         return self.game.worth(coalitions, self.image)
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether this is what a device without memory left raises; a CPU has no type of its own for it."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
 
 
 def _repeated(value: Any, count: int) -> Any:

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from pandas.api.types import is_numeric_dtype
 
 from srgame.style import BLUE, GREY, ORANGE, RED, styled
 
@@ -17,7 +18,7 @@ SIGNED.set_bad("0.85")
 
 
 def shapley_bars(values: pd.DataFrame, unit: str) -> Figure:
-    """A panel for each layer of `audit.layer_values`: filters sorted by φ, with intervals, and the equal share."""
+    """A panel for each layer of `audit.network_values`: filters sorted by φ, with intervals, and the equal share."""
     layers = list(values.groupby("layer", sort=False))
     columns = min(4, len(layers))
     rows = math.ceil(len(layers) / columns)
@@ -26,7 +27,7 @@ def shapley_bars(values: pd.DataFrame, unit: str) -> Figure:
         panels = figure.subplots(rows, columns, squeeze=False).flat
         for panel, (layer, of_layer) in zip(panels, layers, strict=False):
             _bars(panel, of_layer.sort_values("rank"))
-            panel.set_title(f"{layer}: {len(of_layer)} filters")
+            panel.set_title(f"{layer}: {len(of_layer)}" + (" filters" if is_numeric_dtype(of_layer["filter"]) else ""))
         for unused in list(figure.axes)[len(layers) :]:
             unused.remove()
         figure.axes[0].legend(loc="upper right")
@@ -45,7 +46,8 @@ def _bars(panel: Axes, sorted_values: pd.DataFrame) -> None:
     panel.axhline(value.mean(), color=GREY, linestyle="--", linewidth=0.8, label="equal share")
     panel.axhline(0, color="black", linewidth=0.6)
     panel.set_xticks(place[:: math.ceil(len(place) / 8)])
-    panel.set_xticklabels(sorted_values["filter"].to_numpy()[panel.get_xticks().astype(int)])
+    names = sorted_values["filter"].to_numpy()[panel.get_xticks().astype(int)]
+    panel.set_xticklabels(names, rotation=0 if is_numeric_dtype(names) else 30)
 
 
 def interaction_matrix(pairs: pd.DataFrame, unit: str) -> Figure:

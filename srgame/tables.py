@@ -4,7 +4,7 @@ import pandas as pd
 
 
 def shapley_table(values: pd.DataFrame, unit: str, confidence: float, most: int = 20) -> str:
-    """Of each layer of `audit.layer_values` its first and last filters by rank, and how well they are known."""
+    """Of each layer of `audit.network_values` its first and last filters by rank, and how well they are known."""
     by_layer = values.groupby("layer", sort=False)
     return "\n".join(_layer(str(layer), frame.sort_values("rank"), unit, confidence, most) for layer, frame in by_layer)
 
@@ -13,7 +13,7 @@ def _layer(layer: str, ranked: pd.DataFrame, unit: str, confidence: float, most:
     how = ranked.iloc[0]
     half = (ranked["high"] - ranked["low"]) / 2
     columns = zip(ranked["rank"], ranked["filter"], ranked["shapley"], half, strict=True)
-    rows = [f"{rank:5}  {channel:6}  {value:+12.5f}  ± {error:.5f}" for rank, channel, value, error in columns]
+    rows = [f"{rank:5}  {channel!s:>6}  {value:+12.5f}  ± {error:.5f}" for rank, channel, value, error in columns]
     if len(rows) > most:
         rows[most * 3 // 4 : -most // 4] = [f"       … {len(rows) - most} more in the csv"]
     worth = how["grand"] - how["empty"]

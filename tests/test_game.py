@@ -165,3 +165,25 @@ def test_payoffs_take_functions(small: SRResNet, photographs: Pairs) -> None:
 
 def _parts(pairs: Pairs) -> tuple[tuple[str, ...], tuple[Tensor, ...], tuple[Tensor, ...]]:
     return pairs.names, pairs.lr, pairs.hr
+
+
+@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError(), RuntimeError("can't allocate memory")])
+def test_a_batch_that_does_not_fit_is_halved_until_it_does(
+    small: SRResNet, photographs: Pairs, error: Exception
+) -> None:
+    def hungry(sr: torch.Tensor, hr: torch.Tensor) -> torch.Tensor:
+        if len(sr) > 3:
+            raise error
+        return psnr(sr, hr)
+
+    filters = filters_of(small, ["conv_hr"])
+    coalitions = torch.rand(20, len(filters)) < 0.5
+    game = RestorationGame(small, filters, photographs, hungry, batch=16)
+    expected = RestorationGame(small, filters, photographs, psnr, batch=2)
+    assert torch.equal(game(coalitions), expected(coalitions)) and game.batch == 2
+
+    def broken(sr: torch.Tensor, hr: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("something else")
+
+    with pytest.raises(RuntimeError, match="something else"):
+        RestorationGame(small, filters, photographs, broken)(coalitions)

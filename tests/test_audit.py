@@ -1,0 +1,53 @@
+"""The games that a network's filters can play."""
+
+import numpy as np
+import pytest
+
+from srgame.audit import GAMES, network_values
+from srgame.errors import InputError
+from srgame.filters import Filters, filters_of
+from srgame.game import RestorationGame
+from srgame.networks import SRResNet
+from srgame.pairs import Pairs
+from srgame.shapley import exact_shapley
+from srgame.until import Until
+
+
+@pytest.fixture
+def filters(small: SRResNet) -> Filters:
+    return filters_of(small, ["body.0.conv1", "conv_hr", "conv_last"])
+
+
+@pytest.mark.parametrize("name", GAMES)
+def test_the_values_of_every_game_add_up_to_what_its_players_are_worth(
+    small: SRResNet, photographs: Pairs, filters: Filters, name: str
+) -> None:
+    frame = network_values(small, filters, photographs, until=Until(evaluations=300), game=name)
+    games = frame.groupby("layer", sort=False) if name == "each layer" else [("", frame)]
+    for _, players in games:
+        assert players["shapley"].sum() == pytest.approx(players["grand"].iloc[0] - players["empty"].iloc[0])
+    assert (frame["shapley"].abs() > 0).sum() > 2 and (frame["evaluations"] <= 300).all()
+
+
+def test_each_layer_is_a_game_of_its_own(small: SRResNet, photographs: Pairs, filters: Filters) -> None:
+    frame = network_values(small, filters, photographs, until=Until(evaluations=2**10))
+    for layer, rows in frame.groupby("layer"):
+        exact = exact_shapley(RestorationGame(small, filters_of(small, [str(layer)]), photographs)).value
+        assert (np.abs(rows["shapley"] - exact) <= 5 * rows["stderr"] + 1e-9).all()
+
+
+def test_owen_values_of_a_layer_add_up_to_its_value_among_layers(
+    small: SRResNet, photographs: Pairs, filters: Filters
+) -> None:
+    until = Until(evaluations=3000)
+    within = network_values(small, filters, photographs, until=until, game="within layers")
+    layers = network_values(small, filters, photographs, until=until, game="layers")
+    assert layers["filter"].tolist() == list(filters.layers) and (layers["ended"] == "exact").all()
+    sums = within.groupby("layer", sort=False)["shapley"].sum()
+    error = 5 * (within["stderr"] ** 2).groupby(within["layer"], sort=False).sum() ** 0.5
+    assert (np.abs(sums.to_numpy() - layers["shapley"].to_numpy()) <= error.to_numpy()).all()
+
+
+def test_an_unknown_game_is_refused(small: SRResNet, photographs: Pairs, filters: Filters) -> None:
+    with pytest.raises(InputError, match="unknown game 'chess': choose one of each layer"):
+        network_values(small, filters, photographs, until=Until(evaluations=9), game="chess")
