@@ -13,8 +13,9 @@ from pandas.api.types import is_numeric_dtype
 
 from srgame.style import BLUE, GREY, ORANGE, RED, styled
 
-SIGNED = LinearSegmentedColormap.from_list("signed", ["#6B2F00", RED, "white", BLUE, "#00304D"])
-SIGNED.set_bad("0.85")
+SIGNED = LinearSegmentedColormap.from_list("signed", ["#6B2F00", RED, "white", BLUE, "#00304D"]).with_extremes(
+    bad="0.85"
+)
 
 
 def shapley_bars(values: pd.DataFrame, unit: str) -> Figure:

@@ -116,9 +116,9 @@ def saturating_groups(players: int, seed: int, size: int = 8, groups: int | None
 
 
 def humped(players: int, seed: int) -> SolvedGame:
-    """A quadratic game of small synergies and a step in the number of players: half-way a player adds most."""
+    """A quadratic game of small synergies, and a step in the number of players, where each adds most: at a third."""
     base = quadratic(players, seed)
-    step = torch.sigmoid((torch.arange(players + 1).double() / players - 0.5) * 12) * 10 * players
+    step = torch.sigmoid((torch.arange(players + 1).double() / players - 1 / 3) * 12) * 10 * players
     second = (step[2:] - 2 * step[1:-1] + step[:-2]).mean().item() if players > 1 else 0.0
     return SolvedGame(
         players,
