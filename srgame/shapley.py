@@ -13,10 +13,7 @@ import pandas as pd
 from jaxtyping import Float64, Int
 from numpy.polynomial import legendre
 
-from srgame.coalitions import MOST, among, played_out
-from srgame.coalitions import active_players as _active
-from srgame.coalitions import played as _played
-from srgame.coalitions import prefixes as _prefixes
+from srgame.coalitions import MOST, active_players, among, played, played_out, prefixes
 from srgame.errors import InputError
 from srgame.game import Game
 from srgame.units import Estimate, cheaper_played_out, mean_of, sample
@@ -73,7 +70,7 @@ def exact_shapley(game: Game) -> ShapleyValues:
     float32 rounding and little else; otherwise all 2ⁿ coalitions are played. Raises InputError for more than 20 players
     whose game is not quadratic.
     """
-    active = _active(game)
+    active = active_players(game)
     if len(active) <= MANY:
         return _from_all_coalitions(game)
     values, disagreement = _as_if_quadratic(game, active)
@@ -108,7 +105,7 @@ def _as_if_quadratic(game: Game, active: Int[np.ndarray, " active"]) -> tuple[Sh
     alone = among(game, active, np.eye(len(active), dtype=bool))
     missing = among(game, active, ~np.eye(len(active), dtype=bool))
     nobody, everybody = among(game, active, np.array([[False], [True]]).repeat(len(active), 1))
-    worth = _played(game, np.concatenate([[nobody, everybody], alone, missing]))
+    worth = played(game, np.concatenate([[nobody, everybody], alone, missing]))
     ends, (first, last) = worth[:2], np.split(worth[2:], 2)
     expected = np.zeros(game.players)
     expected[active] = (first - ends[0] + ends[1] - last) / 2
@@ -118,8 +115,8 @@ def _as_if_quadratic(game: Game, active: Int[np.ndarray, " active"]) -> tuple[Sh
         pairs[proof, active] = _marginals(game, active, ends, [order, order[::-1]]).mean(0)
     value, largest = pairs.mean(0), np.abs([expected, *pairs]).max()
     disagreement = float(np.abs(pairs - expected).max() / largest) if largest > 0 else 0.0
-    played = len(worth) + PROOFS * 2 * (len(active) - 1)
-    return ShapleyValues(value, np.zeros(game.players), 0, ends[0], ends[1], played, "exact"), disagreement
+    evaluations = len(worth) + PROOFS * 2 * (len(active) - 1)
+    return ShapleyValues(value, np.zeros(game.players), 0, ends[0], ends[1], evaluations, "exact"), disagreement
 
 
 def sampled_shapley(
@@ -148,7 +145,7 @@ def sampled_shapley(
     """
     if unions is not None and sorted(player for union in unions for player in union) != list(range(game.players)):
         raise InputError(f"unions share out the {game.players} players: each is in exactly one of them")
-    active = _active(game)
+    active = active_players(game)
     cost = 2 * (len(active) - 1)
     if len(active) < 2 or (unions is None and cheaper_played_out(len(active), cost, until)):
         return exact_shapley(game)
@@ -194,7 +191,7 @@ class _Sampler:
         self.antithetic = antithetic
         self.parts: Sequence[Game] = getattr(game, "parts", None) or [game]
         nobody, everybody = among(game, active, np.array([[False], [True]]).repeat(len(active), 1))
-        self.ends = np.stack([_played(part, np.stack([nobody, everybody])) for part in self.parts])
+        self.ends = np.stack([played(part, np.stack([nobody, everybody])) for part in self.parts])
         self.pilot: list[Rows] = []
         self.unions = None if unions is None else [np.flatnonzero(np.isin(active, union)) for union in unions]
         self.controls = _centred_legendre(len(active))
@@ -252,8 +249,8 @@ def _marginals(
     game: Game, active: Int[np.ndarray, " active"], ends: Float64[np.ndarray, "2"], orders: Sequence[Order]
 ) -> Float64[np.ndarray, "order active"]:
     """Each active player's marginal contribution in each order."""
-    coalitions = [_prefixes(active[order], game.players) for order in orders]
-    worths = np.split(_played(game, np.concatenate(coalitions)), len(orders))
+    coalitions = [prefixes(active[order], game.players) for order in orders]
+    worths = np.split(played(game, np.concatenate(coalitions)), len(orders))
     contributions = np.empty((len(orders), len(active)))
     for row, order, worth in zip(contributions, orders, worths, strict=True):
         row[order] = np.diff(worth, prepend=ends[0], append=ends[1])
