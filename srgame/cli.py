@@ -10,9 +10,11 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from srgame import probing
 from srgame.errors import InputError
 
 app = tyro.extras.SubcommandApp()
+app.command(probing.app, name="probe", help="Look at what the channels of one or more networks do.")
 Positional = Annotated[str, tyro.conf.Positional]
 
 FIRST_CHECKPOINT = "srresnet-x4-bicubic"
@@ -67,6 +69,7 @@ def shapley(
     """
     settings = {name: str(value) if isinstance(value, Path) else value for name, value in locals().items()}
     from srgame.audit import layer_values
+    from srgame.devices import available
     from srgame.filters import filters_of
     from srgame.networks import fingerprint, load_network, scale_of
     from srgame.pairs import load_pairs, toward_bicubic
@@ -76,7 +79,7 @@ def shapley(
     from srgame.until import Until
 
     writable(output)
-    model = load_network(checkpoint, network, scale).to(_device(device))
+    model = load_network(checkpoint, network, scale).to(available(device))
     if "all" in layers and len(layers) > 1:
         raise InputError("'all' are all layers already: name no other beside it")
     filters = filters_of(model, None if layers == ("all",) else layers)
@@ -238,16 +241,6 @@ def main() -> None:
     except InputError as error:
         print(f"srgame: {error}", file=sys.stderr)
         sys.exit(2)
-
-
-def _device(name: str) -> str:
-    """The name of a device that is there."""
-    import torch
-
-    if name not in ("cpu", "cuda") or (name == "cuda" and not torch.cuda.is_available()):
-        there = "cpu, cuda" if torch.cuda.is_available() else "cpu"
-        raise InputError(f"there is no device '{name}': choose one of {there}")
-    return name
 
 
 def _one_sentence(message: Warning | str, *_: Any) -> None:

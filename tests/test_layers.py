@@ -12,13 +12,14 @@ import srgame
 PACKAGE = Path(srgame.__file__).parent
 FLOORS = [
     {"errors"},
-    {"images", "metrics", "networks", "style", "until"},
+    {"compared", "devices", "images", "metrics", "networks", "style", "until"},
     {"degradations", "filters"},
     {"pairs"},
-    {"evaluation", "game", "patches", "strategies"},
+    {"evaluation", "game", "patches", "probes", "strategies"},
     {"shapley", "training"},
-    {"audit", "pictures", "results", "tables"},
-    {"recipe"},
+    {"audit", "pictures", "probe_pictures", "results", "tables"},
+    {"recipe", "scores", "side_by_side"},
+    {"probing"},
     {"cli"},
     {"__main__"},
 ]
@@ -57,7 +58,14 @@ def test_imports_point_down(path: Path) -> None:
             assert other == room or FLOOR_OF[other] < FLOOR_OF[room], f"{room} imports {other}"
         top = name.split(".")[0]
         assert top != "analyses"
-        assert top not in ("matplotlib", "seaborn") or room in ("pictures", "recipe", "results", "style")
+        assert top not in ("matplotlib", "seaborn") or room in (
+            "pictures",
+            "probe_pictures",
+            "recipe",
+            "results",
+            "side_by_side",
+            "style",
+        )
         assert top != "captum" or room == "probes"
 
 
