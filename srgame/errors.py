@@ -21,3 +21,10 @@ def chosen(kind: str, name: str, known: Mapping[str, T]) -> T:
 def nearest(name: str, known: Iterable[str], most: int = 3) -> str:
     """The known names that are most like `name`, for a sentence."""
     return ", ".join(difflib.get_close_matches(name, list(known), n=most, cutoff=0)) or "none"
+
+
+def counted(**counts: int | None) -> None:
+    """Raises InputError for a count below 1; None is no limit."""
+    for name, count in counts.items():
+        if count is not None and count < 1:
+            raise InputError(f"{name} is a number from 1 on, not {count}")

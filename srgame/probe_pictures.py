@@ -68,7 +68,7 @@ def salience_mosaics(salience: pd.DataFrame, maps: pd.DataFrame) -> Figure:
             chosen = salience[(salience["layer"] == layer) & (salience["checkpoint"] == name)]
             _sorted_shares(panels[2], chosen, "salience", palette)
             panels[2].set_ylabel("share of all salience (%)")
-            panels[2].legend(loc="upper right", handlelength=1.2)
+            panels[2].legend(loc="lower left", handlelength=1.2)
         panels[2].set_xlabel("channel, sorted by salience")
     return figure
 
@@ -128,7 +128,7 @@ def lorenz_curves(scores: pd.DataFrame) -> Figure:
     """A panel per score and layer: which share of the whole the filters with the smallest shares make up together."""
     groups = list(scores.groupby(["score", "layer"], sort=False))
     palette = colours(list(scores["checkpoint"].unique()))
-    columns = min(3, len(groups))
+    columns = 2 if len(groups) == 4 else min(3, len(groups))
     rows = math.ceil(len(groups) / columns)
     with styled():
         figure = Figure(figsize=(max(3.4, 2.6 * columns), 2.6 * rows + 0.2))

@@ -1,5 +1,6 @@
 """Several networks measured alike, their rows in one table, and what that needs: networks, their LR images, results."""
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +14,7 @@ from tqdm import tqdm
 from srgame.compared import Compared
 from srgame.degradations.testing import SETTINGS
 from srgame.devices import available
-from srgame.errors import InputError
+from srgame.errors import InputError, counted
 from srgame.images import Image, image_paths
 from srgame.networks import fingerprint, load_network, scale_of
 from srgame.pairs import Pairs, load_pairs
@@ -58,7 +59,7 @@ class Comparison:
         """Prints the summary; writes `name`.csv, .json (with the summary), .png, .pdf, and csv and json of `more`."""
         flags = asdict(self.compared) | {"output": str(self.compared.output)} | self.settings
         images = [path.stem for path in image_paths(self.compared.dataset)[: self.compared.images]]
-        facts = {"weights": self.weights, "images": images, "summary": summary.to_dict("records")}
+        facts = {"weights": self.weights, "images": images, "summary": json.loads(summary.to_json(orient="records"))}
         written = []
         for stem, table in {name: frame, **more}.items():
             written += save_frame(self.compared.output / stem, table, provenance(flags, **facts))
@@ -77,9 +78,7 @@ class Comparison:
 
     def patches(self, network: nn.Module, sets: Sequence[str], side: int, count: int) -> dict[str, Iterable[Image]]:
         """By name of a test setting, patches of the dataset so degraded; by name of an image set, of that as it is."""
-        for name, number in {"side": side, "count": count}.items():
-            if number < 1:
-                raise InputError(f"{name} is a number from 1 on, not {number}")
+        counted(side=side, count=count)
         found: dict[str, Iterable[Image]] = {}
         for name in sets:
             dataset, degradation = (self.compared.dataset, name) if name in SETTINGS else (name, None)

@@ -53,7 +53,8 @@ def lam_summary(attributions: pd.DataFrame, by: Sequence[str] = ("image",)) -> p
     summary = groups.agg(
         diffusion_index=("attribution", diffusion_index), attributed=("attribution", "sum"), gain=("gain", "first")
     ).reset_index()
-    return summary.assign(gap=(summary["attributed"] - summary["gain"]).abs() / summary["gain"].abs())
+    difference = (summary["attributed"] - summary["gain"]).abs()
+    return summary.assign(gap=difference / summary["gain"].abs().clip(lower=1e-12))
 
 
 def diffusion_index(attribution: pd.Series | Float[np.ndarray, "*space"]) -> float:

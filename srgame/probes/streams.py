@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from srgame.errors import InputError
+from srgame.errors import InputError, counted
 from srgame.images import Image, center_crop, image_paths, read_image
 from srgame.pairs import load_pairs
 
@@ -50,9 +50,7 @@ def lr_images(
 
     `crop` counts pixels of the files.
     """
-    for name, count in {"images": images, "crop": crop}.items():
-        if count is not None and count < 1:
-            raise InputError(f"{name} is a number from 1 on, not {count}")
+    counted(images=images, crop=crop)
     return LRImages(tuple(image_paths(dataset)[:images]), degradation, scale, crop)
 
 
