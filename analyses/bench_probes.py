@@ -107,7 +107,7 @@ def draw(frame: pd.DataFrame) -> Figure:
             memory.plot(
                 rows["images"], rows["peak_mib"], "o-", markersize=3, color=COLOURS[str(probe)], label=str(probe)
             )
-        memory.set_ylim(bottom=0)
+        memory.set_ylim(0, 1.15 * frame["peak_mib"].max())
         memory.set_xlabel("images")
         memory.set_ylabel("peak memory (MiB)")
         memory.legend(loc="lower right")
