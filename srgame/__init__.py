@@ -15,6 +15,16 @@ if TYPE_CHECKING:
     from srgame.interactions import PairInteractions, pair_interactions
     from srgame.networks import load_network
     from srgame.pairs import Pairs, load_pairs
+    from srgame.probes.attributions import channel_attributions
+    from srgame.probes.cosine import channel_cosine
+    from srgame.probes.ddr import ddr
+    from srgame.probes.equity import effective_players, entropy, equity, gini
+    from srgame.probes.lam import lam
+    from srgame.probes.responses import channel_responses
+    from srgame.probes.salience import channel_salience
+    from srgame.probes.srga import srga
+    from srgame.probes.streams import lr_images
+    from srgame.scores import filter_scores
     from srgame.semivalues import Contributions, leave_one_out, marginal_contributions
     from srgame.shapley import ShapleyValues, exact_shapley, sampled_shapley
     from srgame.strategies import EATS, BicubicPull, Dropout, Original
@@ -31,6 +41,16 @@ _ROOMS = {
     "networks": ("load_network",),
     "pairs": ("Pairs", "load_pairs"),
     "semivalues": ("Contributions", "leave_one_out", "marginal_contributions"),
+    "probes.attributions": ("channel_attributions",),
+    "probes.cosine": ("channel_cosine",),
+    "probes.ddr": ("ddr",),
+    "probes.equity": ("effective_players", "entropy", "equity", "gini"),
+    "probes.lam": ("lam",),
+    "probes.responses": ("channel_responses",),
+    "probes.salience": ("channel_salience",),
+    "probes.srga": ("srga",),
+    "probes.streams": ("lr_images",),
+    "scores": ("filter_scores",),
     "shapley": ("ShapleyValues", "exact_shapley", "sampled_shapley"),
     "strategies": ("EATS", "BicubicPull", "Dropout", "Original"),
     "training": ("fit",),
@@ -52,19 +72,32 @@ __all__ = [
     "RestorationGame",
     "ShapleyValues",
     "Until",
+    "channel_attributions",
+    "channel_cosine",
+    "channel_responses",
+    "channel_salience",
+    "ddr",
+    "effective_players",
+    "entropy",
+    "equity",
     "erased",
     "evaluate",
     "exact_shapley",
+    "filter_scores",
     "filters_of",
     "fit",
+    "gini",
+    "lam",
     "leave_one_out",
     "load_network",
     "load_pairs",
+    "lr_images",
     "marginal_contributions",
     "network_values",
     "pair_interactions",
     "resume",
     "sampled_shapley",
+    "srga",
 ]
 
 

@@ -10,9 +10,11 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from srgame import probing
 from srgame.errors import InputError
 
 app = tyro.extras.SubcommandApp()
+app.command(probing.app, name="probe", help="Look at what the channels of one or more networks do.")
 Positional = Annotated[str, tyro.conf.Positional]
 
 FIRST_CHECKPOINT = "srresnet-x4-bicubic"
@@ -73,6 +75,7 @@ def shapley(
     """
     settings = {name: str(value) if isinstance(value, Path) else value for name, value in locals().items()}
     from srgame.audit import network_values
+    from srgame.devices import available
     from srgame.filters import filters_of
     from srgame.networks import fingerprint, load_network, scale_of
     from srgame.pairs import load_pairs, toward_bicubic
@@ -82,7 +85,7 @@ def shapley(
     from srgame.until import Until
 
     writable(output)
-    model = load_network(checkpoint, network, scale).to(_device(device))
+    model = load_network(checkpoint, network, scale).to(available(device))
     if "all" in layers and len(layers) > 1:
         raise InputError("'all' are all layers already: name no other beside it")
     filters = filters_of(model, None if layers == ("all",) else layers)
@@ -162,6 +165,7 @@ def interactions(
     settings = {name: str(value) if isinstance(value, Path) else value for name, value in locals().items()}
     from itertools import combinations
 
+    from srgame.devices import available
     from srgame.filters import filters_of
     from srgame.game import RestorationGame
     from srgame.interactions import pair_interactions
@@ -173,7 +177,7 @@ def interactions(
     from srgame.until import Until
 
     writable(output)
-    model = load_network(checkpoint, network, scale).to(_device(device))
+    model = load_network(checkpoint, network, scale).to(available(device))
     pairs = load_pairs(dataset, degradation, scale_of(model), images, crop)
     game = RestorationGame(model, filters_of(model, [layer]), pairs, payoff, absent)
     of_filters = list(combinations(filters, 2)) if filters else None
@@ -279,6 +283,7 @@ def train(
     """
     identity = {name: value for name, value in locals().items() if name not in _NOT_OF_THE_RUN}
     from srgame import processes
+    from srgame.devices import available
     from srgame.images import image_paths, read_rgb
     from srgame.networks import NETWORKS
     from srgame.pairs import load_pairs
@@ -303,7 +308,7 @@ def train(
             "toward": eats_toward,
         },
     }
-    with processes.joined(_device(device)) as place:
+    with processes.joined(available(device)) as place:
         share, rest = divmod(amount["batch"], processes.count())
         if rest:
             raise InputError(f"{processes.count()} processes cannot share a batch of {amount['batch']} evenly")
@@ -362,16 +367,6 @@ def main() -> None:
     except InputError as error:
         print(f"srgame: {error}", file=sys.stderr)
         sys.exit(2)
-
-
-def _device(name: str) -> str:
-    """The name of a device that is there."""
-    import torch
-
-    if name not in ("cpu", "cuda") or (name == "cuda" and not torch.cuda.is_available()):
-        there = "cpu, cuda" if torch.cuda.is_available() else "cpu"
-        raise InputError(f"there is no device '{name}': choose one of {there}")
-    return name
 
 
 def _one_sentence(message: Warning | str, *_: Any) -> None:

@@ -4,7 +4,6 @@ A filter is one output channel of a conv layer, its response that channel before
 something else in the place of its response: what, an absence says.
 """
 
-import difflib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, fx, nn
 
-from srgame.errors import InputError, chosen
+from srgame.errors import InputError, chosen, nearest
 
 CONVS = (nn.Conv2d, nn.ConvTranspose2d, nn.Conv3d)
 
@@ -51,8 +50,7 @@ def filters_of(network: nn.Module, layers: Sequence[str] | None = None) -> Filte
         raise InputError("no layer, no filters: name conv layers of a network that has some")
     for layer in layers or ():
         if layer not in convs:
-            near = difflib.get_close_matches(layer, convs, n=3, cutoff=0) or ["none"]
-            raise InputError(f"the network has no conv layer '{layer}'; the nearest are {', '.join(near)}")
+            raise InputError(f"the network has no conv layer '{layer}'; the nearest are {nearest(layer, convs)}")
     names = tuple(name for name in convs if layers is None or name in layers)
     return Filters(names, tuple(convs[name].out_channels for name in names))
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from srgame.degradations.testing import degrade, seed_of
-from srgame.errors import InputError
+from srgame.errors import InputError, counted
 from srgame.images import Image, center_crop, image_paths, read_image, upsample
 
 
@@ -33,9 +33,7 @@ def load_pairs(
     `dataset` is "photographs" (four, embedded), a folder, a file, or a set in the folder that $SRGAME_DATA names. HR
     images are cut to a multiple of `scale`; noise depends on the set, the image, the degradation and `seed` only.
     """
-    for name, count in {"images": images, "crop": crop}.items():
-        if count is not None and count < 1:
-            raise InputError(f"{name} is a number from 1 on, not {count}")
+    counted(images=images, crop=crop)
     paths = image_paths(dataset)[:images]
     hr = tuple(_hr(path, scale, crop) for path in paths)
     seeds = (seed_of(path.parent.name, path.stem, degradation, seed) for path in paths)

@@ -1,5 +1,6 @@
 """How every picture looks."""
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -23,6 +24,21 @@ STYLE: dict[str, Any] = {
 
 # Okabe and Ito's palette: told apart by colour-blind readers too.
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#7F7F7F"
+SKY, PURPLE = "#56B4E9", "#CC79A7"
+
+STRATEGIES = {"original": BLUE, "dropout": ORANGE, "bicubic-pull": RED, "eats": GREEN}
+
+
+def colours(names: Sequence[str]) -> dict[str, str]:
+    """A colour for each name: the strategy's where one is named in it and no other name has it yet, else one left."""
+    found: dict[str, str] = {}
+    for name in names:
+        strategy = next((colour for word, colour in STRATEGIES.items() if word in name.lower()), None)
+        if strategy and strategy not in found.values():
+            found[name] = strategy
+    rest = [c for c in (BLUE, ORANGE, GREEN, RED, PURPLE, SKY, GREY) if c not in found.values()]
+    others = [name for name in dict.fromkeys(names) if name not in found]
+    return found | {name: rest[place % len(rest)] for place, name in enumerate(others)}
 
 
 def styled() -> AbstractContextManager[None]:

@@ -115,10 +115,10 @@ def saturating_groups(players: int, seed: int, size: int = 8, groups: int | None
     )
 
 
-def humped(players: int, seed: int) -> SolvedGame:
-    """A quadratic game of small synergies, and a step in the number of players, where each adds most: at a third."""
+def humped(players: int, seed: int, middle: float = 1 / 3) -> SolvedGame:
+    """A quadratic game of small synergies, and a step in the number of players, where each adds most: at `middle`."""
     base = quadratic(players, seed)
-    step = torch.sigmoid((torch.arange(players + 1).double() / players - 1 / 3) * 12) * 10 * players
+    step = torch.sigmoid((torch.arange(players + 1).double() / players - middle) * 12) * 10 * players
     second = (step[2:] - 2 * step[1:-1] + step[:-2]).mean().item() if players > 1 else 0.0
     return SolvedGame(
         players,

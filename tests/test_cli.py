@@ -13,12 +13,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from srgame.cli import main
 from srgame.degradations.steps import degraded
 from srgame.images import read_image
 from srgame.networks import SRResNet
 from srgame.pairs import load_pairs
+from srgame.side_by_side import labels
 from srgame.training import seeded
 
 Run = Callable[..., tuple[int, str, str]]
@@ -144,6 +146,16 @@ BAD = {
     "no images": ("train {folder} --output {folder}/run", "holds no image"),
     "images too small": ("train {images} --output {folder}/run", "smaller than the patch of 128"),
     "lr to nowhere": ("degrade photographs --output {checkpoint}/x", "cannot be written"),
+    "probe no such layer": (
+        "probe cosine {checkpoint} --layers conv_hrr",
+        "no layer 'conv_hrr'; the nearest are conv_hr",
+    ),
+    "probe no such file": ("probe responses missing.pth", "'missing.pth' is neither a file nor in the zoo"),
+    "probe twice": ("probe lam {checkpoint} {checkpoint}", "at least one checkpoint, and none twice"),
+    "probe networks": ("probe lam {checkpoint} --network auto auto", "2 networks for 1 checkpoints"),
+    "probe no patches": ("probe ddr {checkpoint} --side 0", "side is a number from 1 on, not 0"),
+    "probe no device": ("probe srga {checkpoint} --device tpu", "there is no device 'tpu'"),
+    "probe no such csv": ("probe equity missing.csv", "'missing.csv' cannot be read as a csv"),
     "not a folder": (
         "shapley {checkpoint} --crop 32 --evaluations 100 --output {checkpoint}/x",
         "nothing can be written",
@@ -181,6 +193,89 @@ def test_degrade_writes_lr_images_and_a_manifest_that_makes_them_again(
     srgame("degrade", "photographs", "--output", tmp_path / "other", "--degradation", degradation, "--seed", 1)
     same = (tmp_path / "lr" / "rocket.png").read_bytes() == (tmp_path / "other" / "rocket.png").read_bytes()
     assert same == (degradation == "bicubic")
+
+
+@pytest.fixture
+def two_runs(tmp_path: Path) -> list[Path]:
+    """Checkpoints of two small networks, where `srgame train` would write them."""
+    paths = [tmp_path / run / "weights.safetensors" for run in ("original", "eats")]
+    for seed, path in enumerate(paths):
+        path.parent.mkdir()
+        save_file(seeded(lambda: SRResNet(features=6, blocks=2), seed).state_dict(), path)
+    return paths
+
+
+PROBES = {
+    "responses": ("--crop 12 --layers body.1 conv_hr", ["layer", "channel", "mean"], 2 * 6),
+    "cosine": ("--crop 12 --layers body.0 conv_hr --degradation blur", ["layer", "first", "second", "cosine"], 2 * 15),
+    "salience": ("--crop 12 --layers conv_last:input", ["layer", "channel", "salience"], 6),
+    "lam": ("--crop 12 --steps 2 --window 8", ["image", "row", "column", "luma", "attribution"], 2 * 144),
+    "ddr": ("--sets clean noise --count 6 --side 8 --seeds 0 1", ["space", "set", "image", "x", "y", "chi"], 3 * 12),
+    "srga": ("--sets noise --count 6 --side 8", ["set", "patches", "alpha", "beta", "kl", "srga"], 2),
+    "equity": (
+        "--crop 32 --scores responses salience shapley conductance --seconds 0.1",
+        ["score", "layer", "filter", "value"],
+        24,
+    ),
+    "attributions": ("--crop 32 --steps 4", ["method", "layer", "channel", "attribution"], 12),
+}
+
+
+@pytest.mark.parametrize("verb", PROBES)
+def test_a_probe_compares_checkpoints_in_one_table_and_picture(
+    srgame: Run, two_runs: list[Path], tmp_path: Path, verb: str
+) -> None:
+    flags, columns, rows = PROBES[verb]
+    words = ["probe", verb, *two_runs, "--images", 2, *flags.split(), "--output", tmp_path / "out"]
+    status, printed, error = srgame(*words)
+    assert status == 0, error
+    stem = tmp_path / "out" / verb
+    frame = pd.read_csv(stem.with_suffix(".csv"))
+    assert frame.columns.tolist()[: len(columns) + 1] == ["checkpoint", *columns]
+    assert frame["checkpoint"].tolist() == ["original"] * rows + ["eats"] * rows
+    note = json.loads(stem.with_suffix(".json").read_text())
+    assert note["weights"].keys() == {"original", "eats"} and len(set(note["weights"].values())) == 2
+    assert note["settings"]["images"] == 2 and note["images"] == ["astronaut", "chelsea"]
+    assert {row["checkpoint"] for row in note["summary"]} == {"original", "eats"}
+    assert cv2.imread(f"{stem}.png").std() > 5 and stem.with_suffix(".pdf").stat().st_size > 1000
+    assert "original" in printed and f"{verb}.csv" in printed
+
+
+def test_a_probe_compares_the_zoo_with_a_network_of_ones_own(
+    srgame: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = "from torch import nn\ndef build(): return nn.Sequential(nn.Conv2d(3, 48, 3, padding=1), nn.PixelShuffle(4))"
+    (tmp_path / "mine.py").write_text(code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    torch.save({"0.weight": torch.rand(48, 3, 3, 3), "0.bias": torch.rand(48)}, tmp_path / "mine.pth")
+    words = ["probe", "srga", "srresnet-x4-bicubic", tmp_path / "mine.pth", "--network", "auto", "mine:build"]
+    options = ["--images", 1, "--count", 3, "--side", 8, "--sets", "blur", "--output", tmp_path / "out"]
+    status, _, error = srgame(*words, *options, "--layer", "conv_hr")
+    assert status == 2 and "no layer 'conv_hr'; the nearest are" in error
+    words = ["probe", "responses", tmp_path / "mine.pth", "--network", "mine:build", "--layers", "0", "1:input"]
+    assert srgame(*words, "--crop", 12, "--output", tmp_path / "out")[0] == 0
+    assert len(pd.read_csv(tmp_path / "out" / "responses.csv")) == 96
+
+
+def test_equity_reads_the_scores_that_shapley_and_probes_wrote(srgame: Run, checkpoint: Path, tmp_path: Path) -> None:
+    srgame("shapley", checkpoint, "--crop", 32, "--images", 1, "--evaluations", 100, "--output", tmp_path)
+    srgame("probe", "attributions", checkpoint, "--crop", 32, "--images", 1, "--steps", 2, "--output", tmp_path)
+    tables = [tmp_path / "shapley.csv", tmp_path / "attributions.csv"]
+    status, printed, _ = srgame("probe", "equity", *tables, "--output", tmp_path / "out")
+    assert status == 0 and "attributions: small" in printed
+    scores = pd.read_csv(tmp_path / "out" / "equity.csv")
+    assert scores["score"].unique().tolist() == ["shapley", "integrated-gradients", "conductance"]
+    assert scores["value"][:6].tolist() == pytest.approx(pd.read_csv(tables[0])["shapley"].tolist())
+    (tmp_path / "none.csv").write_text("a,b\n1,2\n")
+    status, _, error = srgame("probe", "equity", tmp_path / "none.csv", "--output", tmp_path / "out")
+    assert status == 2 and "holds no score of filters" in error
+
+
+def test_checkpoints_are_told_apart_by_as_much_of_their_paths_as_it_takes() -> None:
+    assert labels(["srresnet-x4-bicubic"]) == ["srresnet-x4-bicubic"]
+    assert labels(["runs/eats/weights.safetensors", "runs/original/weights.pth"]) == ["eats", "original"]
+    assert labels(["a/x/net.pth", "b/x/net.pth"]) == ["a/x/net", "b/x/net"]
+    assert labels(["weights.pth", "net-v1.5.pth"]) == ["weights", "net-v1.5"]
 
 
 def test_an_unknown_strategy_is_refused(srgame: Run, tmp_path: Path) -> None:

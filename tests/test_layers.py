@@ -12,14 +12,15 @@ import srgame
 PACKAGE = Path(srgame.__file__).parent
 FLOORS = [
     {"errors", "processes"},
-    {"images", "metrics", "networks", "states", "style", "until"},
+    {"compared", "devices", "images", "metrics", "networks", "states", "style", "until"},
     {"degradations", "filters"},
     {"pairs"},
-    {"evaluation", "game", "patches", "strategies"},
+    {"evaluation", "game", "patches", "probes", "strategies"},
     {"coalitions", "training", "units"},
     {"interactions", "semivalues", "shapley"},
-    {"audit", "pictures", "results", "tables"},
-    {"recipe"},
+    {"audit", "pictures", "probe_pictures", "results", "tables"},
+    {"recipe", "scores", "side_by_side"},
+    {"probing"},
     {"cli"},
     {"__main__"},
 ]
@@ -58,7 +59,14 @@ def test_imports_point_down(path: Path) -> None:
             assert other == room or FLOOR_OF[other] < FLOOR_OF[room], f"{room} imports {other}"
         top = name.split(".")[0]
         assert top != "analyses"
-        assert top not in ("matplotlib", "seaborn") or room in ("pictures", "recipe", "results", "style")
+        assert top not in ("matplotlib", "seaborn") or room in (
+            "pictures",
+            "probe_pictures",
+            "recipe",
+            "results",
+            "side_by_side",
+            "style",
+        )
         assert top != "captum" or room == "probes"
 
 

@@ -177,10 +177,13 @@ def test_evaluations_are_counted_and_never_exceeded() -> None:
 
 def test_reversed_orders_are_dropped_where_the_pilot_shows_that_they_lose() -> None:
     until = Until(evaluations=2 + 30 * 126)
-    hump, group = sampled_shapley(humped(64, 0), until=until), sampled_shapley(saturating_groups(64, 0), until=until)
+    hump, group = (
+        sampled_shapley(humped(64, 0, 0.5), until=until),
+        sampled_shapley(saturating_groups(64, 0), until=until),
+    )
     assert hump.gains["pairs"] < 0.6 and "pairs" not in hump.used
     assert group.gains["pairs"] > 1.5 and "pairs" in group.used
-    for game, values in ((humped(64, 0), hump), (saturating_groups(64, 0), group)):
+    for game, values in ((humped(64, 0, 0.5), hump), (saturating_groups(64, 0), group)):
         assert values.gains["controls"] > 1.2 and "controls" in values.used
         assert np.abs(values.value.sum() - total(game)) < 1e-9
         assert (np.abs(values.value - game.shapley) < 5 * values.stderr).all()

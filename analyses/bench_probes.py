@@ -1,0 +1,121 @@
+"""What probes cost: their time beside that of bare forward passes, and memory against the number of images."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from torch import nn
+
+from srgame.images import Image
+from srgame.networks import load_network
+from srgame.probes.cosine import channel_cosine
+from srgame.probes.responses import channel_responses
+from srgame.probes.streams import LRImages, lr_images
+from srgame.recipe import run
+from srgame.style import BLUE, GREY, ORANGE, styled
+
+Probe = Callable[[nn.Module, list[Image] | LRImages, tuple[str, ...]], object]
+
+
+def bare(network: nn.Module, images: list[Image] | LRImages, _: tuple[str, ...]) -> None:
+    """Nothing but the network."""
+    with torch.inference_mode():
+        for image in images:
+            network(image[None])
+
+
+PROBES: dict[str, Probe] = {"bare": bare, "responses": channel_responses, "cosine": channel_cosine}
+COLOURS = {"bare": GREY, "responses": BLUE, "cosine": ORANGE}
+
+
+def measure(
+    checkpoint: str = "srresnet-x4-bicubic",
+    layers: tuple[str, ...] = ("body.1", "conv_hr"),
+    dataset: str = "unseen109",
+    images: int = 100,
+    crop: int = 64,
+    chunk: int = 10,
+    counts: tuple[int, ...] = (5, 20, 100),
+    threads: int = 1,
+) -> pd.DataFrame:
+    """One row per probe and number of images: probe, images, seconds, ratio (to bare passes), peak_mib.
+
+    Seconds are taken for all images alone, the probes in turn on `chunk` images at a time, so that a busy machine slows
+    all alike; each chunk's first image runs whole, which proves the layers. Peak memory is that of a process of its own
+    for each row, which reads the images from their files.
+    """
+    torch.set_num_threads(threads)
+    seconds = _seconds(load_network(checkpoint), list(lr_images(dataset, images=images, crop=crop)), layers, chunk)
+    rows = []
+    for probe in PROBES:
+        for count in counts:
+            peak = _peak(probe, checkpoint, layers, dataset, count, crop)
+            row = {"probe": probe, "images": count, "seconds": None, "ratio": None, "peak_mib": peak}
+            if count == images:
+                row |= {"seconds": round(seconds[probe], 2), "ratio": seconds[probe] / seconds["bare"]}
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _seconds(network: nn.Module, images: list[Image], layers: tuple[str, ...], chunk: int) -> dict[str, float]:
+    bare(network, images[:2], layers)  # what only the first run costs
+    total = dict.fromkeys(PROBES, 0.0)
+    for start in range(0, len(images), chunk):
+        for name, probe in PROBES.items():
+            begun = perf_counter()
+            probe(network, images[start : start + chunk], layers)
+            total[name] += perf_counter() - begun
+    return total
+
+
+def _peak(probe: str, checkpoint: str, layers: tuple[str, ...], dataset: str, count: int, crop: int) -> float:
+    """MiB of a process that probes `count` images: the most that it ever held."""
+    order = json.dumps([probe, checkpoint, layers, dataset, count, crop])
+    command = [sys.executable, str(Path(__file__).resolve()), "--peak", order]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def _print_peak(order: str) -> None:
+    probe, checkpoint, layers, dataset, count, crop = json.loads(order)
+    torch.set_num_threads(1)
+    PROBES[probe](load_network(checkpoint), lr_images(dataset, images=count, crop=crop), tuple(layers))
+    status = Path("/proc/self/status").read_text()  # Linux; getrusage would tell of the parent's memory too
+    print(int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024)  # type: ignore[index]
+
+
+def draw(frame: pd.DataFrame) -> Figure:
+    """Seconds for all images, with the bound of 1.2 bare passes; peak memory against the number of images."""
+    with styled():
+        figure = Figure(figsize=(6, 2.4))
+        time, memory = figure.subplots(1, 2)
+        timed = frame.dropna(subset=["seconds"])
+        bars = time.bar(timed["probe"], timed["seconds"], 0.6, color=[COLOURS[probe] for probe in timed["probe"]])
+        time.bar_label(bars, [f"×{ratio:.2f}" for ratio in timed["ratio"]])
+        bound = 1.2 * timed["seconds"].iloc[0]
+        time.axhline(bound, color="black", linestyle="--", linewidth=0.8)
+        time.text(2.4, bound, "×1.2", ha="right", va="bottom")
+        time.set_ylim(0, bound * 1.15)
+        time.set_ylabel(f"seconds for {timed['images'].iloc[0]} images")
+        for probe, rows in frame.groupby("probe", sort=False):
+            memory.plot(
+                rows["images"], rows["peak_mib"], "o-", markersize=3, color=COLOURS[str(probe)], label=str(probe)
+            )
+        memory.set_ylim(0, 1.15 * frame["peak_mib"].max())
+        memory.set_xlabel("images")
+        memory.set_ylabel("peak memory (MiB)")
+        memory.legend(loc="lower right")
+    return figure
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--peak"]:
+        _print_peak(sys.argv[2])
+    else:
+        run(__file__, measure, draw)

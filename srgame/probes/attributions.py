@@ -1,0 +1,143 @@
+"""captum's attributions, summed per channel: comparators to the Shapley values φ, for a fraction of their time."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from srgame.errors import InputError, chosen
+from srgame.metrics import Images, Payoff, PerImage, payoff_named
+from srgame.pairs import Pairs
+from srgame.probes.equity import equity
+from srgame.probes.features import Response, features, listening, out_of_place
+
+BATCH = 4  # points of the path in one run of the network
+
+
+def channel_attributions(
+    network: nn.Module,
+    pairs: Pairs,
+    layers: Sequence[str] = ("conv_hr",),
+    method: str = "integrated-gradients",
+    payoff: str | Payoff = "psnr",
+    steps: int = 50,
+) -> pd.DataFrame:
+    """One row per layer and channel: layer, channel, attribution (in the payoff's unit; mean over pairs), stderr, gap.
+
+    "integrated-gradients" is captum's LayerIntegratedGradients: the layer's response grows from nothing to what it is,
+    while all that does not pass through the layer stays. So they add up to what the layer's Shapley values do, v(all) −
+    v(none) with absence zero: they are the Aumann–Shapley values of the same game. "conductance" is captum's
+    LayerConductance: the image grows from black, and a channel gets what of the payoff flows through it.
+
+    `gap` is captum's convergence delta, mean over pairs: for integrated gradients the error of the sum that stands for
+    the integral, which more `steps` lessen; for conductance it also holds all that flows past the layer, as through a
+    skip. Raises InputError for an unknown method or payoff, and for layers as `features` does.
+    """
+    attribute = chosen("method", method, METHODS)
+    worth = payoff_named(payoff)
+    if not (layers and len(pairs)):
+        raise InputError("nothing to attribute: give at least one layer and one pair of images")
+    results: dict[str, list[Attributed]] = {layer: [] for layer in layers}
+    with out_of_place(network):
+        for lr, hr in zip(pairs.lr, pairs.hr, strict=True):
+            for layer, response in next(features(network, [lr], layers, lambda response: response.clone())).items():
+                worth_of = _Worth(network, worth, hr[None].to(response.device))
+                results[layer].append(attribute(worth_of, layer, lr[None].to(response.device), response.clone(), steps))
+    return pd.concat([_frame(layer, of_images) for layer, of_images in results.items()], ignore_index=True)
+
+
+def compared_attributions(
+    network: nn.Module,
+    pairs: Pairs,
+    layers: Sequence[str],
+    methods: Sequence[str],
+    payoff: str | Payoff = "psnr",
+    steps: int = 50,
+) -> pd.DataFrame:
+    """`channel_attributions` by each of the methods, with a column `method` in front."""
+    if not methods:
+        raise InputError(f"no method: name some of {', '.join(METHODS)}")
+    frames = {method: channel_attributions(network, pairs, layers, method, payoff, steps) for method in methods}
+    return pd.concat(frames, names=["method"]).reset_index(0).reset_index(drop=True)
+
+
+def attribution_summary(attributions: pd.DataFrame, by: Sequence[str] = ("layer",)) -> pd.DataFrame:
+    """One row per group: the equity of the attributions, their sum (`total`) and its `gap`."""
+    groups = attributions.groupby(list(by), sort=False)
+    more = groups.agg(total=("attribution", "sum"), gap=("gap", "first"))
+    return equity(attributions, "attribution", by).merge(more.reset_index(), on=list(by))
+
+
+Layer = Float[Tensor, "1 channel *place"]  # a response beside images: their axes have other lengths
+Attributed = tuple[Layer, float]
+
+
+class _Worth(nn.Module):
+    """What an SR image is worth."""
+
+    def __init__(self, network: nn.Module, payoff: Payoff, hr: Images) -> None:
+        super().__init__()
+        self.network, self.payoff, self.hr = network, payoff, hr
+
+    def forward(self, lr: Images) -> PerImage:
+        return self.payoff(self.network(lr), self.hr)
+
+
+class _WorthOfResponse(nn.Module):
+    """The same as a function of one layer's response to `lr`."""
+
+    def __init__(self, worth: _Worth, layer: str, lr: Images) -> None:
+        super().__init__()
+        self.worth, self.layer, self.lr = worth, layer, lr
+        self.response = nn.Identity()
+
+    def forward(self, response: Response) -> PerImage:
+        given: Tensor = self.response(response)
+        with listening(self.worth.network, [self.layer], lambda _, __: given):
+            worth: Tensor = self.worth(self.lr.expand(len(given), -1, -1, -1))
+        return worth
+
+
+def integrated_gradients(worth: _Worth, layer: str, lr: Images, response: Layer, steps: int) -> Attributed:
+    """captum's LayerIntegratedGradients of a layer's response, from none at all."""
+    from captum.attr import LayerIntegratedGradients
+
+    behind = _WorthOfResponse(worth, layer, lr)
+    values, gap = LayerIntegratedGradients(behind, behind.response).attribute(
+        response,
+        baselines=torch.zeros_like(response),
+        n_steps=steps,
+        internal_batch_size=BATCH,
+        return_convergence_delta=True,
+    )
+    return values.detach(), abs(gap.item())
+
+
+def conductance(worth: _Worth, layer: str, lr: Images, response: Layer, steps: int) -> Attributed:
+    """captum's LayerConductance of a layer, from a black image."""
+    from captum.attr import LayerConductance
+
+    name, _, side = layer.partition(":")
+    values, gap = LayerConductance(worth, worth.network.get_submodule(name)).attribute(
+        lr,
+        baselines=torch.zeros_like(lr),
+        n_steps=steps,
+        internal_batch_size=BATCH,
+        return_convergence_delta=True,
+        attribute_to_layer_input=bool(side),
+    )
+    return values.detach(), abs(gap.item())
+
+
+METHODS = {"integrated-gradients": integrated_gradients, "conductance": conductance}
+
+
+def _frame(layer: str, of_images: Sequence[Attributed]) -> pd.DataFrame:
+    channels = np.stack([values[0].flatten(1).sum(1).double().cpu().numpy() for values, _ in of_images])
+    count, width = channels.shape
+    stderr = channels.std(0, ddof=1) / np.sqrt(count) if count > 1 else np.full(width, np.nan)
+    columns = {"channel": np.arange(width), "attribution": channels.mean(0), "stderr": stderr}
+    return pd.DataFrame({"layer": layer} | columns).assign(gap=float(np.mean([gap for _, gap in of_images])))

@@ -1,0 +1,70 @@
+"""How alike the channels of a layer are: the cosine between their responses (paper, Fig. 4, 7 and 8)."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from srgame.errors import InputError
+from srgame.images import Image
+from srgame.probes.features import Response, averaged
+
+
+def channel_cosine(
+    network: nn.Module, images: Iterable[Image], layers: Sequence[str] = ("body.1", "body.13")
+) -> pd.DataFrame:
+    """One row per layer and pair of channels: layer, first, second, cosine (of their responses, mean over images).
+
+    On an image where a channel is dead or constant it shows nothing that another could share: its similarity is 0.
+    """
+    means, _ = averaged(network, images, layers, cosines)
+    return pd.concat([_pairs(layer, mean.numpy()) for layer, mean in means.items()], ignore_index=True)
+
+
+def cosine_summary(cosine: pd.DataFrame, by: Sequence[str] = ("layer",)) -> pd.DataFrame:
+    """One row per group, over its pairs of different channels: pairs, mean_abs, median_abs, max_abs, mean, std, alike.
+
+    `mean_abs` is the mean of |cos|, and so on; `alike` the share of pairs with |cos| above 0.5.
+    """
+    size = cosine.assign(size=cosine["cosine"].abs(), alike=cosine["cosine"].abs() > 0.5)
+    groups = size.groupby(list(by), sort=False)
+    return groups.agg(
+        pairs=("cosine", "size"),
+        mean_abs=("size", "mean"),
+        median_abs=("size", "median"),
+        max_abs=("size", "max"),
+        mean=("cosine", "mean"),
+        std=("cosine", "std"),
+        alike=("alike", "mean"),
+    ).reset_index()
+
+
+def cosine_matrix(pairs: pd.DataFrame) -> Float[np.ndarray, "c c"]:
+    """The symmetric matrix of one layer's pairs; 1 on its diagonal."""
+    matrix = np.eye(int(pairs["second"].max()) + 1)
+    first, second = pairs["first"].to_numpy(), pairs["second"].to_numpy()
+    matrix[first, second] = matrix[second, first] = pairs["cosine"].to_numpy()
+    return matrix
+
+
+def cosines(response: Response) -> Float[Tensor, "c c"]:
+    """The cosine of each pair of channels of one image; 0 where a channel is constant, up to rounding."""
+    flat = response[0].flatten(1)
+    low, high = torch.aminmax(flat, dim=1, keepdim=True)
+    largest = torch.maximum(-low, high)
+    constant = high - low <= 1e-6 * largest
+    unit = (
+        F.normalize(flat / torch.where(constant, 1.0, largest), dim=1) * ~constant
+    )  # squares neither over- nor underflow
+    return unit @ unit.T
+
+
+def _pairs(layer: str, matrix: Float[np.ndarray, "c c"]) -> pd.DataFrame:
+    if len(matrix) < 2:
+        raise InputError(f"the layer '{layer}' has one channel and so no pairs: name a wider one")
+    first, second = np.triu_indices(len(matrix), 1)
+    return pd.DataFrame({"layer": layer, "first": first, "second": second, "cosine": matrix[first, second]})

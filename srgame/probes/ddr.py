@@ -1,0 +1,69 @@
+"""Deep degradation representations (DDR; Liu et al. 2021): do a network's features tell degradations apart?
+
+The features of crops under several degradations are brought down to some principal components and, for the eye, to two
+dimensions by t-SNE. The Calinski–Harabasz index (CHI) with the degradation as label says how apart the clusters are:
+lower is better generalization. t-SNE's plane depends on its seed, so its CHI is given for several.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from sklearn.manifold import TSNE
+from sklearn.metrics import calinski_harabasz_score
+from torch import nn
+
+from srgame.errors import InputError
+from srgame.images import Image
+from srgame.probes.principal import flattened, principal_scores
+
+
+def ddr(
+    network: nn.Module,
+    sets: Mapping[str, Iterable[Image]],
+    layer: str = "conv_last:input",
+    components: int = 50,
+    seeds: Sequence[int] = (0, 1, 2),
+) -> pd.DataFrame:
+    """One row per space and crop: space (pca, t-sne 0, t-sne 1 …), set, image, x, y, chi (the space's).
+
+    x and y are the first two of the principal components, or t-SNE's plane; the CHI of pca is that of all components.
+    Sets that are made of the same crops may follow one another in any order; all crops have one size.
+    """
+    if len(sets) < 2:
+        raise InputError(f"nothing to tell apart among {len(sets)} sets: give two degradations or more")
+    counts: dict[str, int] = dict.fromkeys(sets, 0)
+
+    def counted(name: str) -> Iterable[Image]:
+        for image in sets[name]:
+            counts[name] += 1
+            yield image
+
+    everything = chain.from_iterable(counted(name) for name in sets)
+    scores = principal_scores(flattened(network, everything, layer), components)
+    if min(counts.values()) < 2:
+        raise InputError(f"clusters need two crops each: {', '.join(f'{n} of {name}' for name, n in counts.items())}")
+    labels = np.repeat(list(counts), list(counts.values()))
+    image = np.concatenate([np.arange(count) for count in counts.values()])
+    spaces = {"pca": scores} | {f"t-sne {seed}": _plane(scores, seed) for seed in seeds}
+    frames = [
+        pd.DataFrame({"space": space, "set": labels, "image": image, "x": points[:, 0], "y": points[:, 1]}).assign(
+            chi=float(calinski_harabasz_score(points, labels))
+        )
+        for space, points in spaces.items()
+    ]
+    return pd.concat(frames, ignore_index=True)
+
+
+def ddr_summary(points: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
+    """One row per group and kind of space: kind (pca, t-sne), spaces, chi (mean over seeds) and chi_std."""
+    spaces = points.drop_duplicates([*by, "space"])
+    kinds = spaces.assign(kind=spaces["space"].str.split().str[0]).groupby([*by, "kind"], sort=False)
+    return kinds["chi"].agg(spaces="size", chi="mean", chi_std="std").reset_index()
+
+
+def _plane(scores: Float[np.ndarray, "n k"], seed: int) -> Float[np.ndarray, "n 2"]:
+    perplexity = min(30.0, (len(scores) - 1) / 3)
+    return np.asarray(TSNE(perplexity=perplexity, init="random", random_state=seed).fit_transform(scores))

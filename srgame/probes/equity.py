@@ -1,0 +1,57 @@
+"""How equally filters share: the Gini coefficient, the entropy and the effective number of players of any score.
+
+All of them look at a score's size, not its sign, and not at its unit: the share of filter i is |sᵢ| / Σ|s|. Where every
+score is 0, all share alike.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from numpy.typing import ArrayLike
+
+from srgame.errors import InputError
+
+
+def shares(scores: ArrayLike) -> Float[np.ndarray, " player"]:
+    """|sᵢ| / Σ|s|."""
+    size = np.abs(np.asarray(scores, dtype=np.float64)).ravel()
+    if not size.size or not np.isfinite(size).all():
+        raise InputError("shares need at least one score, and finite ones: look for NaN in the scores")
+    largest = size.max()
+    return size / largest / (size / largest).sum() if largest else np.full(size.shape, 1 / size.size)
+
+
+def gini(scores: ArrayLike) -> float:
+    """Σ(2i − n − 1)·x₍ᵢ₎ / nΣx of the sorted sizes x: 0 for equal shares, (n − 1)/n where one takes all."""
+    ordered = np.sort(shares(scores))
+    n = len(ordered)
+    return float((2 * np.arange(1, n + 1) - n - 1) @ ordered / n)
+
+
+def effective_players(scores: ArrayLike) -> float:
+    """exp of the shares' entropy: n for equal shares, 1 where one takes all."""
+    share = shares(scores)
+    share = share[share > 0]
+    return float(np.exp(-(share * np.log(share)).sum()))
+
+
+def entropy(scores: ArrayLike) -> float:
+    """The shares' entropy as a part of the largest possible, ln n: 1 for equal shares, 0 where one takes all."""
+    n = np.size(np.asarray(scores))
+    return float(np.log(effective_players(scores)) / np.log(n)) if n > 1 else 1.0
+
+
+def equity(scores: pd.DataFrame, score: str, by: Sequence[str] = ("layer",)) -> pd.DataFrame:
+    """One row per group `by` of the filters: players, and of column `score` gini, entropy, effective, effective_share.
+
+    `effective` is the effective number of players, `effective_share` that number as a part of all.
+    """
+    rows = []
+    for keys, group in scores.groupby(list(by), sort=False):
+        values = group[score].to_numpy()
+        effective = effective_players(values)
+        measures = {"players": len(values), "gini": gini(values), "entropy": entropy(values), "effective": effective}
+        rows.append(dict(zip(by, keys, strict=True)) | measures | {"effective_share": effective / len(values)})
+    return pd.DataFrame(rows)

@@ -1,0 +1,110 @@
+"""Channel salience maps (CSM; Kong et al. 2022, Reflash Dropout; paper, Fig. 3): where a channel matters to the edges.
+
+With T the edges of the SR image (`edges`) and F a layer's response, CSM is |∂T/∂F| as a part of its largest value over
+the whole layer; a channel's score is the sum over its map. The largest value is an outlier by nature, so that scores of
+two layers or networks are compared by their shares.
+
+Of the last feature layer's maps one must know that the gradient passes through a single conv: they show its weights and
+where the SR image has edges, and nothing of the channel's own activity.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from srgame.devices import device_of
+from srgame.errors import InputError
+from srgame.images import Image
+from srgame.probes.equity import equity, shares
+from srgame.probes.features import Response, listening, only
+
+EPSILON = 1e-8  # under the root: without it the gradient of a flat region is not a number
+
+
+def edges(sr: Float[Tensor, "b c h w"], epsilon: float = EPSILON) -> Float[Tensor, "b c h-1 w-1"]:
+    """√(vertical difference² + horizontal difference² + ε) at each pixel but those of the last row and column."""
+    down = sr[..., :-1, :-1] - sr[..., 1:, :-1]
+    across = sr[..., :-1, :-1] - sr[..., :-1, 1:]
+    return (down.square() + across.square() + epsilon).sqrt()
+
+
+def channel_salience(
+    network: nn.Module, images: Iterable[Image], layers: Sequence[str] = ("conv_last:input",)
+) -> pd.DataFrame:
+    """One row per layer and channel: layer, channel, salience (the sum of its CSM) and share; means over images.
+
+    `share` is the channel's part of the sum of all of the layer's scores; `salience_summary` says how equal they are.
+    """
+    scores: dict[str, list[np.ndarray]] = {layer: [] for layer in layers}
+    for image in images:
+        for layer, (_, salience) in salient_features(network, image, layers).items():
+            scores[layer].append(salience.sum((1, 2)).double().cpu().numpy())
+    if not all(scores.values()):
+        raise InputError("no image, no salience: give at least one, and a layer")
+    return pd.concat([_frame(layer, np.stack(rows)) for layer, rows in scores.items()], ignore_index=True)
+
+
+def salience_summary(salience: pd.DataFrame, by: Sequence[str] = ("layer",)) -> pd.DataFrame:
+    """One row per group: the equity of the salience scores."""
+    return equity(salience, "salience", by)
+
+
+def salience_maps(
+    network: nn.Module, image: Image, layers: Sequence[str] = ("conv_last:input",), size: int = 32
+) -> pd.DataFrame:
+    """One row per layer, channel and place on one image: layer, channel, row, column, feature, salience.
+
+    Features and their CSM are averaged down to at most `size` × `size` places.
+    """
+    frames = []
+    for layer, maps in salient_features(network, image, layers).items():
+        height, width = (min(size, length) for length in maps[0].shape[1:])
+        feature, salience = (F.adaptive_avg_pool2d(m, (height, width)).cpu().numpy() for m in maps)
+        channel, row, column = (axis.ravel() for axis in np.indices(feature.shape))
+        place = {"layer": layer, "channel": channel, "row": row, "column": column}
+        frames.append(pd.DataFrame(place | {"feature": feature.ravel(), "salience": salience.ravel()}))
+    return pd.concat(frames, ignore_index=True)
+
+
+def salient_features(
+    network: nn.Module, image: Image, layers: Sequence[str]
+) -> dict[str, tuple[Float[Tensor, "c h w"], Float[Tensor, "c h w"]]]:
+    """By layer, of one image: the responses, and their CSM."""
+    heard: dict[str, list[Response]] = {layer: [] for layer in layers}
+
+    def hear(layer: str, response: Response) -> Response:
+        heard[layer].append(response)
+        return response.clone()  # so that an activation in place behind the layer leaves the response alone
+
+    network.eval()
+    lr = image[None].to(device_of(network)).requires_grad_()  # parameters may be frozen
+    with torch.enable_grad(), listening(network, layers, hear):
+        total = edges(network(lr)).sum()
+    responses = [only(layer, heard[layer]) for layer in layers]
+    gradients = torch.autograd.grad(total, responses, materialize_grads=True)
+    return {
+        layer: (_planar(layer, response.detach()), _normalised(_planar(layer, gradient.abs())))
+        for layer, response, gradient in zip(layers, responses, gradients, strict=True)
+    }
+
+
+def _planar(layer: str, response: Response) -> Float[Tensor, "c h w"]:
+    if response.ndim != 4:
+        raise InputError(f"the layer '{layer}' responds with {response.ndim - 2} axes of space: a map needs two")
+    return response[0]
+
+
+def _normalised(size: Float[Tensor, "c h w"]) -> Float[Tensor, "c h w"]:
+    largest = size.max()
+    return size / largest if largest > 0 else size
+
+
+def _frame(layer: str, scores: Float[np.ndarray, "image channel"]) -> pd.DataFrame:
+    share = np.mean([shares(row) for row in scores], axis=0)
+    columns = {"channel": np.arange(scores.shape[1]), "salience": scores.mean(0), "share": share}
+    return pd.DataFrame({"layer": layer} | columns)
