@@ -13,7 +13,7 @@ PACKAGE = Path(srgame.__file__).parent
 FLOORS = [
     {"errors"},
     {"images", "metrics", "networks", "style", "until"},
-    {"degradations", "filters"},
+    {"degradations", "filters", "tiling"},
     {"pairs"},
     {"evaluation", "game", "patches", "strategies"},
     {"shapley", "training"},
