@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from srgame.audit import layer_values
+    from srgame.benchmarks import benchmark
     from srgame.errors import InputError
     from srgame.evaluation import evaluate
     from srgame.filters import Filters, erased, filters_of, resume
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _ROOMS = {
     "audit": ("layer_values",),
+    "benchmarks": ("benchmark",),
     "errors": ("InputError",),
     "evaluation": ("evaluate",),
     "filters": ("Filters", "erased", "filters_of", "resume"),
@@ -46,6 +48,7 @@ __all__ = [
     "RestorationGame",
     "ShapleyValues",
     "Until",
+    "benchmark",
     "erased",
     "evaluate",
     "exact_shapley",

@@ -18,7 +18,7 @@ FLOORS = [
     {"evaluation", "game", "patches", "strategies"},
     {"shapley", "training"},
     {"audit", "pictures", "results", "tables"},
-    {"recipe"},
+    {"benchmarks", "recipe"},
     {"cli"},
     {"__main__"},
 ]
