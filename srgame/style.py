@@ -24,6 +24,8 @@ STYLE: dict[str, Any] = {
 # Okabe and Ito's palette: told apart by colour-blind readers too.
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#7F7F7F"
 
+STRATEGIES = {"original": BLUE, "dropout": ORANGE, "bicubic-pull": RED, "eats": GREEN}
+
 
 def styled() -> AbstractContextManager[None]:
     """Figures made and saved in here look alike."""

@@ -151,7 +151,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["killed", "Ctrl-C"])
-def test_a_command_stopped_from_outside_continues(folder: Path, how: signal.Signals) -> None:
+def test_a_command_stopped_from_outside_continues(
+    folder: Path, how: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
     words = ["evaluate", folder / "small.pth", "--sets", folder / "images", "--output", folder / "out"]
     code = "from srgame import benchmarks, cli; benchmarks.SECONDS_BETWEEN_WRITES = 0; cli.main()"
     command = [sys.executable, "-c", code, *map(str, words)]
@@ -165,7 +167,8 @@ def test_a_command_stopped_from_outside_continues(folder: Path, how: signal.Sign
     assert 0 < len(before) < 8 * 8 * 2, errors
     if how is signal.SIGINT:
         assert running.returncode == 130 and "interrupted: the same command continues" in errors
-    subprocess.run(command, check=True, capture_output=True)
+    monkeypatch.setattr(sys, "argv", ["srgame", *map(str, words)])
+    main()
     after = pd.read_csv(kept)
     assert len(after) == 8 * 8 * 2
     pd.testing.assert_frame_equal(after.head(len(before)), before)
