@@ -87,7 +87,7 @@ def _rows(
             for dataset in sets:
                 for setting in settings:
                     where = scores[(scores["dataset"] == dataset) & (scores["degradation"] == setting)]
-                    reason = _reason(where, (strategy, against), family, measured.missing.get(dataset))
+                    reason = _reason(where, (strategy, against), family, dataset in measured.missing)
                     for channel in CHANNELS:
                         row = {"strategy": strategy, "against": against, "dataset": dataset, "degradation": setting}
                         row |= {"channel": channel, "reason": reason}
@@ -98,10 +98,10 @@ def _rows(
                         yield row
 
 
-def _reason(where: pd.DataFrame, needed: tuple[str, str], family: str, missing: str | None) -> str:
+def _reason(where: pd.DataFrame, needed: tuple[str, str], family: str, missing: bool) -> str:
     """Why a cell is empty; nothing where it is not."""
     if missing:
-        return missing
+        return "no images of this set"
     absent = [name for name in needed if name != NONE and name not in set(where["strategy"])]
     return NOT_THERE + ", ".join(f"{family}-{name}" for name in absent) if absent else ""
 
