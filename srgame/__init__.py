@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from srgame.audit import network_values
+    from srgame.benchmarks import benchmark
     from srgame.errors import InputError
     from srgame.evaluation import evaluate
     from srgame.filters import Filters, erased, filters_of, resume
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 _ROOMS = {
     "audit": ("network_values",),
+    "benchmarks": ("benchmark",),
     "errors": ("InputError",),
     "evaluation": ("evaluate",),
     "filters": ("Filters", "erased", "filters_of", "resume"),
@@ -72,6 +74,7 @@ __all__ = [
     "RestorationGame",
     "ShapleyValues",
     "Until",
+    "benchmark",
     "channel_attributions",
     "channel_cosine",
     "channel_responses",

@@ -335,6 +335,61 @@ def train(
 
 
 @app.command
+def evaluate(
+    checkpoints: Annotated[tuple[str, ...], tyro.conf.Positional] = (FIRST_CHECKPOINT,),
+    network: str | None = None,
+    sets: tuple[str, ...] = ("photographs",),
+    degradations: tuple[str, ...] = ("all",),
+    images: int | None = None,
+    crop: int | None = None,
+    scale: int | None = None,
+    tile: int | None = None,
+    overlap: int | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    output: Path = Path("srgame-output"),
+) -> None:
+    """Measure PSNR and SSIM of networks, beside bicubic upsampling, on image sets under the eight test settings.
+
+    The output folder keeps benchmark.csv, a row per image, and benchmark.json. The same command continues where it was
+    interrupted; with more checkpoints, sets or settings it measures those only. As in SR tables, values are rounded to
+    8 bits and a border of `scale` pixels is cut.
+
+    Args:
+        checkpoints: names of the zoo, or checkpoint files, all of one scale.
+        network: of checkpoint files: the architecture, or module:function that builds it (this imports that code).
+        sets: photographs (embedded), folders, files, or sets in the folder that $SRGAME_DATA names.
+        degradations: clean, blur, noise, jpeg, b+n, b+j, n+j, b+n+j, or: all.
+        images: only the first so many images of each set.
+        crop: only the middle so many HR pixels of each image, on each side.
+        scale: refuse networks of another scale.
+        tile: LR pixels a side of the largest image that is restored at once; None for what memory allows. Larger images
+            are restored in tiles, which overlap so far that the result is the same.
+        overlap: of tiles, in LR pixels: fewer than the network's reach are faster, and an approximation.
+        seed: of the noise.
+        device: where to compute: cpu or cuda.
+        output: the folder for results.
+    """
+    from srgame.benchmarks import benchmark
+    from srgame.devices import available
+    from srgame.networks import load_network, zoo
+    from srgame.results import writable
+    from srgame.tables import score_table
+
+    writable(output)
+    place = available(device)
+    networks = {name: load_network(name, None if name in zoo() else network, scale).to(place) for name in checkpoints}
+    options = {"images": images, "crop": crop, "tile": tile, "overlap": overlap, "seed": seed}
+    try:
+        measured = benchmark(networks, sets, degradations, scale, output, progress=True, **options)  # type: ignore[arg-type]
+    except KeyboardInterrupt:
+        print("srgame: interrupted: the same command continues", file=sys.stderr)
+        sys.exit(130)
+    print(score_table(measured.scores, measured.missing))
+    print(f"written: {output / 'benchmark.csv'} {output / 'benchmark.json'}")
+
+
+@app.command
 def degrade(
     data: Positional,
     output: Path,

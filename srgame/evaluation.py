@@ -7,19 +7,23 @@ import torch
 from torch import Tensor, nn
 
 from srgame.images import upsample
-from srgame.metrics import benchmark_psnr
+from srgame.metrics import compared, psnr, ssim
 from srgame.pairs import Pairs
 
+Restore = nn.Module | Callable[[Tensor], Tensor]
 
-def evaluate(restore: nn.Module | Callable[[Tensor], Tensor], pairs: Pairs) -> pd.DataFrame:
-    """One row per image: image, psnr_rgb, psnr_y (dB; rounded to 8 bits, a border of `scale` pixels cut)."""
+
+def evaluate(restore: Restore, pairs: Pairs) -> pd.DataFrame:
+    """One row per image: image, psnr_rgb, psnr_y (dB), ssim_y; rounded to 8 bits, a border of `scale` pixels cut."""
     rows = []
     with torch.inference_mode():
         for name, lr, hr in zip(pairs.names, pairs.lr, pairs.hr, strict=True):
             sr, target = restore(lr[None]), hr[None]
             border = hr.shape[-1] // lr.shape[-1]
-            scores = {f"psnr_{c}": benchmark_psnr(sr, target, border, c).item() for c in ("rgb", "y")}
-            rows.append({"image": name} | scores)
+            rgb, y = compared(sr, target, border, "rgb"), compared(sr, target, border, "y")
+            rows.append(
+                {"image": name, "psnr_rgb": psnr(*rgb).item(), "psnr_y": psnr(*y).item(), "ssim_y": ssim(*y).item()}
+            )
     return pd.DataFrame(rows)
 
 

@@ -1,10 +1,12 @@
 """How good an SR image is: one float64 number per image.
 
-`psnr`, `mse` and `l1` take the images as they are, so that games can be played for them; `benchmark_psnr` gives the
-numbers that tables print.
+`psnr`, `ssim`, `mse` and `l1` take the images as they are, so that games can be played for them; `compared` prepares
+them for the numbers that tables print.
 """
 
+import math
 from collections.abc import Callable
+from typing import Literal
 
 from jaxtyping import Float
 from torch import Tensor
@@ -16,7 +18,8 @@ Targets = Float[Tensor, "#b c h w"]
 PerImage = Float[Tensor, " b"]
 Payoff = Callable[[Images, Targets], PerImage]
 
-LUMA = (65.481 / 255, 128.553 / 255, 24.966 / 255)  # ITU-R BT.601, offset 16/255
+LUMA, LUMA_OFFSET = (65.481 / 255, 128.553 / 255, 24.966 / 255), 16 / 255  # ITU-R BT.601
+WINDOW = [math.exp(-(offset**2) / (2 * 1.5**2)) for offset in range(-5, 6)]  # Wang et al.: 11 pixels, σ = 1.5
 
 
 def mse(sr: Images, hr: Targets) -> PerImage:
@@ -34,11 +37,39 @@ def psnr(sr: Images, hr: Targets) -> PerImage:
     return -10 * mse(sr, hr).clamp(min=1e-10).log10()
 
 
-def benchmark_psnr(sr: Images, hr: Targets, border: int, channel: str = "rgb") -> PerImage:
-    """PSNR in dB as SR tables print it: 8-bit values, `border` pixels cut on each side, over "rgb" or the luma "y"."""
+def ssim(sr: Images, hr: Targets) -> PerImage:
+    """Structural similarity (Wang et al. 2004) of values in [0, 1]: the mean over channels and windows in the image.
+
+    As MATLAB and BasicSR define it: a Gaussian window of 11×11 pixels, σ = 1.5. NaN for images smaller than that.
+    """
+    if min(hr.shape[-2:]) < len(WINDOW):
+        return sr.new_full((len(sr),), math.nan).double()
+    x, y = sr.double(), hr.double()
+    mean_x, mean_y = _windowed(x), _windowed(y)
+    products, squares = mean_x * mean_y, mean_x.square() + mean_y.square()
+    covariance, variances = _windowed(x * y) - products, _windowed(x.square() + y.square()) - squares
+    c1, c2 = 0.01**2, 0.03**2
+    similarity = (2 * products + c1) * (2 * covariance + c2) / ((squares + c1) * (variances + c2))
+    return similarity.flatten(1).mean(1)
+
+
+def _windowed(images: Images) -> Float[Tensor, "b c H W"]:
+    """The weighted mean in each window that lies inside the image."""
+    total = math.fsum(WINDOW)
+    for axis in (-2, -1):
+        length = images.shape[axis] - len(WINDOW) + 1
+        shifted = (weight / total * images.narrow(axis, start, length) for start, weight in enumerate(WINDOW))
+        images = sum(shifted, start=images.new_zeros(()))
+    return images
+
+
+def compared(
+    sr: Images, hr: Targets, border: int, channel: Literal["rgb", "y"] = "rgb"
+) -> tuple[Float[Tensor, "b k H W"], Float[Tensor, "#b k H W"]]:
+    """What SR tables compare: 8-bit values, `border` pixels cut on each side, all three channels or the luma "y"."""
     height, width = hr.shape[-2:]
     sr, hr = (x[..., border : height - border, border : width - border] for x in (quantized(sr), hr))
-    return psnr(luma(sr), luma(hr)) if channel == "y" else psnr(sr, hr)
+    return (luma(sr), luma(hr)) if channel == "y" else (sr, hr)
 
 
 def quantized(images: Images) -> Images:
@@ -47,9 +78,9 @@ def quantized(images: Images) -> Images:
 
 
 def luma(images: Images) -> Float[Tensor, "b 1 h w"]:
-    """Y of MATLAB's YCbCr, without its constant offset."""
+    """Y of MATLAB's YCbCr, from 16/255 for black to 235/255 for white."""
     weights = images.new_tensor(LUMA, dtype=images.dtype)
-    return (images * weights[:, None, None]).sum(1, keepdim=True)
+    return (images * weights[:, None, None]).sum(1, keepdim=True) + LUMA_OFFSET
 
 
 PAYOFFS: dict[str, Payoff] = {

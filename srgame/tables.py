@@ -1,6 +1,10 @@
 """Tidy frames as text for a terminal."""
 
+from collections.abc import Mapping
+
 import pandas as pd
+
+SCORES = {"psnr_rgb": "PSNR, RGB (dB)", "psnr_y": "PSNR, Y (dB)", "ssim_y": "SSIM, Y"}
 
 
 def shapley_table(values: pd.DataFrame, unit: str, confidence: float, most: int = 20) -> str:
@@ -50,3 +54,24 @@ def interaction_table(pairs: pd.DataFrame, unit: str, confidence: float, most: i
             f"largest standard error {how['precision']:.2%} of the range of I; ended by: {how['ended']}{single}",
         ]
     )
+
+
+def score_table(scores: pd.DataFrame, missing: Mapping[str, str]) -> str:
+    """The mean scores of `benchmarks.Benchmark` by set: a line per checkpoint, a column per degradation."""
+    blocks = [_set(str(dataset), rows) for dataset, rows in scores.groupby("dataset", sort=False)]
+    blocks += [f"\n{dataset}: not measured, {reason}" for dataset, reason in missing.items()]
+    return "\n".join(blocks)
+
+
+def _set(dataset: str, rows: pd.DataFrame) -> str:
+    settings, names = rows["degradation"].unique(), rows["checkpoint"].unique()
+    width = max(14, *map(len, names))
+    lines = [f"\n{dataset}: {rows['image'].nunique()} images"]
+    for score, title in SCORES.items():
+        means = rows.groupby(["checkpoint", "degradation"])[score].mean()
+        digits = 4 if score.startswith("ssim") else 2
+        lines.append(f"{title:{width}}" + "".join(f"{setting:>8}" for setting in settings))
+        for name in names:
+            cells = (f"{means[name, setting]:8.{digits}f}" for setting in settings)
+            lines.append(f"{name:{width}}" + "".join(cells))
+    return "\n".join(lines)

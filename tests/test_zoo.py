@@ -13,8 +13,8 @@ def test_there_is_a_network_to_begin_with() -> None:
     assert "srresnet-x4-bicubic" in zoo()
 
 
-@pytest.mark.parametrize("name", zoo())
-def test_a_shipped_network_beats_bicubic_on_photographs(name: str) -> None:
+@pytest.mark.parametrize("name", [name for name, row in zoo().items() if row["degradation"] == "bicubic"])
+def test_a_network_trained_on_bicubic_images_beats_bicubic_on_photographs(name: str) -> None:
     network = load_network(name)
     pairs = load_pairs("photographs", scale=scale_of(network), crop=160)
     gain = evaluate(network, pairs)["psnr_y"] - evaluate(bicubic(scale_of(network)), pairs)["psnr_y"]
@@ -29,4 +29,4 @@ def test_psnr_on_set5_is_what_zoo_csv_says(name: str, row: dict[str, str]) -> No
     own, baseline = (evaluate(r, pairs)["psnr_y"].mean() for r in (network, bicubic(scale_of(network))))
     assert own == pytest.approx(float(row["psnr_y_set5"]), abs=1e-3)
     assert baseline == pytest.approx(float(row["bicubic_y_set5"]), abs=1e-3)
-    assert own > baseline + 1
+    assert row["degradation"] != "bicubic" or own > baseline + 1

@@ -1,0 +1,128 @@
+"""Is what EATS is said to gain what Dropout gains, and is it how far Original lies below bicubic upsampling?
+
+Gains are the paper's printed ones over Original (Tables 1–4, a point per set and setting). The tables have no bicubic
+row, so bicubic upsampling is measured here.
+"""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from printed import CELL, cells, printed
+
+from srgame.benchmarks import benchmark
+from srgame.recipe import run
+from srgame.style import BLUE, GREEN, GREY, ORANGE, RED, styled
+
+TABLES = (1, 2, 3, 4)
+NOISE = "noise"  # the setting whose printed PSNR others contradict (audit_reported): shown, but not correlated
+COLOURS = {"Set5": BLUE, "Set14": ORANGE, "BSD100": GREEN, "Urban100": RED, "Manga109": GREY}
+MARKERS = {"Set5": "o", "Set14": "s", "BSD100": "^", "Urban100": "D", "Manga109": "v"}
+NAMES = {"srresnet": "SRResNet", "rrdbnet": "RRDBNet"}
+
+
+def measure(sets: tuple[str, ...] = ("Set5", "Set14"), images: int | None = None, seed: int = 0) -> pd.DataFrame:
+    """One row per cell of Tables 1–4, in dB: the printed original and gains over it, bicubic − original where measured.
+
+    Columns: table, network, scale, dataset, degradation, original, gain_dropout, gain_eats, bicubic,
+    bicubic_minus_original. Bicubic is measured on the first `images` images of each of `sets` (default: all).
+    """
+    bicubic = {scale: _bicubic(sets, scale, images, seed) for scale in (2, 4)}
+    return pd.concat([_table(table, bicubic) for table in TABLES], ignore_index=True)
+
+
+def _bicubic(sets: tuple[str, ...], scale: int, images: int | None, seed: int) -> pd.Series:
+    """Mean PSNR over RGB by dataset and degradation."""
+    scores = benchmark({}, sets, ("all",), scale, images=images, seed=seed).scores
+    return scores.groupby(CELL)["psnr_rgb"].mean()
+
+
+def _table(table: int, bicubic: dict[int, pd.Series]) -> pd.DataFrame:
+    values, first = cells(table), printed(f"table{table}").iloc[0]
+    measured = bicubic[first["scale"]].reindex(values.index)
+    return pd.DataFrame(
+        {
+            "table": table,
+            "network": first["network"],
+            "scale": first["scale"],
+            "original": values["original"],
+            "gain_dropout": values["dropout"] - values["original"],
+            "gain_eats": values["eats"] - values["original"],
+            "bicubic": measured,
+            "bicubic_minus_original": measured - values["original"],
+        }
+    ).reset_index()[["table", "network", "scale", *CELL, *_NUMBERS]]
+
+
+_NUMBERS = ["original", "gain_dropout", "gain_eats", "bicubic", "bicubic_minus_original"]
+
+
+def correlation(rows: pd.DataFrame, first: str, second: str) -> float:
+    """Pearson's r over the rows in which both are known; NaN for fewer than three."""
+    both = rows[[first, second]].dropna()
+    return float(np.corrcoef(both[first], both[second])[0, 1]) if len(both) > 2 else float("nan")
+
+
+def draw(frame: pd.DataFrame) -> Figure:
+    """Above, EATS's gain against Dropout's; below, against how far bicubic upsampling lies above Original."""
+    with styled():
+        figure = Figure(figsize=(7.2, 4.3))
+        panels = figure.subplots(2, 4)
+        for (table, rows), above, below in zip(frame.groupby("table"), panels[0], panels[1], strict=True):
+            first = rows.iloc[0]
+            above.set_title(f"Table {table}: {NAMES[first['network']]} ×{first['scale']}")
+            most = max(rows["gain_dropout"].max(), rows["gain_eats"].max()) * 1.06
+            above.plot([0, most], [0, most], color="black", linewidth=0.6, zorder=1)
+            _points(above, rows, "gain_dropout")
+            _note(above, [f"r = {correlation(rows, 'gain_dropout', 'gain_eats'):.2f}"])
+            known = rows.dropna(subset="bicubic")
+            below.axvline(0, ymax=0.75, color="black", linewidth=0.6, zorder=1)
+            quiet = known[known["degradation"] != NOISE]
+            _points(below, quiet, "bicubic_minus_original")
+            by_set = quiet.groupby("dataset", sort=False)
+            _note(
+                below,
+                [f"{name}: r = {correlation(r, 'bicubic_minus_original', 'gain_eats'):.2f}" for name, r in by_set],
+            )
+            below.set_ylim(0, known["gain_eats"].max() * 1.35 if len(known) else 1)
+            noise = known[known["degradation"] == NOISE]
+            for dataset, of_set in noise.groupby("dataset", sort=False):
+                _mark(below, of_set, "bicubic_minus_original", str(dataset), filled=False)
+        panels[0, 0].set_ylabel("gain of EATS (dB)")
+        panels[1, 0].set_ylabel("gain of EATS (dB)")
+        for row, label in zip(panels, ("printed gain of Dropout (dB); line: equal gains", _BELOW), strict=True):
+            row[1].set_xlabel(label, x=1.1)
+        handles, labels = panels[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    return figure
+
+
+_BELOW = "bicubic (measured) − Original (printed), dB; hollow: the noise setting, not correlated"
+
+
+def _points(panel: Axes, rows: pd.DataFrame, x: str) -> None:
+    for dataset, of_set in rows.groupby("dataset", sort=False):
+        _mark(panel, of_set, x, str(dataset), filled=True)
+
+
+def _note(panel: Axes, lines: list[str]) -> None:
+    text = "\n".join(lines).replace("-", "−")
+    panel.text(0.04, 0.98, text, transform=panel.transAxes, va="top", fontsize=7)
+
+
+def _mark(panel: Axes, rows: pd.DataFrame, x: str, dataset: str, filled: bool) -> None:
+    colour = COLOURS.get(dataset, "black")
+    panel.scatter(
+        rows[x],
+        rows["gain_eats"],
+        s=13,
+        marker=MARKERS.get(dataset, "x"),
+        facecolor=colour if filled else "none",
+        edgecolor=colour,
+        linewidth=0.7,
+        label=dataset if filled else None,
+    )
+
+
+if __name__ == "__main__":
+    run(__file__, measure, draw)

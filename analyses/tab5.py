@@ -1,0 +1,29 @@
+"""Table 5: does light HAN ×4 trained with EATS restore unseen degradations better, also than bicubic-pull?"""
+
+from functools import partial
+
+import pandas as pd
+from psnr_tables import SETS, draw_table, psnr_table, shipped
+
+from srgame.recipe import run
+
+FAMILY = "han-lite-x4"
+
+
+def measure(
+    networks: tuple[str, ...] = shipped(FAMILY),
+    sets: tuple[str, ...] = SETS,
+    degradations: tuple[str, ...] = ("all",),
+    images: int | None = 20,
+    crop: int | None = None,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """The frame of `psnr_tables.psnr_table`; by default with all networks of the family that the zoo has.
+
+    Of each set the first `images` images are measured, which are all of Set5 and of Set14.
+    """
+    return psnr_table(5, FAMILY, networks, sets, degradations, images, crop, seed)
+
+
+if __name__ == "__main__":
+    run(__file__, measure, partial(draw_table, title="Table 5: light HAN ×4, trained with second-order degradations"))

@@ -1,0 +1,177 @@
+"""PSNR and SSIM of several networks on image sets under the test settings, kept image by image.
+
+A row belongs to its weights, set, setting and image alone, so an interrupted run continues and a finished one extends:
+what is missing is measured, and nothing twice.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import pandas as pd
+from torch import nn
+from tqdm import tqdm
+
+from srgame.degradations.testing import SETTINGS
+from srgame.errors import InputError, chosen
+from srgame.evaluation import Restore, bicubic, evaluate
+from srgame.images import image_paths
+from srgame.networks import fingerprint, scale_of
+from srgame.pairs import load_pairs
+from srgame.results import provenance, save_frame
+from srgame.tiling import Tiled
+
+BASELINE = "bicubic"
+KEY = ["checkpoint", "dataset", "degradation", "image"]
+SCORES = ["psnr_rgb", "psnr_y", "ssim_y"]
+COLUMNS = [KEY[0], "weights", *KEY[1:], *SCORES]
+SECONDS_BETWEEN_WRITES = 1.0
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One row per image: checkpoint, weights (their sha256), dataset, degradation, image, psnr_rgb, psnr_y, ssim_y.
+
+    `missing` says why a set could not be measured.
+    """
+
+    scores: pd.DataFrame
+    missing: dict[str, str]
+
+
+def benchmark(
+    networks: Mapping[str, nn.Module],
+    sets: Sequence[str],
+    degradations: Sequence[str] = ("all",),
+    scale: int | None = None,
+    folder: Path | None = None,
+    *,
+    images: int | None = None,
+    crop: int | None = None,
+    tile: int | None = None,
+    overlap: int | None = None,
+    seed: int = 0,
+    progress: bool = False,
+) -> Benchmark:
+    """The networks by name, and bicubic upsampling, on the first `images` images of each set (default: all).
+
+    `folder` keeps benchmark.csv and benchmark.json, written at least every second and when the run ends, however that
+    happens. All networks see the same LR images: noise depends on seed, set, image and setting only. Images that memory
+    does not hold are tiled (`Tiled`).
+
+    Raises InputError where no set is there, where networks enlarge differently, and where `folder` keeps results of
+    other weights or settings.
+    """
+    scale = _common_scale(networks, scale)
+    degradations = _settings(degradations)
+    paths, missing = _found(sets, images)
+    weights = {BASELINE: ""} | {name: fingerprint(network) for name, network in networks.items()}
+    restore: dict[str, Restore] = {BASELINE: bicubic(scale)}
+    restore |= {name: Tiled(network, tile, overlap) for name, network in networks.items()}
+    identity = {"scale": scale, "crop": crop, "overlap": overlap, "seed": seed}
+    kept = _Kept(folder, identity, weights)
+    pairs = [(path, dataset, setting) for dataset in paths for path in paths[dataset] for setting in degradations]
+    asked = [(name, dataset, setting, path.name) for path, dataset, setting in pairs for name in restore]
+    done = sum(key in kept.by_key for key in asked)
+    try:
+        with tqdm(total=len(asked), initial=done, disable=not progress, unit="image") as bar:
+            for path, dataset, setting in pairs:
+                todo = [key for name in restore if (key := (name, dataset, setting, path.name)) not in kept.by_key]
+                if todo:
+                    pair = load_pairs(str(path), setting, scale, None, crop, seed)
+                for key in todo:
+                    kept.add(key, evaluate(restore[key[0]], pair)[SCORES].iloc[0].to_dict())
+                    bar.update()
+    finally:
+        kept.write(missing)
+    return Benchmark(pd.DataFrame([kept.by_key[key] for key in asked], columns=COLUMNS), missing)
+
+
+def _common_scale(networks: Mapping[str, nn.Module], scale: int | None) -> int:
+    if BASELINE in networks:
+        raise InputError(f"'{BASELINE}' is bicubic upsampling, which is always measured: name the network otherwise")
+    scales = {name: scale_of(network) for name, network in networks.items()} or {BASELINE: scale or 4}
+    if len(set(scales.values()) | {scale or next(iter(scales.values()))}) > 1:
+        each = ", ".join(f"'{name}' {own} times" for name, own in scales.items())
+        raise InputError(f"networks of one scale are compared, but {each}: measure each scale in a folder of its own")
+    return next(iter(scales.values()))
+
+
+def _settings(degradations: Sequence[str]) -> tuple[str, ...]:
+    """The settings named; "all" are all eight."""
+    named = [name for each in degradations for name in (SETTINGS if each == "all" else (each,))]
+    for name in named:
+        chosen("degradation", name, SETTINGS)
+    return tuple(dict.fromkeys(named))
+
+
+def _found(sets: Sequence[str], images: int | None) -> tuple[dict[str, list[Path]], dict[str, str]]:
+    """The image files of each set that is there, and why the others are not."""
+    if images is not None and images < 1:
+        raise InputError(f"images is a number from 1 on, not {images}")
+    paths, missing = dict[str, list[Path]](), dict[str, str]()
+    for dataset in sets:
+        try:
+            paths[dataset] = image_paths(dataset)[:images]
+        except InputError as error:
+            missing[dataset] = str(error)
+    if not paths:
+        raise InputError("; ".join(missing.values()) or "no set of images is named: name at least one")
+    return paths, missing
+
+
+class _Kept:
+    """The rows of a benchmark by KEY, in memory and, if there is a folder, on disk."""
+
+    def __init__(self, folder: Path | None, identity: dict[str, Any], weights: dict[str, str]) -> None:
+        self.stem = folder / "benchmark" if folder else None
+        self.identity, self.weights = identity, weights
+        self.by_key: dict[tuple[str, ...], Row] = {}
+        self.written = monotonic()
+        if self.stem and self.stem.with_suffix(".csv").exists():
+            self._read(self.stem.with_suffix(".csv"))
+        self.source = provenance(identity) if self.stem else {}
+        self.write({})
+
+    def _read(self, path: Path) -> None:
+        """Takes the rows in `path`; refuses those of other settings or weights."""
+        try:
+            text = dict.fromkeys([*KEY, "weights"], str)
+            frame = pd.read_csv(path, dtype=text, keep_default_na=False, na_values={name: [""] for name in SCORES})
+            if frame.empty:
+                return
+            settings = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["settings"]
+            rows = {tuple(row[name] for name in KEY): row for row in frame[COLUMNS].to_dict("records")}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"'{path}' and its .json are no results of a benchmark: choose another folder") from error
+        wrong = [
+            f"{name} {settings.get(name)}, not {own}"
+            for name, own in self.identity.items()
+            if settings.get(name) != own
+        ]
+        wrong += [
+            f"weights {there[:8]}… of '{name}', not {self.weights[name][:8]}…"
+            for name, there in frame[["checkpoint", "weights"]].drop_duplicates().itertuples(index=False)
+            if self.weights.get(name, there) != there
+        ]
+        if wrong:
+            raise InputError(f"'{path}' keeps results of {'; '.join(wrong)}: choose another folder")
+        self.by_key = {key: {str(name): value for name, value in row.items()} for key, row in rows.items()}
+
+    def add(self, key: tuple[str, ...], scores: dict[Any, float]) -> None:
+        row = dict(zip(KEY, key, strict=True)) | {"weights": self.weights[key[0]]} | scores
+        self.by_key[key] = row
+        if monotonic() - self.written > SECONDS_BETWEEN_WRITES:
+            self.write({})
+
+    def write(self, missing: dict[str, str]) -> None:
+        if self.stem:
+            weights = {row["checkpoint"]: row["weights"] for row in self.by_key.values()}
+            source = self.source | {"weights": weights, "missing": missing}
+            save_frame(self.stem, pd.DataFrame(list(self.by_key.values()), columns=COLUMNS), source)
+            self.written = monotonic()
