@@ -1,7 +1,9 @@
 """A network audited: the games that its filters can play, and one table of all their values."""
 
+import hashlib
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,8 @@ from torch import nn
 from srgame.errors import InputError, chosen
 from srgame.filters import Filters
 from srgame.game import Grouped, RestorationGame
+from srgame.kept import kept_in
+from srgame.networks import fingerprint
 from srgame.pairs import Pairs
 from srgame.shapley import ShapleyValues, sampled_shapley
 from srgame.until import Until
@@ -31,21 +35,28 @@ def network_values(
     antithetic: bool | None = None,
     confidence: float = 0.95,
     progress: bool = False,
+    keep: Path | None = None,
     **restoration: Any,
 ) -> pd.DataFrame:
     """One row per player: layer, filter, shapley, stderr, low, high (payoff's unit), between_images, rank.
 
     `game` is one of GAMES. What is the same for all players of a game stands in each of its rows: empty and grand (the
     worth of none and of all of them), units, evaluations, precision, ended. `until` holds for each game; `restoration`
-    goes to RestorationGame. After Ctrl-C what was measured is returned.
+    goes to RestorationGame. After Ctrl-C what was measured is returned. With a folder to `keep` units in, a run goes on
+    where it was stopped, to the last bit as if it had not been, and one that is asked for more adds to what is there.
+
+    Raises InputError where that folder holds units of another game.
     """
     if not 0 < confidence < 1:
         raise InputError(f"a confidence lies between 0 and 1, not {confidence}")
     restored = partial(RestorationGame, network, pairs=pairs, **restoration)
+    told = {"weights": fingerprint(network), "images": _fingerprint(pairs), "game": game, "seed": seed} | restoration
     frames: list[pd.DataFrame] = []
     try:
-        for players, estimate in chosen("game", game, GAMES)(restored, filters):
-            values = estimate(until=until, seed=seed, antithetic=antithetic, progress=progress)
+        for number, (players, estimate) in enumerate(chosen("game", game, GAMES)(restored, filters)):
+            run = told | {"antithetic": antithetic, "players": players.to_dict("list")}
+            kept = kept_in(keep / f"game{number}", run) if keep else None
+            values = estimate(until=until, seed=seed, antithetic=antithetic, progress=progress, kept=kept)
             frames.append(players.join(values.frame(confidence)).assign(**{how: getattr(values, how) for how in HOW}))
             if values.ended == "interrupted":
                 break
@@ -53,6 +64,14 @@ def network_values(
         if not frames:
             raise
     return pd.concat(frames, ignore_index=True)
+
+
+def _fingerprint(pairs: Pairs) -> str:
+    """The sha256 of all pixels."""
+    digest = hashlib.sha256()
+    for image in (*pairs.lr, *pairs.hr):
+        digest.update(image.contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _each_layer(restored: Callable[..., RestorationGame], filters: Filters) -> Iterator[Played]:

@@ -42,6 +42,7 @@ def shapley(
     antithetic: bool | None = None,
     confidence: float = 0.95,
     seed: int = 0,
+    keep: Path | None = None,
     device: str = "cpu",
     output: Path = Path("srgame-output"),
 ) -> None:
@@ -70,6 +71,8 @@ def shapley(
         antithetic: also play every order in reverse; None: where the first units show that this lowers the error.
         confidence: of the intervals.
         seed: of the orders.
+        keep: a folder to keep what is sampled in: a run that was stopped goes on there, and one that is asked for more
+            precision adds to it. It belongs to one network, image set and game.
         device: where to compute: cpu or cuda.
         output: the folder for results.
     """
@@ -102,6 +105,7 @@ def shapley(
         antithetic=antithetic,
         confidence=confidence,
         progress=True,
+        keep=keep,
         payoff=payoff,
         absent=absent,
     )

@@ -99,7 +99,11 @@ def pair_interactions(
         found, evaluations, ended = _exact(game, places, rule)
     else:
         sampled = sample(
-            lambda rng: _unit(game, active, places, rule.presence(rng), rng), until, cost, seed=seed, progress=progress
+            lambda rng, _: _unit(game, active, places, rule.presence(rng), rng),
+            until,
+            cost,
+            seed=seed,
+            progress=progress,
         )
         found, evaluations, ended = mean_of(sampled.units), sampled.evaluations, sampled.ended
     value, stderr = np.zeros((2, len(asked)))

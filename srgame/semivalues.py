@@ -108,7 +108,7 @@ def marginal_contributions(
     if until is None or n < 2 or cheaper_played_out(n, n * (n - 1), until):
         return _exact(game)
     ends = played(game, among(game, active, np.array([[False], [True]]).repeat(n, 1)))
-    sampled = sample(lambda rng: _unit(game, active, ends, rng), until, n * (n - 1), 2, seed, progress)
+    sampled = sample(lambda rng, _: _unit(game, active, ends, rng), until, n * (n - 1), 2, seed, progress)
     return Contributions(sampled.units, ends[0], ends[1], sampled.evaluations, sampled.ended)
 
 

@@ -16,6 +16,7 @@ from numpy.polynomial import legendre
 from srgame.coalitions import MOST, active_players, among, played, played_out, prefixes
 from srgame.errors import InputError
 from srgame.game import Game
+from srgame.kept import Kept
 from srgame.units import Estimate, cheaper_played_out, mean_of, sample
 from srgame.until import Until
 
@@ -127,6 +128,7 @@ def sampled_shapley(
     antithetic: bool | None = None,
     unions: Sequence[Sequence[int]] | None = None,
     progress: bool = False,
+    kept: Kept | None = None,
 ) -> ShapleyValues:
     """The Shapley values estimated, without bias, from random orders of the players.
 
@@ -136,7 +138,7 @@ def sampled_shapley(
     error, a regression on the places in the orders, whose mean is known, is subtracted from the contributions. Unit k
     depends on `seed` and the units before only. The values add up to v(N) − v(∅). Players in `game.dummies` are worth
     exactly 0 and are never sampled. Where all coalitions cost no more than a FEW units, these are played. Ctrl-C ends
-    the sampling and keeps what was measured; `progress` shows a bar.
+    the sampling and keeps what was measured; `progress` shows a bar. Units that are `kept` on disk are not made again.
 
     With `unions` that share out the players, only orders count in which the members of a union follow each other: the
     values are Owen's (1977), and the sum over a union is its own Shapley value in the game of the unions.
@@ -150,7 +152,7 @@ def sampled_shapley(
     if len(active) < 2 or (unions is None and cheaper_played_out(len(active), cost, until)):
         return exact_shapley(game)
     sampler = _Sampler(game, active, antithetic, unions)
-    sampled = sample(sampler.unit, until, cost, 2, seed, progress, lambda units: sampler.estimate(units).found)
+    sampled = sample(sampler.unit, until, cost, 2, seed, progress, lambda units: sampler.estimate(units).found, kept)
     estimate = sampler.estimate(sampled.units)
     return ShapleyValues(
         sampler.for_all(estimate.found.value),
@@ -192,7 +194,6 @@ class _Sampler:
         self.parts: Sequence[Game] = getattr(game, "parts", None) or [game]
         nobody, everybody = among(game, active, np.array([[False], [True]]).repeat(len(active), 1))
         self.ends = np.stack([played(part, np.stack([nobody, everybody])) for part in self.parts])
-        self.pilot: list[Rows] = []
         self.unions = None if unions is None else [np.flatnonzero(np.isin(active, union)) for union in unions]
         self.controls = _centred_legendre(len(active))
 
@@ -202,9 +203,9 @@ class _Sampler:
             return rng.permutation(len(self.active))
         return np.concatenate([rng.permutation(self.unions[k]) for k in rng.permutation(len(self.unions))])
 
-    def unit(self, rng: np.random.Generator) -> Rows:
+    def unit(self, rng: np.random.Generator, before: Sequence[Rows]) -> Rows:
         """Rows of numbers per player: the mean of both orders for each part; half their difference; the controls."""
-        reverse = self.reversing()
+        reverse = self.reversing(before)
         means, half, controls = [], np.zeros(len(self.active)), np.zeros((len(DEGREES), len(self.active)))
         for part, ends in zip(self.parts, self.ends, strict=True):
             order = self.order(rng)
@@ -213,22 +214,19 @@ class _Sampler:
             means.append((one + other) / 2)
             half += (one - other) / 2 / len(self.parts)
             controls += self.controls[:, np.argsort(orders, 1)].mean(1) / len(self.parts)
-        rows: Rows = np.stack([*means, half, *controls])
-        if len(self.pilot) < PILOT:
-            self.pilot.append(rows)
-        return rows
+        return np.stack([*means, half, *controls])
 
-    def reversing(self) -> bool:
+    def reversing(self, before: Sequence[Rows] | Float64[np.ndarray, "unit row active"]) -> bool:
         """Whether the second order is the first one's reverse: as asked for, or as the pilot units tell."""
-        if self.antithetic is not None or len(self.pilot) < PILOT:
+        if self.antithetic is not None or len(before) < PILOT:
             return self.antithetic is not False
-        return _gain_of_pairs(np.stack(self.pilot), len(self.parts)) >= 1
+        return _gain_of_pairs(np.stack(list(before[:PILOT])), len(self.parts)) >= 1
 
     def estimate(self, units: Float64[np.ndarray, "unit row active"]) -> _Estimated:
         """The mean over units, less the regression on controls if that lowers the error."""
         parts = len(self.parts)
         means, controls = units[:, :parts].mean(1), units[:, parts + 1 :]
-        found, used, gains = mean_of(means), ("pairs",) * self.reversing(), {}
+        found, used, gains = mean_of(means), ("pairs",) * self.reversing(units), {}
         if len(units) >= PILOT:
             gains["pairs"] = _gain_of_pairs(units[:PILOT], parts)
         if len(units) >= REGRESSED and found.stderr.any() and self.unions is None:

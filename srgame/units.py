@@ -1,10 +1,11 @@
 """Independent units of sampling: run until a limit is reached, and what their mean tells.
 
-A unit is an array of numbers, one per quantity that is estimated; unit k depends on (seed, k) and nothing else.
+A unit is an array of numbers, one per quantity that is estimated; unit k depends on (seed, k), and on the units before
+it if it chooses to, and on nothing else.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import monotonic
 
@@ -14,6 +15,7 @@ from scipy import stats
 from tqdm import tqdm
 
 from srgame.errors import InputError
+from srgame.kept import Kept
 from srgame.until import SCHEDULE, Effort, Until
 
 Quantities = Float64[np.ndarray, "..."]
@@ -71,15 +73,18 @@ class Sampled:
 
 
 def sample(
-    unit: Callable[[np.random.Generator], Quantities],
+    unit: Callable[[np.random.Generator, Sequence[Quantities]], Quantities],
     until: Until,
     cost: int,
     beforehand: int = 0,
     seed: int = 0,
     progress: bool = False,
     estimate: Callable[[Float64[np.ndarray, "unit ..."]], Estimate] = mean_of,
+    kept: Kept | None = None,
 ) -> Sampled:
     """Units until a limit is reached; each takes `cost` evaluations, and `beforehand` were spent before.
+
+    A unit is made of its own generator and the units before it. Those that are `kept` already are not made again.
 
     How precise they are is read off `estimate`, at the numbers of units that SCHEDULE holds.
 
@@ -98,7 +103,7 @@ def sample(
             bar.set_postfix_str(f"{len(units)} units, precision {precision:.2%}" if units else "", refresh=False)
             bar.update(until.share_done(effort) - bar.n)
             try:
-                units.append(unit(np.random.default_rng([seed, len(units)])))
+                units.append(_unit(unit, units, seed, kept))
             except KeyboardInterrupt:
                 if not units:
                     raise
@@ -112,6 +117,21 @@ def sample(
             f"{until.evaluations} evaluations are fewer than one unit takes ({beforehand + cost}): allow more"
         )
     return Sampled(np.stack(units), beforehand + len(units) * cost, ended)
+
+
+def _unit(
+    unit: Callable[[np.random.Generator, Sequence[Quantities]], Quantities],
+    before: Sequence[Quantities],
+    seed: int,
+    kept: Kept | None,
+) -> Quantities:
+    number = len(before)
+    found = kept.get(number) if kept else None
+    if found is None:
+        found = unit(np.random.default_rng([seed, number]), before)
+        if kept:
+            kept.put(number, found)
+    return found
 
 
 def cheaper_played_out(players: int, cost: int, until: Until) -> bool:

@@ -12,7 +12,7 @@ import srgame
 PACKAGE = Path(srgame.__file__).parent
 FLOORS = [
     {"errors", "processes"},
-    {"compared", "devices", "images", "metrics", "networks", "states", "style", "until"},
+    {"compared", "devices", "images", "kept", "metrics", "networks", "states", "style", "until"},
     {"degradations", "filters", "tiling"},
     {"pairs"},
     {"evaluation", "game", "patches", "probes", "strategies"},

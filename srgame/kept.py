@@ -1,0 +1,91 @@
+"""Units of sampling kept on disk: a run that goes on there, or is asked for more, computes only what is missing."""
+
+import hashlib
+import io
+import json
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+
+from srgame.errors import InputError
+
+GAME = "game.json"
+DIGEST = hashlib.sha256().digest_size
+
+Quantities = Float64[np.ndarray, "..."]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The units of one game in a folder of their own: each a file, whole or not there, that carries its checksum."""
+
+    folder: Path
+
+    def get(self, number: int) -> Quantities | None:
+        """A unit; None where it is not there, or, with a warning, where its file is damaged."""
+        path = self._path(number)
+        try:
+            content = path.read_bytes()
+        except OSError:
+            return None
+        digest, array = content[:DIGEST], content[DIGEST:]
+        if hashlib.sha256(array).digest() != digest:
+            warnings.warn(f"'{path}' is damaged: its unit is computed again", stacklevel=2)
+            return None
+        unit: Quantities = np.load(io.BytesIO(array), allow_pickle=False)
+        return unit
+
+    def put(self, number: int, unit: Quantities) -> None:
+        """Keeps a unit. Raises InputError where that cannot be written; the units before stay."""
+        array = io.BytesIO()
+        np.save(array, unit, allow_pickle=False)
+        _write(self._path(number), hashlib.sha256(array.getvalue()).digest() + array.getvalue())
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"{number:07}.unit"
+
+
+def kept_in(folder: Path, game: Mapping[str, Any]) -> Kept:
+    """The units of `game`, which is all that they depend on, in `folder`.
+
+    Raises InputError where the folder holds the units of another game, or cannot be written to.
+    """
+    source = folder / GAME
+    told = json.dumps(game, indent=2, default=str)
+    if source.exists():
+        there = _read(source)
+        differ = [name for name in {**there, **game} if str(there.get(name)) != str(json.loads(told).get(name))]
+        if differ:
+            raise InputError(
+                f"'{folder}' holds the units of another game (other {', '.join(differ)}): keep these elsewhere"
+            )
+    else:
+        _write(source, told.encode())
+    return Kept(folder)
+
+
+def _read(source: Path) -> dict[str, Any]:
+    try:
+        there = json.loads(source.read_text(encoding="utf-8"))
+        return dict(there)
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"'{source}' does not say which game is kept there ({error}): keep units elsewhere") from error
+
+
+def _write(path: Path, content: bytes) -> None:
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(content)
+        os.replace(partial, path)  # noqa: PTH105
+    except OSError as error:
+        partial.unlink(missing_ok=True) if partial.parent.is_dir() else None
+        raise InputError(
+            f"'{path}' cannot be written ({error.strerror}): what was kept before is still there"
+        ) from error

@@ -1,0 +1,92 @@
+"""Units on disk: resumed, extended, damaged, foreign."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from games import FormulaGame, cubic, humped
+
+from srgame.audit import network_values
+from srgame.errors import InputError
+from srgame.filters import filters_of
+from srgame.kept import Kept, kept_in
+from srgame.networks import SRResNet
+from srgame.pairs import Pairs
+from srgame.shapley import ShapleyValues, sampled_shapley
+from srgame.until import Until
+
+UNIT = 2 * (16 - 1)
+
+
+def values_of(game: FormulaGame, units: int, kept: Kept | None = None) -> ShapleyValues:
+    return sampled_shapley(game, until=Until(evaluations=2 + units * UNIT), kept=kept)
+
+
+class Asked:
+    """A game that counts the coalitions it is asked for."""
+
+    def __init__(self, game: FormulaGame) -> None:
+        self.game, self.players, self.coalitions = game, game.players, 0
+
+    def __call__(self, coalitions):
+        self.coalitions += len(coalitions)
+        return self.game(coalitions)
+
+
+@pytest.mark.parametrize("game", [cubic(16, 0), humped(16, 0, 0.5)], ids=["cubic", "humped"])
+def test_a_run_that_goes_on_is_the_same_to_the_last_bit_and_plays_only_what_is_missing(
+    tmp_path: Path, game: FormulaGame
+) -> None:
+    kept = kept_in(tmp_path, {"game": "this"})
+    values_of(game, 5, kept)
+    asked = Asked(game)
+    extended = values_of(asked, 30, kept_in(tmp_path, {"game": "this"}))
+    whole = values_of(game, 30)
+    assert asked.coalitions == 2 + 25 * UNIT
+    assert np.array_equal(extended.value, whole.value) and np.array_equal(extended.stderr, whole.stderr)
+    again = Asked(game)
+    assert np.array_equal(values_of(again, 30, kept).value, whole.value) and again.coalitions == 2
+
+
+@pytest.mark.parametrize("damage", [lambda b: b"", lambda b: b[:40], lambda b: b[:-1] + bytes([b[-1] ^ 1])])
+def test_a_damaged_unit_is_made_again(tmp_path: Path, damage) -> None:
+    game, kept = cubic(16, 0), kept_in(tmp_path, {})
+    whole = values_of(game, 4, kept)
+    path = sorted(tmp_path.glob("*.unit"))[2]
+    good = path.read_bytes()
+    path.write_bytes(damage(good))
+    with pytest.warns(UserWarning, match=r"0000002.unit' is damaged: its unit is computed again"):
+        assert np.array_equal(values_of(game, 4, kept).value, whole.value)
+    assert path.read_bytes() == good
+
+
+def test_units_of_another_game_are_refused(tmp_path: Path) -> None:
+    kept_in(tmp_path, {"weights": "a", "seed": 0})
+    assert kept_in(tmp_path, {"weights": "a", "seed": 0}) == Kept(tmp_path)
+    with pytest.raises(InputError, match=r"holds the units of another game \(other seed, images\)"):
+        kept_in(tmp_path, {"weights": "a", "seed": 1, "images": "b"})
+    (tmp_path / "game.json").write_text("[1]")
+    with pytest.raises(InputError, match="does not say which game is kept there"):
+        kept_in(tmp_path, {"weights": "a"})
+
+
+def test_a_unit_that_cannot_be_written_loses_none_before(tmp_path: Path) -> None:
+    kept = kept_in(tmp_path, {})
+    kept.put(0, np.arange(3.0))
+    (tmp_path / "0000001.unit").mkdir()
+    with pytest.raises(InputError, match="what was kept before is still there"):
+        kept.put(1, np.arange(3.0))
+    assert np.array_equal(kept.get(0), np.arange(3.0)) and not list(tmp_path.glob("*.partial"))
+    with pytest.raises(InputError, match="cannot be written"):
+        kept_in(tmp_path / "0000000.unit" / "below", {})
+
+
+def test_a_networks_run_goes_on_and_refuses_other_images(small: SRResNet, photographs: Pairs, tmp_path: Path) -> None:
+    filters = filters_of(small, ["body.0.conv1", "conv_hr"])
+    first = network_values(small, filters, photographs, until=Until(evaluations=50), keep=tmp_path)
+    more = network_values(small, filters, photographs, until=Until(evaluations=90), keep=tmp_path)
+    whole = network_values(small, filters, photographs, until=Until(evaluations=90))
+    assert (more["units"] > first["units"]).all() and more.equals(whole)
+    other = Pairs(photographs.names, photographs.lr, tuple(1 - hr for hr in photographs.hr))
+    with pytest.raises(InputError, match=r"units of another game \(other images\): keep these elsewhere"):
+        network_values(small, filters, other, until=Until(evaluations=50), keep=tmp_path)
