@@ -195,6 +195,7 @@ class _Sampler:
         self.parts: Sequence[Game] = getattr(game, "parts", None) or [game]
         nobody, everybody = among(game, active, np.array([[False], [True]]).repeat(len(active), 1))
         self.ends = np.stack([_played(part, np.stack([nobody, everybody])) for part in self.parts])
+        self.reversing = antithetic is not False  # whether a unit's second order is the first one's reverse
         self.pilot: list[Rows] = []
         self.unions = None if unions is None else [np.flatnonzero(np.isin(active, union)) for union in unions]
         self.controls = _centred_legendre(len(active))
@@ -207,31 +208,26 @@ class _Sampler:
 
     def unit(self, rng: np.random.Generator) -> Rows:
         """Rows of numbers per player: the mean of both orders for each part; half their difference; the controls."""
-        reverse = self.reversing()
         means, half, controls = [], np.zeros(len(self.active)), np.zeros((len(DEGREES), len(self.active)))
         for part, ends in zip(self.parts, self.ends, strict=True):
             order = self.order(rng)
-            orders = [order, order[::-1] if reverse else self.order(rng)]
+            orders = [order, order[::-1] if self.reversing else self.order(rng)]
             one, other = _marginals(part, self.active, ends, orders)
             means.append((one + other) / 2)
             half += (one - other) / 2 / len(self.parts)
             controls += self.controls[:, np.argsort(orders, 1)].mean(1) / len(self.parts)
         rows: Rows = np.stack([*means, half, *controls])
-        if len(self.pilot) < PILOT:
+        if self.antithetic is None and len(self.pilot) < PILOT:
             self.pilot.append(rows)
+            if len(self.pilot) == PILOT:
+                self.reversing = _gain_of_pairs(np.stack(self.pilot), len(self.parts)) >= 1
         return rows
-
-    def reversing(self) -> bool:
-        """Whether the second order is the first one's reverse: as asked for, or as the pilot units tell."""
-        if self.antithetic is not None or len(self.pilot) < PILOT:
-            return self.antithetic is not False
-        return _gain_of_pairs(np.stack(self.pilot), len(self.parts)) >= 1
 
     def estimate(self, units: Float64[np.ndarray, "unit row active"]) -> _Estimated:
         """The mean over units, less the regression on controls if that lowers the error."""
         parts = len(self.parts)
         means, controls = units[:, :parts].mean(1), units[:, parts + 1 :]
-        found, used, gains = mean_of(means), ("pairs",) * self.reversing(), {}
+        found, used, gains = mean_of(means), ("pairs",) * self.reversing, {}
         if len(units) >= PILOT:
             gains["pairs"] = _gain_of_pairs(units[:PILOT], parts)
         if len(units) >= REGRESSED and found.stderr.any() and self.unions is None:
@@ -253,10 +249,9 @@ def _marginals(
 ) -> Float64[np.ndarray, "order active"]:
     """Each active player's marginal contribution in each order."""
     coalitions = [_prefixes(active[order], game.players) for order in orders]
-    worths = np.split(_played(game, np.concatenate(coalitions)), len(orders))
+    worth = _played(game, np.concatenate(coalitions)).reshape(len(orders), -1)
     contributions = np.empty((len(orders), len(active)))
-    for row, order, worth in zip(contributions, orders, worths, strict=True):
-        row[order] = np.diff(worth, prepend=ends[0], append=ends[1])
+    np.put_along_axis(contributions, np.stack(orders), np.diff(worth, prepend=ends[0], append=ends[1]), axis=1)
     return contributions
 
 
@@ -278,17 +273,25 @@ def _explained(
 
     A unit's own coefficients never see that unit, so nothing is biased; what is explained adds up to 0 over players.
     """
-    explained = np.empty_like(means)
-    for fold in range(FOLDS):
-        own = np.arange(len(means)) % FOLDS == fold
-        y = means[~own] - means[~own].mean(0)
-        x = controls[~own] - controls[~own].mean(0)
-        gram = np.einsum("udp,uep->pde", x, x)
-        gram += 1e-9 * np.trace(gram, axis1=1, axis2=2)[:, None, None] * np.eye(x.shape[1]) + np.finfo(float).tiny
-        slope = np.linalg.solve(gram, np.einsum("udp,up->pd", x, y)[..., None])[..., 0]
-        explained[own] = np.einsum("pd,udp->up", slope, controls[own])
+    fold = np.arange(len(means)) % FOLDS
+    others = (fold != np.arange(FOLDS)[:, None]).astype(float)
+    y, x = (means - means.mean(0))[:, None], controls
+    gram = _scatter(others, x[:, :, None], x[:, None]).transpose(0, 3, 1, 2)
+    gram += 1e-9 * np.trace(gram, axis1=2, axis2=3)[..., None, None] * np.eye(x.shape[1]) + np.finfo(float).tiny
+    slope = np.linalg.solve(gram, _scatter(others, x, y).transpose(0, 2, 1)[..., None])[..., 0]
+    explained = np.einsum("upd,udp->up", slope[fold], x)
     centred: Float64[np.ndarray, "unit active"] = explained - explained.mean(1, keepdims=True)
     return centred
+
+
+def _scatter(
+    chosen: Float64[np.ndarray, "fold unit"], a: Float64[np.ndarray, "unit ..."], b: Float64[np.ndarray, "unit ..."]
+) -> Float64[np.ndarray, "fold ..."]:
+    """The sum of the products of a and b, both centred, over the units chosen for each fold."""
+    sum_a, sum_b, products = (np.tensordot(chosen, values, 1) for values in (a, b, a * b))
+    count = chosen.sum(1).reshape(-1, *[1] * (a.ndim - 1))
+    scatter: Float64[np.ndarray, "fold ..."] = products - sum_a * sum_b / count
+    return scatter
 
 
 def _gain_of_pairs(units: Float64[np.ndarray, "unit row active"], parts: int) -> float:

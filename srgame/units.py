@@ -81,7 +81,7 @@ def sample(
 ) -> Sampled:
     """Units until a limit is reached; each takes `cost` evaluations, and `beforehand` were spent before.
 
-    How precise they are is read off `estimate`, at the numbers of units that SCHEDULE holds.
+    How precise they are is read off `estimate`, at the numbers of units that SCHEDULE holds, if anybody asks.
 
     Ctrl-C ends the sampling and keeps what was measured; `progress` shows a bar. Raises InputError where `until` allows
     fewer evaluations than one unit takes.
@@ -90,6 +90,7 @@ def sample(
         raise InputError(f"a seed is a whole number from 0 on, not {seed}")
     units: list[Quantities] = []
     start, precision, rms, ended = monotonic(), math.inf, math.inf, None
+    looking = progress or until.precision is not None or until.rms is not None
     with tqdm(total=1.0, disable=not progress, bar_format=BAR, leave=False, miniters=0) as bar:
         while True:
             effort = Effort(len(units), beforehand + len(units) * cost, monotonic() - start, precision, rms)
@@ -104,7 +105,7 @@ def sample(
                     raise
                 ended = "interrupted"
                 break
-            if len(units) in SCHEDULE:
+            if looking and len(units) in SCHEDULE:
                 found = estimate(np.stack(units))
                 precision, rms = found.precision, found.rms
     if not units:
