@@ -6,7 +6,7 @@ players can join, S being those who came before (paper, Eq. 1).
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -231,7 +231,7 @@ class _Sampler:
         if len(units) >= PILOT:
             gains["pairs"] = _gain_of_pairs(units[:PILOT], parts)
         if len(units) >= REGRESSED and found.stderr.any() and self.unions is None:
-            tried = [mean_of(means - _explained(means, controls[:, :degrees])) for degrees in (1, 2)]
+            tried = [_regressed(means, controls[:, :degrees]) for degrees in (1, 2)]
             best = min(tried, key=lambda estimate: (estimate.stderr**2).sum())
             gains["controls"] = float((found.stderr**2).sum() / (best.stderr**2).sum())
             if gains["controls"] > WORTHWHILE:
@@ -266,6 +266,17 @@ def _centred_legendre(players: int) -> Float64[np.ndarray, "degree place"]:
     return centred
 
 
+def _regressed(
+    means: Float64[np.ndarray, "unit active"], controls: Float64[np.ndarray, "unit degree active"]
+) -> Estimate:
+    """The mean less what the controls explain; its error has the slope's own in it (Lavenberg & Welch 1981)."""
+    found = mean_of(means - _explained(means, controls))
+    gram = _gram(np.ones((1, len(means))), controls)[0]
+    mean = controls.mean(0).T[..., None]
+    distance = (mean * np.linalg.solve(gram, mean)).sum((1, 2))
+    return replace(found, stderr=found.stderr * np.sqrt(1 + len(means) * distance))
+
+
 def _explained(
     means: Float64[np.ndarray, "unit active"], controls: Float64[np.ndarray, "unit degree active"]
 ) -> Float64[np.ndarray, "unit active"]:
@@ -275,13 +286,21 @@ def _explained(
     """
     fold = np.arange(len(means)) % FOLDS
     others = (fold != np.arange(FOLDS)[:, None]).astype(float)
-    y, x = (means - means.mean(0))[:, None], controls
-    gram = _scatter(others, x[:, :, None], x[:, None]).transpose(0, 3, 1, 2)
-    gram += 1e-9 * np.trace(gram, axis1=2, axis2=3)[..., None, None] * np.eye(x.shape[1]) + np.finfo(float).tiny
-    slope = np.linalg.solve(gram, _scatter(others, x, y).transpose(0, 2, 1)[..., None])[..., 0]
-    explained = np.einsum("upd,udp->up", slope[fold], x)
+    products = _scatter(others, controls, (means - means.mean(0))[:, None]).transpose(0, 2, 1)
+    slope = np.linalg.solve(_gram(others, controls), products[..., None])[..., 0]
+    explained = np.einsum("upd,udp->up", slope[fold], controls)
     centred: Float64[np.ndarray, "unit active"] = explained - explained.mean(1, keepdims=True)
     return centred
+
+
+def _gram(
+    chosen: Float64[np.ndarray, "fold unit"], controls: Float64[np.ndarray, "unit degree active"]
+) -> Float64[np.ndarray, "fold active degree degree"]:
+    """The scatter of the controls over the units chosen for each fold, with a ridge that lets it be solved."""
+    gram = _scatter(chosen, controls[:, :, None], controls[:, None]).transpose(0, 3, 1, 2)
+    ridge = 1e-9 * np.trace(gram, axis1=2, axis2=3)[..., None, None] + np.finfo(float).tiny
+    solvable: Float64[np.ndarray, "fold active degree degree"] = gram + ridge * np.eye(controls.shape[1])
+    return solvable
 
 
 def _scatter(
