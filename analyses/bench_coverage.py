@@ -5,7 +5,8 @@ depends on the number of players only, nearly; and two of a real network, played
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,7 +31,7 @@ Known = Float64[np.ndarray, " player"]
 
 ESTIMATORS = {"pairs": True, "independent orders": False, "measured (default)": None}
 ROUNDING = 1e-9  # of the largest value: an estimate as near as this is exact
-LOOKS: dict[str, dict[str, str]] = {
+LOOKS: dict[str, dict[str, Any]] = {
     "pairs": {"color": BLUE, "marker": "o"},
     "independent orders": {"color": ORANGE, "marker": "s"},
     "measured (default)": {"color": GREEN, "marker": "^"},
@@ -54,7 +55,7 @@ class SolvedGame:
 class MeanGame:
     """The mean of some solved games of the same players, which are its parts."""
 
-    parts: list[SolvedGame] = field(default_factory=list)
+    parts: list[SolvedGame]
 
     @property
     def players(self) -> int:
@@ -62,7 +63,8 @@ class MeanGame:
 
     @property
     def shapley(self) -> Known:
-        return np.mean([part.shapley for part in self.parts], axis=0)
+        mean: Known = np.mean([part.shapley for part in self.parts], axis=0)
+        return mean
 
     def __call__(self, coalitions: Coalitions) -> Worth:
         return torch.stack([part(coalitions) for part in self.parts]).mean(0)
@@ -231,7 +233,7 @@ def _panel(panel: Axes, rows: pd.DataFrame) -> None:
         panel.errorbar(place, line["coverage"], error, label=name, markersize=3, linewidth=0.8, **style)
     if rows["exact"].any():
         panel.text(rows["units"].min(), 0.99, "exact", va="top")
-    panel.set(xscale="log", xticks=sorted(set(rows["units"])), ylim=(0.9, 1.005), xlabel="units")
+    panel.set(xscale="log", xticks=sorted(set(rows["units"])), ylim=(0.885, 1.005), xlabel="units")
     panel.xaxis.set_major_formatter("{x:.0f}")
     panel.minorticks_off()
 
