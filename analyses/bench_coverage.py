@@ -224,7 +224,7 @@ def draw(frame: pd.DataFrame) -> Figure:
 
 
 def _panel(panel: Axes, rows: pd.DataFrame) -> None:
-    panel.axhspan(*BAND, color="0.92")
+    panel.axhspan(*BAND, color="0.92", label="93 to 97%")
     panel.axhline(0.95, color=GREY, linewidth=0.8)
     for shift, (name, style) in enumerate(LOOKS.items(), start=-1):
         line = rows[rows["estimator"] == name]
