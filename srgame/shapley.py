@@ -6,7 +6,7 @@ players can join, S being those who came before (paper, Eq. 1).
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -194,6 +194,7 @@ class _Sampler:
         self.parts: Sequence[Game] = getattr(game, "parts", None) or [game]
         nobody, everybody = among(game, active, np.array([[False], [True]]).repeat(len(active), 1))
         self.ends = np.stack([played(part, np.stack([nobody, everybody])) for part in self.parts])
+        self.decided: bool | None = None  # whether the second order is the first one's reverse
         self.unions = None if unions is None else [np.flatnonzero(np.isin(active, union)) for union in unions]
         self.controls = _centred_legendre(len(active))
 
@@ -220,7 +221,9 @@ class _Sampler:
         """Whether the second order is the first one's reverse: as asked for, or as the pilot units tell."""
         if self.antithetic is not None or len(before) < PILOT:
             return self.antithetic is not False
-        return _gain_of_pairs(np.stack(list(before[:PILOT])), len(self.parts)) >= 1
+        if self.decided is None:
+            self.decided = _gain_of_pairs(np.stack(list(before[:PILOT])), len(self.parts)) >= 1
+        return self.decided
 
     def estimate(self, units: Float64[np.ndarray, "unit row active"]) -> _Estimated:
         """The mean over units, less the regression on controls if that lowers the error."""
@@ -230,7 +233,7 @@ class _Sampler:
         if len(units) >= PILOT:
             gains["pairs"] = _gain_of_pairs(units[:PILOT], parts)
         if len(units) >= REGRESSED and found.stderr.any() and self.unions is None:
-            tried = [mean_of(means - _explained(means, controls[:, :degrees])) for degrees in (1, 2)]
+            tried = [_regressed(means, controls[:, :degrees]) for degrees in (1, 2)]
             best = min(tried, key=lambda estimate: (estimate.stderr**2).sum())
             gains["controls"] = float((found.stderr**2).sum() / (best.stderr**2).sum())
             if gains["controls"] > WORTHWHILE:
@@ -248,10 +251,9 @@ def _marginals(
 ) -> Float64[np.ndarray, "order active"]:
     """Each active player's marginal contribution in each order."""
     coalitions = [prefixes(active[order], game.players) for order in orders]
-    worths = np.split(played(game, np.concatenate(coalitions)), len(orders))
+    worth = played(game, np.concatenate(coalitions)).reshape(len(orders), -1)
     contributions = np.empty((len(orders), len(active)))
-    for row, order, worth in zip(contributions, orders, worths, strict=True):
-        row[order] = np.diff(worth, prepend=ends[0], append=ends[1])
+    np.put_along_axis(contributions, np.stack(orders), np.diff(worth, prepend=ends[0], append=ends[1]), axis=1)
     return contributions
 
 
@@ -266,6 +268,17 @@ def _centred_legendre(players: int) -> Float64[np.ndarray, "degree place"]:
     return centred
 
 
+def _regressed(
+    means: Float64[np.ndarray, "unit active"], controls: Float64[np.ndarray, "unit degree active"]
+) -> Estimate:
+    """The mean less what the controls explain; its error has the slope's own in it (Lavenberg & Welch 1981)."""
+    found = mean_of(means - _explained(means, controls))
+    gram = _gram(np.ones((1, len(means))), controls)[0]
+    mean = controls.mean(0).T[..., None]
+    distance = (mean * np.linalg.solve(gram, mean)).sum((1, 2))
+    return replace(found, stderr=found.stderr * np.sqrt(1 + len(means) * distance))
+
+
 def _explained(
     means: Float64[np.ndarray, "unit active"], controls: Float64[np.ndarray, "unit degree active"]
 ) -> Float64[np.ndarray, "unit active"]:
@@ -273,17 +286,33 @@ def _explained(
 
     A unit's own coefficients never see that unit, so nothing is biased; what is explained adds up to 0 over players.
     """
-    explained = np.empty_like(means)
-    for fold in range(FOLDS):
-        own = np.arange(len(means)) % FOLDS == fold
-        y = means[~own] - means[~own].mean(0)
-        x = controls[~own] - controls[~own].mean(0)
-        gram = np.einsum("udp,uep->pde", x, x)
-        gram += 1e-9 * np.trace(gram, axis1=1, axis2=2)[:, None, None] * np.eye(x.shape[1]) + np.finfo(float).tiny
-        slope = np.linalg.solve(gram, np.einsum("udp,up->pd", x, y)[..., None])[..., 0]
-        explained[own] = np.einsum("pd,udp->up", slope, controls[own])
+    fold = np.arange(len(means)) % FOLDS
+    others = (fold != np.arange(FOLDS)[:, None]).astype(float)
+    products = _scatter(others, controls, (means - means.mean(0))[:, None]).transpose(0, 2, 1)
+    slope = np.linalg.solve(_gram(others, controls), products[..., None])[..., 0]
+    explained = np.einsum("upd,udp->up", slope[fold], controls)
     centred: Float64[np.ndarray, "unit active"] = explained - explained.mean(1, keepdims=True)
     return centred
+
+
+def _gram(
+    chosen: Float64[np.ndarray, "fold unit"], controls: Float64[np.ndarray, "unit degree active"]
+) -> Float64[np.ndarray, "fold active degree degree"]:
+    """The scatter of the controls over the units chosen for each fold, with a ridge that lets it be solved."""
+    gram = _scatter(chosen, controls[:, :, None], controls[:, None]).transpose(0, 3, 1, 2)
+    ridge = 1e-9 * np.trace(gram, axis1=2, axis2=3)[..., None, None] + np.finfo(float).tiny
+    solvable: Float64[np.ndarray, "fold active degree degree"] = gram + ridge * np.eye(controls.shape[1])
+    return solvable
+
+
+def _scatter(
+    chosen: Float64[np.ndarray, "fold unit"], a: Float64[np.ndarray, "unit ..."], b: Float64[np.ndarray, "unit ..."]
+) -> Float64[np.ndarray, "fold ..."]:
+    """The sum of the products of a and b, both centred, over the units chosen for each fold."""
+    sum_a, sum_b, products = (np.tensordot(chosen, values, 1) for values in (a, b, a * b))
+    count = chosen.sum(1).reshape(-1, *[1] * (a.ndim - 1))
+    scatter: Float64[np.ndarray, "fold ..."] = products - sum_a * sum_b / count
+    return scatter
 
 
 def _gain_of_pairs(units: Float64[np.ndarray, "unit row active"], parts: int) -> float:

@@ -30,7 +30,8 @@ from srgame.filters import erased, filters_of
 from srgame.game import Grouped, RestorationGame
 from srgame.networks import SRResNet, load_network
 from srgame.pairs import Pairs, load_pairs
-from srgame.shapley import ShapleyValues, exact_shapley, sampled_shapley
+from srgame.shapley import ShapleyValues, _explained, _regressed, exact_shapley, sampled_shapley
+from srgame.units import mean_of
 from srgame.until import Until
 
 TEXTBOOK = {
@@ -119,6 +120,19 @@ def test_axioms_of_the_exact_values(seed: int) -> None:
 
     ignored = FormulaGame(5, lambda p: first.worth(p * torch.tensor([1, 1, 0, 1, 1])))
     assert abs(exact_shapley(ignored).value[2]) < 1e-12  # dummy
+
+
+def test_the_error_of_a_regressed_mean_is_that_of_an_intercept() -> None:
+    rng = np.random.default_rng(0)
+    controls, slope = rng.normal(0.3, 1, (26, 2, 5)), rng.normal(size=(2, 5))
+    means = 1 + np.einsum("udp,dp->up", controls, slope) + 0.1 * rng.normal(size=(26, 5))
+    found, alone = _regressed(means, controls), mean_of(means - _explained(means, controls))
+    for player in range(5):
+        design = np.column_stack([np.ones(26), controls[:, :, player]])
+        inflation = math.sqrt(26 * np.linalg.inv(design.T @ design)[0, 0])
+        assert inflation > 1.01
+        assert found.stderr[player] == pytest.approx(alone.stderr[player] * inflation, rel=1e-6)
+        assert found.value[player] == alone.value[player]
 
 
 @pytest.mark.parametrize("players", [6, 7, 64])

@@ -1,0 +1,242 @@
+"""Do the 95% intervals hold what they say? How often they cover values that are known, by game, estimator and units.
+
+The games have known Shapley values: sums of games of few players, each solved by itself; quadratic ones; one that
+depends on the number of players only, nearly; and two of a real network, played from all that they can ever be asked.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float64, Int
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from srgame.coalitions import played_out
+from srgame.errors import InputError
+from srgame.filters import filters_of
+from srgame.game import Coalitions, Game, Grouped, RestorationGame, Worth
+from srgame.networks import load_network
+from srgame.pairs import load_pairs
+from srgame.recipe import run
+from srgame.shapley import exact_shapley, sampled_shapley
+from srgame.style import BLUE, GREEN, GREY, ORANGE, styled
+from srgame.until import Until
+
+Known = Float64[np.ndarray, " player"]
+
+ESTIMATORS = {"pairs": True, "independent orders": False, "measured (default)": None}
+ROUNDING = 1e-9  # of the largest value: an estimate as near as this is exact
+LOOKS: dict[str, dict[str, Any]] = {
+    "pairs": {"color": BLUE, "marker": "o"},
+    "independent orders": {"color": ORANGE, "marker": "s"},
+    "measured (default)": {"color": GREEN, "marker": "^"},
+}
+BAND = (0.93, 0.97)
+
+
+@dataclass(frozen=True)
+class SolvedGame:
+    """A game whose Shapley values are known; worth takes float64 presences."""
+
+    players: int
+    worth: Callable[[Tensor], Tensor]
+    shapley: Known
+
+    def __call__(self, coalitions: Coalitions) -> Worth:
+        return self.worth(coalitions.double())
+
+
+@dataclass(frozen=True)
+class MeanGame:
+    """The mean of some solved games of the same players, which are its parts."""
+
+    parts: list[SolvedGame]
+
+    @property
+    def players(self) -> int:
+        return self.parts[0].players
+
+    @property
+    def shapley(self) -> Known:
+        mean: Known = np.mean([part.shapley for part in self.parts], axis=0)
+        return mean
+
+    def __call__(self, coalitions: Coalitions) -> Worth:
+        return torch.stack([part(coalitions) for part in self.parts]).mean(0)
+
+
+def measure(
+    players: int = 64,
+    units: tuple[int, ...] = (6, 12, 24, 48),
+    repetitions: int = 200,
+    network: str = "srresnet-x4-bicubic",
+    layer: str = "conv_hr",
+    groups: int = 14,
+    images: int = 2,
+    crop: int = 16,
+) -> pd.DataFrame:
+    """One row per game, estimator and number of units: coverage and its own error, mean stderr, rmse, ratio.
+
+    Coverage is the share of players whose 95% interval holds the known value, over repetitions; its error takes each
+    repetition as one observation. The ratio is the root mean square of the standard errors over the true error. Exact
+    estimates are marked: an interval of no width that holds the value within rounding.
+    """
+    rows = []
+    for name, game in _games(players, network, layer, groups, images, crop):
+        for estimator, antithetic in ESTIMATORS.items():
+            for count in units:
+                tried = _tried(game, antithetic, count, repetitions)
+                rows.append({"game": name, "estimator": estimator, "units": count} | tried)
+    return pd.DataFrame(rows)
+
+
+def _tried(game: SolvedGame | MeanGame, antithetic: bool | None, units: int, repetitions: int) -> dict[str, float]:
+    """Coverage and errors of so many units, over repetitions with a seed each."""
+    until, known = Until(evaluations=2 + units * 2 * (game.players - 1)), game.shapley
+    rounding = ROUNDING * np.abs(known).max()
+    covered, stderr, error = np.empty((3, repetitions, game.players))
+    for seed in range(repetitions):
+        values = sampled_shapley(game, until=until, seed=seed, antithetic=antithetic)
+        low, high = values.interval()
+        covered[seed] = (low - rounding <= known) & (known <= high + rounding)
+        stderr[seed], error[seed] = values.stderr, values.value - known
+    rmse = float(np.sqrt(np.mean(error**2)))
+    return {
+        "coverage": covered.mean(),
+        "coverage_stderr": covered.mean(1).std(ddof=1) / np.sqrt(repetitions),
+        "mean_stderr": stderr.mean(),
+        "rmse": rmse,
+        "ratio": float(np.sqrt(np.mean(stderr**2)) / rmse) if rmse > rounding else np.nan,
+        "exact": bool(rmse <= rounding),
+    }
+
+
+def _games(
+    players: int, network: str, layer: str, groups: int, images: int, crop: int
+) -> Iterator[tuple[str, SolvedGame | MeanGame]]:
+    yield "quadratic", _quadratic(players)
+    yield "cubic", _synergies(players, 4 * players, 3, _all_or_nothing)
+    yield "saturating", _synergies(players, players, 8, _saturating)
+    yield "humped", _humped(players)
+    yield "saturating, 4 parts", MeanGame([_synergies(players, players // 4, 8, _saturating, k) for k in range(4)])
+    net, pairs = load_network(network), load_pairs("photographs", images=images, crop=crop)
+    mse, psnr = (RestorationGame(net, filters_of(net, [layer]), pairs, payoff) for payoff in ("-mse", "psnr"))
+    yield f"{layer}, −mse", MeanGame([_as_quadratic(part) for part in mse.parts])
+    yield f"{layer} in {groups} groups, PSNR", MeanGame([_in_groups(part, groups) for part in psnr.parts])
+
+
+def _quadratic(players: int, size: float = 1.0) -> SolvedGame:
+    rng = torch.Generator().manual_seed(0)
+    alone = size * torch.randn(players, generator=rng).double()
+    pairs = size * torch.randn(players, players, generator=rng).double().triu(1)
+    return _of_pairs(0.0, alone, pairs)
+
+
+def _of_pairs(nobody: float, alone: Tensor, pairs: Tensor) -> SolvedGame:
+    """The worth of nobody, of each player alone, and of each pair together: each half of the pair's is a player's."""
+    shapley = alone + (pairs + pairs.T).sum(1) / 2
+    return SolvedGame(len(alone), lambda p: nobody + p @ alone + (p @ pairs * p).sum(1), shapley.numpy())
+
+
+def _synergies(
+    players: int, count: int, size: int, kind: Callable[[np.random.Generator, int], Worth], seed: int = 0
+) -> SolvedGame:
+    """The sum of `count` games of `size` random players each: their values add up."""
+    rng = np.random.default_rng(seed)
+    members = np.stack([rng.choice(players, size, replace=False) for _ in range(count)])
+    return _of_tables(players, members, torch.stack([kind(rng, size) for _ in range(count)]))
+
+
+def _all_or_nothing(rng: np.random.Generator, size: int) -> Worth:
+    worth = torch.zeros(2**size).double()
+    worth[-1] = rng.normal()
+    return worth
+
+
+def _saturating(rng: np.random.Generator, size: int) -> Worth:
+    """A logarithm of an additive game: returns diminish, and interactions of every order are there."""
+    present = torch.arange(2**size)[:, None] >> torch.arange(size) & 1
+    return float(rng.normal()) * torch.log1p(present.double() @ torch.from_numpy(3 * rng.random(size)))
+
+
+def _of_tables(players: int, members: Int[np.ndarray, "game member"], tables: Tensor) -> SolvedGame:
+    """A sum of games of a few members each: `tables[g, c]` is what coalition c, read as bits, is worth in game g."""
+    bits = torch.zeros(players, len(members)).double()
+    for place, column in enumerate(members.T):
+        bits[column, torch.arange(len(members))] = 2.0**place
+    start = torch.arange(len(members)) * tables.shape[1]
+    shapley = np.zeros(players)
+    for group, table in zip(members, tables, strict=True):
+        code = 2.0 ** torch.arange(len(group)).double()
+        alone = SolvedGame(len(group), lambda p, code=code, table=table: table[(p @ code).long()], np.zeros(0))  # type: ignore[misc]
+        shapley[group] += exact_shapley(alone).value
+    return SolvedGame(players, lambda p: tables.flatten()[(p @ bits).long() + start].sum(1), shapley)
+
+
+def _humped(players: int) -> SolvedGame:
+    """A step in the number of players, half-way up, and small synergies of pairs: reversed orders lose here."""
+    small = _quadratic(players, 1 / players)
+    step = 10 * players * torch.sigmoid(12 * (torch.arange(players + 1).double() / players - 0.5))
+    rise = (step[-1] - step[0]).item() / players
+    return SolvedGame(players, lambda p: small.worth(p) + step[p.sum(1).long()], small.shapley + rise)
+
+
+def _as_quadratic(game: Game) -> SolvedGame:
+    """A quadratic game of the network, remembered: what nobody, each player and each pair are worth is all of it."""
+    one, n = torch.eye(game.players, dtype=torch.bool), game.players
+    first, second = torch.triu_indices(n, n, 1)
+    worth = game(torch.cat([torch.zeros(1, n, dtype=torch.bool), one, one[first] | one[second]]))
+    alone, pairs = worth[1 : n + 1] - worth[0], torch.zeros(n, n).double()
+    pairs[first, second] = worth[n + 1 :] - worth[0] - alone[first] - alone[second]
+    remembered = _of_pairs(worth[0].item(), alone, pairs)
+    known = exact_shapley(game).value
+    if np.abs(remembered.shapley - known).max() > 1e-4 * np.abs(known).max():
+        raise InputError("what pairs of filters are worth does not give the layer's values: it is not quadratic")
+    return remembered
+
+
+def _in_groups(game: Game, groups: int) -> SolvedGame:
+    """A game of groups of filters, of which all coalitions were played once."""
+    grouped = Grouped(game, [part.tolist() for part in np.array_split(np.arange(game.players), groups)])
+    worth = torch.from_numpy(played_out(grouped).worth)
+    return _of_tables(groups, np.arange(groups)[None], worth[None])
+
+
+def draw(frame: pd.DataFrame) -> Figure:
+    """A panel per game: coverage against the number of units, an estimator a line, the band of 93 to 97% grey."""
+    games = list(dict.fromkeys(frame["game"]))
+    with styled():
+        figure = Figure(figsize=(7, 3.6))
+        panels = figure.subplots(2, -(-(len(games) + 1) // 2), sharey=True).flat
+        for panel, name in zip(panels, games, strict=False):
+            _panel(panel, frame[frame["game"] == name])
+            panel.set_title(name)
+        figure.axes[0].set_ylabel("coverage of 95% intervals")
+        legend = panels[len(games)]
+        legend.axis("off")
+        legend.legend(*panels[0].get_legend_handles_labels(), loc="center")
+    return figure
+
+
+def _panel(panel: Axes, rows: pd.DataFrame) -> None:
+    panel.axhspan(*BAND, color="0.92", label="93 to 97%")
+    panel.axhline(0.95, color=GREY, linewidth=0.8)
+    for shift, (name, style) in enumerate(LOOKS.items(), start=-1):
+        line = rows[rows["estimator"] == name]
+        error = 1.96 * line["coverage_stderr"]
+        place = line["units"] * 1.04**shift  # side by side
+        panel.errorbar(place, line["coverage"], error, label=name, markersize=3, linewidth=0.8, **style)
+    if rows["exact"].any():
+        panel.text(rows["units"].min(), 0.99, "exact", va="top")
+    panel.set(xscale="log", xticks=sorted(set(rows["units"])), ylim=(0.885, 1.005), xlabel="units")
+    panel.xaxis.set_major_formatter("{x:.0f}")
+    panel.minorticks_off()
+
+
+if __name__ == "__main__":
+    run(__file__, measure, draw)
