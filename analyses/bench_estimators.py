@@ -253,8 +253,7 @@ def costs(frame: pd.DataFrame) -> pd.DataFrame:
     """
     each = ["layer", "payoff", "estimator"]
     longest = frame.sort_values("evaluations", kind="stable").groupby(each, sort=False).tail(1).sort_index()
-    needed = longest["evaluations"] * (longest["error"] / TARGET) ** 2
-    needed = np.maximum(needed, 2 * longest["players"])
+    needed = (longest["evaluations"] * (longest["error"] / TARGET) ** 2).clip(lower=2 * longest["players"])
     return longest[each].assign(evaluations=needed, seconds=needed * longest["seconds"] / longest["evaluations"])
 
 
