@@ -253,8 +253,7 @@ def costs(frame: pd.DataFrame) -> pd.DataFrame:
     """
     each = ["layer", "payoff", "estimator"]
     longest = frame.sort_values("evaluations", kind="stable").groupby(each, sort=False).tail(1).sort_index()
-    needed = longest["evaluations"] * (longest["error"] / TARGET) ** 2
-    needed = needed.clip(lower=2 * longest["players"])
+    needed = (longest["evaluations"] * (longest["error"] / TARGET) ** 2).clip(lower=2 * longest["players"])
     return longest[each].assign(evaluations=needed, seconds=needed * longest["seconds"] / longest["evaluations"])
 
 
@@ -276,7 +275,8 @@ def goals(frame: pd.DataFrame) -> dict[str, float]:
 def draw(frame: pd.DataFrame) -> Figure:
     """Two panels, a line per game: evaluations and seconds that each estimator needs for the same error."""
     reached, needed = goals(frame), costs(frame)
-    fewer = f"srgame: {reached['shapiq']:.1f}× fewer than the best of shapiq"
+    best = reached["shapiq"]
+    fewer = "shapiq is not installed" if np.isnan(best) else f"srgame: {best:.1f}× fewer than the best of shapiq"
     faster = f"srgame: {reached['captum']:.0f}× less time than captum"
     print(f"{fewer} (goal 2); {faster} (goal 20); {reached['overhead']:.1f} µs of overhead per evaluation (goal 5)")
     needed["game"] = needed["layer"] + ", " + needed["payoff"].replace({"psnr": "PSNR", "-mse": "−MSE"})
