@@ -6,6 +6,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from srgame.devices import device_of
 from srgame.images import upsample
 from srgame.metrics import compared, psnr, ssim
 from srgame.pairs import Pairs
@@ -16,9 +17,10 @@ Restore = nn.Module | Callable[[Tensor], Tensor]
 def evaluate(restore: Restore, pairs: Pairs) -> pd.DataFrame:
     """One row per image: image, psnr_rgb, psnr_y (dB), ssim_y; rounded to 8 bits, a border of `scale` pixels cut."""
     rows = []
+    place = device_of(restore) if isinstance(restore, nn.Module) else torch.device("cpu")
     with torch.inference_mode():
         for name, lr, hr in zip(pairs.names, pairs.lr, pairs.hr, strict=True):
-            sr, target = restore(lr[None]), hr[None]
+            sr, target = restore(lr[None].to(place)).cpu(), hr[None]
             border = hr.shape[-1] // lr.shape[-1]
             rgb, y = compared(sr, target, border, "rgb"), compared(sr, target, border, "y")
             rows.append(
