@@ -1,10 +1,15 @@
 """Units on disk: resumed, extended, damaged, foreign."""
 
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from games import FormulaGame, cubic, humped
+from safetensors.torch import save_file
 
 from srgame.audit import network_values
 from srgame.errors import InputError
@@ -90,3 +95,31 @@ def test_a_networks_run_goes_on_and_refuses_other_images(small: SRResNet, photog
     other = Pairs(photographs.names, photographs.lr, tuple(1 - hr for hr in photographs.hr))
     with pytest.raises(InputError, match=r"units of another game \(other images\): keep these elsewhere"):
         network_values(small, filters, other, until=Until(evaluations=50), keep=tmp_path)
+
+
+def test_a_run_killed_at_a_random_moment_goes_on_from_the_command_line(small: SRResNet, tmp_path: Path) -> None:
+    save_file(small.state_dict(), tmp_path / "small.safetensors")
+    words = [
+        "shapley",
+        str(tmp_path / "small.safetensors"),
+        "--layers",
+        "body.0.conv1",
+        "--crop",
+        "32",
+        "--images",
+        "2",
+    ]
+    words += ["--network", "srresnet", "--evaluations", "900", "--precision", "None", "--seconds", "None"]
+    shapley = [sys.executable, "-m", "srgame", *words, "--keep", str(tmp_path / "kept"), "--output"]
+    killed = subprocess.Popen(
+        [*shapley, str(tmp_path / "killed")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    while len(list(tmp_path.glob("kept/game0/*.unit"))) < 3 and killed.poll() is None:
+        time.sleep(0.005)
+    killed.kill()
+    assert killed.wait() == -signal.SIGKILL
+    before = len(list(tmp_path.glob("kept/game0/*.unit")))
+    subprocess.run([*shapley, str(tmp_path / "resumed")], check=True, capture_output=True)
+    subprocess.run([*shapley[:-3], "--output", str(tmp_path / "whole")], check=True, capture_output=True)
+    resumed, whole = ((tmp_path / run / "shapley.csv").read_bytes() for run in ("resumed", "whole"))
+    assert resumed == whole and 3 <= before < len(list(tmp_path.glob("kept/game0/*.unit")))
