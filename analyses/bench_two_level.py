@@ -135,7 +135,7 @@ def _differentiable(game: RestorationGame) -> Callable[[Tensor], Tensor]:
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    """The gain in each game: below 1, orders and their reverses are cheaper."""
+    """The gain in each game: below 1, an order and its reverse are cheaper."""
     with styled():
         figure = Figure(figsize=(5.2, 2.6))
         panel = figure.subplots()
@@ -143,7 +143,11 @@ def draw(frame: pd.DataFrame) -> Figure:
         colours = np.where(frame["gain"] > 1, BLUE, ORANGE)
         panel.barh(names[::-1], frame["gain"][::-1], color=colours[::-1])
         panel.axvline(1, color=GREY, linewidth=0.8)
+        for place, gain in enumerate(frame["gain"][::-1]):
+            text = "solved by one pair of orders" if gain < 1e-6 else f"{gain:.2f}"
+            panel.annotate(text, (max(gain, 0.03), place), (3, 0), textcoords="offset points", va="center")
         panel.set_xscale("log")
+        panel.set_xlim(0.03, 30)  # a game that one pair of orders solves has no place on it
         panel.set_xlabel("cost of antithetic orders / cost of two levels, at equal variance")
     return figure
 

@@ -41,7 +41,8 @@ def network_values(
     """One row per player: layer, filter, shapley, stderr, low, high (payoff's unit), between_images, rank.
 
     `game` is one of GAMES. What is the same for all players of a game stands in each of its rows: empty and grand (the
-    worth of none and of all of them), units, evaluations, precision, ended. `until` holds for each game; `restoration`
+    worth of none and of all of them), units, evaluations, precision, ended, pairs_gain and controls_gain (by what
+    factor these lower the variance; NaN if not measured), used (which are). `until` holds for each game; `restoration`
     goes to RestorationGame. After Ctrl-C what was measured is returned. With a folder to `keep` units in, a run goes on
     where it was stopped, to the last bit as if it had not been, and one that is asked for more adds to what is there.
 
@@ -57,13 +58,18 @@ def network_values(
             run = told | {"antithetic": antithetic, "players": players.to_dict("list")}
             kept = kept_in(keep / f"game{number}", run) if keep else None
             values = estimate(until=until, seed=seed, antithetic=antithetic, progress=progress, kept=kept)
-            frames.append(players.join(values.frame(confidence)).assign(**{how: getattr(values, how) for how in HOW}))
+            frames.append(players.join(values.frame(confidence)).assign(**_how(values)))
             if values.ended == "interrupted":
                 break
     except KeyboardInterrupt:
         if not frames:
             raise
     return pd.concat(frames, ignore_index=True)
+
+
+def _how(values: ShapleyValues) -> dict[str, Any]:
+    gains = {f"{device}_gain": values.gains.get(device, np.nan) for device in ("pairs", "controls")}
+    return {how: getattr(values, how) for how in HOW} | gains | {"used": " ".join(values.used)}
 
 
 def _fingerprint(pairs: Pairs) -> str:

@@ -30,8 +30,20 @@ def _layer(layer: str, ranked: pd.DataFrame, unit: str, confidence: float, most:
             f"all φ add up to v(all) − v(none) = {how['grand']:.4f} − {how['empty']:.4f} = {worth:.4f} {unit}",
             f"{how['evaluations']:,} evaluations in {how['units']} independent units; "
             f"largest standard error {how['precision']:.2%} of the range of φ; ended by: {how['ended']}{single}",
+            *_devices(how),
         ]
     )
+
+
+def _devices(how: pd.Series) -> list[str]:
+    """What the devices gain, of those that were measured."""
+    names = {"pairs": "reversed orders", "controls": "a regression on places"}
+    gains = [
+        f"{name} ×{how[f'{device}_gain']:.2f} ({'' if device in str(how['used']).split() else 'not '}used)"
+        for device, name in names.items()
+        if pd.notna(how[f"{device}_gain"])
+    ]
+    return [f"variance lowered by {', '.join(gains)}"] if gains else []
 
 
 def interaction_table(pairs: pd.DataFrame, unit: str, confidence: float, most: int = 8) -> str:
