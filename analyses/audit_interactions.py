@@ -107,6 +107,7 @@ def draw(frame: pd.DataFrame) -> Figure:
                 shares = f"replace each other {told['replace']:.0%}, need each other {told['need']:.0%}"
                 panel.set_title(f"{strategy}, {layer}:\n{shares}", fontsize=7)
                 panel.set_xlim(-1.05, 1.05)
+                panel.set_xticks([-1, -0.5, 0, 0.5, 1])
         for panel in panels[:, 0]:
             panel.set_ylabel("interaction (mdB)")
         for panel in panels[-1]:
