@@ -19,6 +19,7 @@ NOISE = "noise"  # the setting whose printed PSNR others contradict (audit_repor
 COLOURS = {"Set5": BLUE, "Set14": ORANGE, "BSD100": GREEN, "Urban100": RED, "Manga109": GREY}
 MARKERS = {"Set5": "o", "Set14": "s", "BSD100": "^", "Urban100": "D", "Manga109": "v"}
 NAMES = {"srresnet": "SRResNet", "rrdbnet": "RRDBNet"}
+SMOKE = {"sets": ("photographs",), "images": 1}
 
 
 def measure(sets: tuple[str, ...] = ("Set5", "Set14"), images: int | None = None, seed: int = 0) -> pd.DataFrame:

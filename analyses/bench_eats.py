@@ -21,6 +21,8 @@ from srgame.recipe import run
 from srgame.strategies import EATS, Original, Strategy
 from srgame.style import BLUE, GREY, ORANGE, styled
 
+SMOKE = {"networks": ("srresnet",), "layers": 2, "batch": 1, "patch": 32, "repeats": 1}
+
 
 def measure(
     networks: tuple[str, ...] = ("srresnet", "rrdbnet"),

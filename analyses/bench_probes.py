@@ -33,6 +33,7 @@ def bare(network: nn.Module, images: list[Image] | LRImages, _: tuple[str, ...])
 
 PROBES: dict[str, Probe] = {"bare": bare, "responses": channel_responses, "cosine": channel_cosine}
 COLOURS = {"bare": GREY, "responses": BLUE, "cosine": ORANGE}
+SMOKE = {"dataset": "photographs", "images": 2, "crop": 32, "chunk": 1, "counts": (2,)}
 
 
 def measure(

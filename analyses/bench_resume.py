@@ -13,6 +13,8 @@ from srgame.networks import NETWORKS
 from srgame.recipe import run
 from srgame.style import BLUE, GREY, styled
 
+SMOKE = {"networks": ("srresnet",), "layers": 3, "lr_size": 8, "repeats": 1, "threads": 1}
+
 
 def measure(
     networks: tuple[str, ...] = ("srresnet", "rrdbnet", "han-lite"),

@@ -24,6 +24,8 @@ from srgame.strategies import Original, Strategy
 from srgame.style import BLUE, GREY, ORANGE, styled
 from srgame.training import PRESETS, Schedule, fit
 
+SMOKE = {"presets": ("laptop",), "repeats": 1, "steps": 2, "pool": 2}
+
 VARIANTS = {
     "float32": (torch.contiguous_format, False),
     "float32, channels last": (torch.channels_last, False),

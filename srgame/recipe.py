@@ -22,21 +22,40 @@ def run(file: str, measure: Callable[..., pd.DataFrame], draw: Callable[[pd.Data
     """Writes the csv, json, png and pdf of the analysis `file` into figures/, or figures/draft/ if a flag was changed.
 
     The parameters of `measure` are the flags, and --again measures even where the json shows the same settings. Drawing
-    reads the csv alone.
+    reads the csv alone. What the picture is headed with, what was found, is printed.
     """
     try:
         settings, again = _flags(measure)
-        stem = _stem(Path(file), settings == _defaults(measure))
-        if again or not _measured_with(settings, stem):
-            start = monotonic()
-            frame = measure(**settings)
-            save_frame(stem, frame, provenance(settings, seconds=round(monotonic() - start, 1)))
-        with styled():
-            paths = save_figure(stem, draw(pd.read_csv(stem.with_suffix(".csv"))))
+        stem = stem_of(Path(file), draft=settings != defaults(measure))
+        figure = made(stem, measure, draw, settings, again)
     except InputError as error:
         print(f"{Path(file).name}: {error}", file=sys.stderr)
         sys.exit(2)
-    print(*(path.as_posix() for path in (stem.with_suffix(".csv"), stem.with_suffix(".json"), *paths)), sep="\n")
+    if figure.get_suptitle():
+        print(figure.get_suptitle())
+    print(*(stem.with_suffix(suffix).as_posix() for suffix in (".csv", ".json", ".png", ".pdf")), sep="\n")
+
+
+def made(
+    stem: Path,
+    measure: Callable[..., pd.DataFrame],
+    draw: Callable[[pd.DataFrame], Figure],
+    settings: dict[str, Any],
+    again: bool = False,
+) -> Figure:
+    """The picture of what was measured with `settings`, saved with its numbers under `stem`.
+
+    It is measured if the json there does not tell of these settings, or if `again`. Raises InputError as `measure`
+    does, and where nothing can be written.
+    """
+    if again or not _measured_with(settings, stem):
+        start = monotonic()
+        frame = measure(**settings)
+        save_frame(stem, frame, provenance(settings, seconds=round(monotonic() - start, 1)))
+    with styled():
+        figure = draw(pd.read_csv(stem.with_suffix(".csv")))
+        save_figure(stem, figure)
+    return figure
 
 
 def _flags(measure: Callable[..., pd.DataFrame]) -> tuple[dict[str, Any], bool]:
@@ -51,13 +70,15 @@ def _flags(measure: Callable[..., pd.DataFrame]) -> tuple[dict[str, Any], bool]:
     return settings, settings.pop("again")
 
 
-def _defaults(measure: Callable[..., pd.DataFrame]) -> dict[str, Any]:
+def defaults(measure: Callable[..., pd.DataFrame]) -> dict[str, Any]:
+    """The settings with which the picture in figures/ is made."""
     return {name: parameter.default for name, parameter in inspect.signature(measure).parameters.items()}
 
 
-def _stem(file: Path, default: bool) -> Path:
+def stem_of(file: Path, draft: bool) -> Path:
+    """Where the analysis `file` writes: figures/NAME, or figures/draft/NAME."""
     figures = file.resolve().parents[1] / "figures"
-    return (figures if default else figures / "draft") / file.stem
+    return (figures / "draft" if draft else figures) / file.stem
 
 
 def _measured_with(settings: dict[str, Any], stem: Path) -> bool:

@@ -1,0 +1,102 @@
+"""Does equity predict generalization: do networks whose filters share alike restore unseen degradations better?"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from audited import FAMILY, NETWORKS, correlated, headed, per_network, present
+from matplotlib.figure import Figure
+from torch import nn
+
+from srgame.benchmarks import BASELINE, benchmark
+from srgame.degradations.testing import SETTINGS
+from srgame.pairs import Pairs, load_pairs
+from srgame.probes.equity import effective_players
+from srgame.recipe import run
+from srgame.scores import filter_scores
+from srgame.style import STRATEGIES, styled
+from srgame.until import Until
+
+FEWEST = 5  # networks: an interval of r over fewer says nothing
+UNSEEN = tuple(setting for setting in SETTINGS if setting != "clean")
+SMOKE = {
+    "networks": NETWORKS[:1], "scores": ("responses",), "dataset": "photographs", "images": 2, "crop": 32,
+    "degradations": ("b+n",), "evaluations": 70,
+}  # fmt: skip
+
+
+def measure(
+    networks: tuple[str, ...] = NETWORKS,
+    layer: str = "conv_hr",
+    scores: tuple[str, ...] = ("shapley", "salience"),
+    dataset: str = "Set5",
+    images: int = 5,
+    crop: int = 64,
+    degradations: tuple[str, ...] = UNSEEN,
+    evaluations: int = 500,
+) -> pd.DataFrame:
+    """One row per network and score: score, effective_share, stderr, psnr, psnr_stderr, bicubic (dB of RGB).
+
+    effective_share is the effective number of the layer's filters as a part of all, the mean over images under b+n;
+    psnr is the mean over images and `degradations`. Both have standard errors over images.
+    """
+    pairs = load_pairs(dataset, "b+n", 4, images=images, crop=min(crop, 32))
+    each = [Pairs((n,), (lr,), (hr,)) for n, lr, hr in zip(pairs.names, pairs.lr, pairs.hr, strict=True)]
+
+    def of_network(network: nn.Module) -> pd.DataFrame:
+        measured = benchmark({"own": network}, (dataset,), degradations, 4, images=images, crop=crop).scores
+        psnr = measured.groupby(["checkpoint", "image"])["psnr_rgb"].mean()
+        own, bicubic = psnr["own"], psnr[BASELINE]
+        until = Until(evaluations=evaluations)
+        frames = [filter_scores(network, one, [layer], scores, until) for one in each]
+        rows = []
+        for score in scores:
+            values = [frame.loc[frame["score"] == score, "value"].to_numpy(dtype=float) for frame in frames]
+            share = np.array([effective_players(of_image) / len(of_image) for of_image in values])
+            numbers = {"effective_share": share.mean(), "stderr": _stderr(share)}
+            levels = {"psnr": own.mean(), "psnr_stderr": _stderr(own.to_numpy()), "bicubic": bicubic.mean()}
+            rows.append({"score": score} | numbers | levels)
+        return pd.DataFrame(rows)
+
+    settings = f"{layer} of {FAMILY}; {dataset}: {len(pairs)} images, crops of {crop} px; {len(degradations)} settings."
+    return per_network(networks, of_network, settings)
+
+
+def _stderr(values: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]") -> float:
+    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
+
+
+def found(frame: pd.DataFrame) -> str:
+    """What was found, in a sentence."""
+    parts = []
+    for score, rows in present(frame).groupby("score", sort=False):
+        if len(rows) < FEWEST:
+            return f"{len(rows)} networks are too few to correlate equity and PSNR: at least {FEWEST} are needed."
+        r, low, high = correlated(rows["effective_share"].to_numpy(), rows["psnr"].to_numpy())
+        parts.append(f"{score} {r:+.2f} ({low:+.2f} to {high:+.2f})")
+    return f"Correlation of the effective share of filters with PSNR on degraded images: {', '.join(parts)}."
+
+
+def draw(frame: pd.DataFrame) -> Figure:
+    """A panel per score: PSNR against the effective share of filters, a point per network; bicubic as a line."""
+    rows = present(frame)
+    scores = list(dict.fromkeys(rows["score"]))
+    with styled():
+        figure = Figure(figsize=(7.2, 2.9))
+        panels = figure.subplots(1, len(scores), squeeze=False, sharey=True)[0]
+        for score, panel in zip(scores, panels, strict=True):
+            here = rows[rows["score"] == score]
+            panel.axhline(here["bicubic"].iloc[0], color="black", linewidth=0.8, linestyle="--", label="bicubic")
+            for strategy, own in here.groupby("strategy", sort=False):
+                style: dict[str, Any] = {"color": STRATEGIES[str(strategy)], "label": str(strategy)}
+                x, y = own["effective_share"] * 100, own["psnr"]
+                panel.errorbar(x, y, own["psnr_stderr"], own["stderr"] * 100, fmt="o", markersize=4, **style)
+            panel.set(title=f"{score}; bars: SE over images", xlabel="effective share of filters (%)")
+        panels[0].set_ylabel("PSNR, degraded (dB)")
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    return headed(figure, found(frame), frame)
+
+
+if __name__ == "__main__":
+    run(__file__, measure, draw)

@@ -1,0 +1,122 @@
+"""How does PSNR fall as more and more filters of the whole network are erased at random, and where is bicubic?
+
+Filters leave in random orders, the same for all networks. A network that is bicubic upsampling in disguise has nothing
+to lose: only its skip is left, and that was all there was.
+"""
+
+import numpy as np
+import pandas as pd
+import torch
+from audited import NETWORKS, headed, legend, mean_interval, per_network, present, strategies_in
+from matplotlib.figure import Figure
+from torch import nn
+
+from srgame.evaluation import bicubic
+from srgame.filters import filters_of
+from srgame.game import RestorationGame
+from srgame.metrics import Images, PerImage, Targets, psnr, quantized
+from srgame.pairs import Pairs, load_pairs
+from srgame.recipe import run
+from srgame.style import STRATEGIES, styled
+
+LAST = "conv_last"  # its filters are the colours of the image, not features
+SMOKE = {
+    "networks": NETWORKS[:1], "dataset": "photographs", "degradations": ("b+n",), "images": 1, "crop": 16,
+    "orders": 2, "steps": 3,
+}  # fmt: skip
+
+
+def measure(
+    networks: tuple[str, ...] = NETWORKS,
+    dataset: str = "Set5",
+    degradations: tuple[str, ...] = ("clean", "b+n"),
+    images: int = 3,
+    crop: int = 64,
+    orders: int = 10,
+    steps: int = 12,
+    absent: str = "zero",
+    seed: int = 0,
+) -> pd.DataFrame:
+    """One row per network, setting and number of erased filters.
+
+    Columns: degradation, erased, filters, psnr, low, high, bicubic. psnr is in dB, of 8-bit values, and the mean over
+    images and `orders` random orders; low and high are its 95% interval over orders; bicubic is what bicubic upsampling
+    reaches on the same images. `steps` numbers of filters are erased, from none to all but the last layer's.
+    """
+    loaded = {setting: load_pairs(dataset, setting, 4, images=images, crop=crop) for setting in degradations}
+
+    def of_network(network: nn.Module) -> pd.DataFrame:
+        layers = [layer for layer in filters_of(network).layers if layer != LAST]
+        filters = filters_of(network, layers)
+        games = {
+            setting: RestorationGame(network, filters, pairs, stored_psnr, absent) for setting, pairs in loaded.items()
+        }
+        return pd.concat([_curve(game, orders, steps, seed).assign(degradation=name) for name, game in games.items()])
+
+    of_bicubic = {setting: _bicubic(pairs) for setting, pairs in loaded.items()}
+    settings = (
+        f"{dataset}: {images} crops of {crop} px; {orders} random orders; absence: {absent}; all layers but {LAST}."
+    )
+    frame = per_network(networks, of_network, settings)
+    return frame.assign(bicubic=frame["degradation"].map(of_bicubic)) if "degradation" in frame else frame
+
+
+def _curve(game: RestorationGame, orders: int, steps: int, seed: int) -> pd.DataFrame:
+    n = game.players
+    counts = np.unique(np.linspace(0, n, steps).round().astype(int))
+    places = np.stack([np.random.default_rng([seed, k]).permutation(n) for k in range(orders)])
+    present = torch.from_numpy(places[:, None] >= counts[:, None])  # who leaves late is still there
+    worth = game(present.flatten(0, 1)).reshape(orders, len(counts)).numpy()
+    intervals = np.array([mean_interval(column) for column in worth.T])
+    columns = dict(zip(("psnr", "low", "high"), intervals.T, strict=True))
+    return pd.DataFrame({"erased": counts, "filters": n} | columns)
+
+
+def stored_psnr(sr: Images, hr: Targets) -> PerImage:
+    """PSNR of the images as 8 bits store them: nobody is charged for values outside of [0, 1]."""
+    return psnr(quantized(sr), hr)
+
+
+def _bicubic(pairs: Pairs) -> float:
+    up = bicubic(4)
+    return float(
+        np.mean([stored_psnr(up(lr[None]), hr[None]).item() for lr, hr in zip(pairs.lr, pairs.hr, strict=True)])
+    )
+
+
+def found(frame: pd.DataFrame) -> str:
+    """What was found, in a sentence."""
+    parts = []
+    for (strategy, setting), rows in present(frame).groupby(["strategy", "degradation"], sort=False):
+        whole, *_, none = rows.groupby("erased")[["psnr", "bicubic"]].mean().to_numpy().tolist()
+        added, gain = whole[0] - none[0], whole[0] - whole[1]
+        numbers = f"{added:+.2f} ({gain:+.2f} over bicubic)".replace("-", "−")
+        parts.append(f"{strategy} on {setting} {numbers}")
+    return f"What all filters together add to PSNR, in dB: {'; '.join(parts)}."
+
+
+def draw(frame: pd.DataFrame) -> Figure:
+    """A panel per setting: PSNR against the share of filters erased; bicubic upsampling as a line."""
+    rows = present(frame)
+    settings = list(dict.fromkeys(rows["degradation"]))
+    with styled():
+        figure = Figure(figsize=(7.2, 3.1))
+        panels = figure.subplots(1, len(settings), squeeze=False)[0]
+        for setting, panel in zip(settings, panels, strict=True):
+            here = rows[rows["degradation"] == setting]
+            panel.axhline(here["bicubic"].iloc[0], color="black", linewidth=0.8, linestyle="--", label="bicubic")
+            for strategy in strategies_in(frame):
+                for seed, own in here[here["strategy"] == strategy].groupby("seed"):
+                    share = own["erased"] / own["filters"] * 100
+                    label = strategy if seed == here["seed"].min() else None
+                    panel.plot(share, own["psnr"], "o-", color=STRATEGIES[strategy], markersize=2.5, label=label)
+                    panel.fill_between(
+                        share, own["low"], own["high"], color=STRATEGIES[strategy], alpha=0.2, linewidth=0
+                    )
+            panel.set(title=setting, xlabel="filters erased (%)", ylabel="PSNR (dB)")
+        legend(figure, panels[0])
+    return headed(figure, found(frame), frame)
+
+
+if __name__ == "__main__":
+    run(__file__, measure, draw)

@@ -1,0 +1,119 @@
+"""Do filters that respond alike replace each other, as the paper reads its cosine matrices (Fig. 4)?
+
+Interaction is what two filters are worth together beyond what each adds: negative where either will do, positive where
+the one needs the other, which is what co-adaptation means. The cosine sees how alike responses are, not what they do.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from audited import NETWORKS, correlated, headed, per_network, present, strategies_in
+from matplotlib.figure import Figure
+from torch import nn
+
+from srgame.filters import filters_of
+from srgame.game import RestorationGame
+from srgame.interactions import pair_interactions
+from srgame.pairs import load_pairs
+from srgame.probes.cosine import channel_cosine
+from srgame.recipe import run
+from srgame.style import STRATEGIES, styled
+from srgame.until import Until
+
+SMOKE = {
+    "networks": NETWORKS[:1], "layers": ("conv_hr",), "dataset": "photographs", "images": 1, "crop": 16,
+    "chosen_pairs": 8, "evaluations": 200,
+}  # fmt: skip
+
+
+def measure(
+    networks: tuple[str, ...] = NETWORKS,
+    layers: tuple[str, ...] = ("body.3.conv2", "conv_hr"),
+    dataset: str = "Set5",
+    degradation: str = "b+n",
+    images: int = 2,
+    crop: int = 32,
+    chosen_pairs: int = 60,
+    evaluations: int = 2000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """One row per network, layer and pair of filters: first, second, cosine, interaction with stderr, low, high (dB).
+
+    Of a layer's pairs `chosen_pairs` are drawn at random, the same for all networks. Interactions are Shapley's, of
+    PSNR, absence zero, with 95% intervals; cosines are those of the responses to the same images.
+    """
+    pairs = load_pairs(dataset, degradation, 4, images=images, crop=crop)
+
+    def of_network(network: nn.Module) -> pd.DataFrame:
+        frames = []
+        for layer in layers:
+            cosine = channel_cosine(network, pairs.lr, [layer])
+            drawn = np.random.default_rng(seed).permutation(len(cosine))[:chosen_pairs]
+            asked = cosine.iloc[np.sort(drawn)].reset_index(drop=True)
+            game = RestorationGame(network, filters_of(network, [layer]), pairs)
+            names = list(zip(asked["first"].tolist(), asked["second"].tolist(), strict=True))
+            found = pair_interactions(game, names, until=Until(evaluations=evaluations), seed=seed).frame()
+            frames.append(asked.merge(found, on=["first", "second"]))
+        return pd.concat(frames)
+
+    settings = (
+        f"{dataset}, {degradation}: {images} crops of {crop} px; {chosen_pairs} random pairs a layer; "
+        f"at most {evaluations} coalitions a game; PSNR, absence zero."
+    )
+    return per_network(networks, of_network, settings)
+
+
+def correlations(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row per strategy and layer: r of cosine and interaction with its interval, and the pairs told from 0.
+
+    Columns: strategy, layer, r, low, high, pairs, replace and need: the shares of pairs whose whole interval lies below
+    or above 0.
+    """
+    rows = []
+    for (strategy, layer), own in present(frame).groupby(["strategy", "layer"], sort=False):
+        found = correlated(own["cosine"].to_numpy(), own["interaction"].to_numpy())
+        signs = {"replace": float((own["high"] < 0).mean()), "need": float((own["low"] > 0).mean())}
+        row = dict(zip(("r", "low", "high"), found, strict=True)) | {"pairs": len(own)} | signs
+        rows.append({"strategy": strategy, "layer": layer} | row)
+    return pd.DataFrame(rows)
+
+
+def found(frame: pd.DataFrame) -> str:
+    """What was found, in a sentence."""
+    parts = [
+        f"{row.strategy}, {row.layer}: {row.r:+.2f} ({row.low:+.2f} to {row.high:+.2f})"
+        for row in correlations(frame).itertuples()
+    ]
+    return f"Correlation of a pair's cosine with its interaction: {'; '.join(parts)}."
+
+
+def draw(frame: pd.DataFrame) -> Figure:
+    """A panel per strategy and layer: interaction, with its interval, against cosine."""
+    rows, names = present(frame), strategies_in(frame)
+    layers, summary = list(dict.fromkeys(rows["layer"])), correlations(frame).set_index(["strategy", "layer"])
+    with styled():
+        figure = Figure(figsize=(7.2, 0.9 + 1.9 * len(layers)))
+        panels = figure.subplots(len(layers), len(names), squeeze=False)
+        for layer, line in zip(layers, panels, strict=True):
+            for strategy, panel in zip(names, line, strict=True):
+                own = rows[(rows["strategy"] == strategy) & (rows["layer"] == layer)]
+                values = own["interaction"] * 1000
+                error = [values - own["low"] * 1000, own["high"] * 1000 - values]
+                style: dict[str, Any] = {"markersize": 2.5, "elinewidth": 0.4, "color": STRATEGIES[strategy]}
+                panel.errorbar(own["cosine"], values, error, fmt="o", **style)
+                panel.axhline(0, color="black", linewidth=0.6)
+                told = summary.loc[(strategy, layer)]
+                shares = f"replace each other {told['replace']:.0%}, need each other {told['need']:.0%}"
+                panel.set_title(f"{strategy}, {layer}:\n{shares}", fontsize=7)
+                panel.set_xlim(-1.05, 1.05)
+                panel.set_xticks([-1, -0.5, 0, 0.5, 1])
+        for panel in panels[:, 0]:
+            panel.set_ylabel("interaction (mdB)")
+        for panel in panels[-1]:
+            panel.set_xlabel("cosine of responses")
+    return headed(figure, found(frame), frame)
+
+
+if __name__ == "__main__":
+    run(__file__, measure, draw)

@@ -1,0 +1,127 @@
+"""How often do returns diminish: is v(S ∪ i) − v(S) ≥ v(T ∪ i) − v(T) for coalitions S ⊂ T without filter i?
+
+The bound of the paper's Eq. 6 follows where that is always so. Where filters neither replace nor need each other, it
+is a toss of a coin.
+"""
+
+import numpy as np
+import pandas as pd
+from audited import NETWORKS, headed, legend, per_network, present, proportion, strategies_in
+from jaxtyping import Bool, Float64
+from matplotlib.figure import Figure
+from torch import nn
+
+from srgame.coalitions import active_players, among, played
+from srgame.filters import filters_of
+from srgame.game import RestorationGame
+from srgame.pairs import load_pairs
+from srgame.recipe import run
+from srgame.style import STRATEGIES, styled
+
+ROUNDING = 1e-7  # dB: what float32 leaves of a difference that is none
+SMOKE = {
+    "networks": NETWORKS[:1], "layers": ("conv_hr",), "dataset": "photographs", "images": 1, "crop": 16, "draws": 10,
+}  # fmt: skip
+
+
+def measure(
+    networks: tuple[str, ...] = NETWORKS,
+    layers: tuple[str, ...] = ("conv_first", "body.3.conv2", "body.7.conv2", "conv_hr"),
+    absences: tuple[str, ...] = ("zero", "donor"),
+    dataset: str = "Set5",
+    degradation: str = "b+n",
+    images: int = 2,
+    crop: int = 32,
+    draws: int = 300,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """One row per network, layer and absence: draws, diminishing (their share) with low and high, drop.
+
+    A draw is a random filter i and the first s and t filters of a random order of the others, s < t. low and high are
+    Wilson's 95% interval; drop is the mean of [v(S ∪ i) − v(S)] − [v(T ∪ i) − v(T)] as a part of the mean size of
+    v(S ∪ i) − v(S). The worth v is PSNR, mean over the images.
+    """
+    pairs = load_pairs(dataset, degradation, 4, images=images, crop=crop)
+
+    def of_network(network: nn.Module) -> pd.DataFrame:
+        rows = []
+        for layer in layers:
+            for absent in absences:
+                game = RestorationGame(network, filters_of(network, [layer]), pairs, absent=absent)
+                rows.append({"layer": layer, "absent": absent} | _diminishing(game, draws, seed))
+        return pd.DataFrame(rows)
+
+    settings = f"{dataset}, {degradation}: {images} crops of {crop} px; {draws} draws of i, S ⊂ T a point."
+    return per_network(networks, of_network, settings)
+
+
+def _diminishing(game: RestorationGame, draws: int, seed: int) -> dict[str, float]:
+    early, late = contributions(game, draws, seed)
+    share, low, high = proportion(int((early - late >= -ROUNDING).sum()), draws)
+    drop = float((early - late).mean() / np.abs(early).mean())
+    return {"draws": draws, "diminishing": share, "low": low, "high": high, "drop": drop}
+
+
+def contributions(
+    game: RestorationGame, draws: int, seed: int
+) -> tuple[Float64[np.ndarray, " draw"], Float64[np.ndarray, " draw"]]:
+    """What a filter adds to S and to T, for random ones."""
+    active = active_players(game)
+    coalitions = np.concatenate([_draw(len(active), np.random.default_rng([seed, k])) for k in range(draws)])
+    worth = played(game, among(game, active, coalitions)).reshape(draws, 4)
+    return worth[:, 1] - worth[:, 0], worth[:, 3] - worth[:, 2]
+
+
+def _draw(players: int, rng: np.random.Generator) -> Bool[np.ndarray, "4 player"]:
+    """S, S ∪ i, T and T ∪ i, with S ⊂ T of two different sizes."""
+    order = rng.permutation(players)
+    small, large = np.sort(rng.choice(players, 2, replace=False))
+    coalitions = np.zeros((4, players), bool)
+    for rows, size in ((slice(0, 2), small), (slice(2, 4), large)):
+        coalitions[rows, order[1 : size + 1]] = True
+    coalitions[1::2, order[0]] = True
+    return coalitions
+
+
+def found(frame: pd.DataFrame) -> str:
+    """What was found, in a sentence."""
+    rows = present(frame)
+    parts = [
+        f"{strategy} {own['diminishing'].min():.0%} to {own['diminishing'].max():.0%}"
+        for strategy, own in rows.groupby("strategy", sort=False)
+    ]
+    return f"Returns diminish in this share of draws (lowest to highest layer and absence): {', '.join(parts)}."
+
+
+def verdict(frame: pd.DataFrame) -> str:
+    """Whether returns always diminish, as the first inequality of Eq. 6 needs."""
+    return "differs" if (present(frame)["high"] < 1).any() else "agrees so far"
+
+
+def draw(frame: pd.DataFrame) -> Figure:
+    """A panel per absence: the share of draws in which returns diminish, per layer and strategy."""
+    rows, names = present(frame), strategies_in(frame)
+    absences, layers = list(dict.fromkeys(rows["absent"])), list(dict.fromkeys(rows["layer"]))
+    with styled():
+        figure = Figure(figsize=(7.2, 2.9))
+        panels = figure.subplots(1, len(absences), squeeze=False, sharey=True)[0]
+        for absent, panel in zip(absences, panels, strict=True):
+            panel.axhline(50, color="black", linewidth=0.8, linestyle="--", label="toss of a coin")
+            for place, strategy in enumerate(names):
+                own = rows[(rows["strategy"] == strategy) & (rows["absent"] == absent)]
+                x = own["layer"].map(layers.index) + (place - (len(names) - 1) / 2) * 0.15
+                share, error = (
+                    own["diminishing"] * 100,
+                    [own["diminishing"] - own["low"], own["high"] - own["diminishing"]],
+                )
+                error = [side * 100 for side in error]
+                panel.errorbar(x, share, error, fmt="o", markersize=3, color=STRATEGIES[strategy], label=strategy)
+            panel.set(title=f"absence: {absent}", ylim=(0, 102), xlim=(-0.5, len(layers) - 0.5))
+            panel.set_xticks(range(len(layers)), layers)
+        panels[0].set_ylabel("returns diminish (% of draws)")
+        legend(figure, panels[0])
+    return headed(figure, found(frame), frame)
+
+
+if __name__ == "__main__":
+    run(__file__, measure, draw)

@@ -1,0 +1,107 @@
+"""What the audits of strategies share: a family's networks, which strategies it lacks, and how a picture is headed."""
+
+from collections.abc import Callable, Iterable, Sequence
+from textwrap import fill
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from psnr_tables import NOT_THERE, shipped, strategy_of
+from scipy import stats
+from torch import nn
+
+from srgame.errors import InputError
+from srgame.networks import load_network
+from srgame.style import STRATEGIES
+
+FAMILY = "small-x4"
+NETWORKS = shipped(FAMILY)
+WIDTH = 100  # characters in a line above a picture
+
+
+def per_network(
+    networks: Sequence[str], measured: Callable[[nn.Module], pd.DataFrame], settings: str, family: str = FAMILY
+) -> pd.DataFrame:
+    """The rows that `measured` finds for each network, with columns strategy, seed, reason and settings.
+
+    A strategy that none of the networks is trained with has a row of its own with the reason and no number. Raises
+    InputError for a network that is not one of the family's.
+    """
+    frames, found = [], set[str]()
+    for name in networks:
+        if (trained := strategy_of(name, family)) is None:
+            raise InputError(f"'{name}' is no {family}-STRATEGY-SEED: name networks of that family")
+        found.add(trained[0])
+        frames.append(measured(load_network(name)).assign(strategy=trained[0], seed=trained[1], reason=""))
+    absent = [name for name in STRATEGIES if name not in found]
+    reasons = [f"{NOT_THERE}{family}-{name}" for name in absent]
+    if absent:
+        frames.append(pd.DataFrame({"strategy": absent, "reason": reasons}))
+    together = pd.concat(frames, ignore_index=True).assign(settings=settings)
+    first = ["strategy", "seed"]
+    order = together["strategy"].map(list(STRATEGIES).index)
+    together = together.iloc[np.argsort(order, kind="stable")].reset_index(drop=True)
+    return together[[*first, *(name for name in together if name not in first)]]
+
+
+def present(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows that were measured."""
+    return frame[frame["reason"].fillna("") == ""]
+
+
+def strategies_in(frame: pd.DataFrame) -> list[str]:
+    """The strategies that were measured, in the order of STRATEGIES."""
+    return [name for name in STRATEGIES if name in set(present(frame)["strategy"])]
+
+
+def missing(frame: pd.DataFrame) -> str:
+    """Which networks the zoo lacks, in words; nothing where it lacks none."""
+    reasons = frame["reason"].fillna("")
+    names = [reason.removeprefix(NOT_THERE) for reason in dict.fromkeys(reasons) if reason.startswith(NOT_THERE)]
+    return NOT_THERE + ", ".join(names) if names else ""
+
+
+def headed(figure: Figure, sentence: str, frame: pd.DataFrame, width: int = WIDTH) -> Figure:
+    """`figure` under what was found, with what settings, and which networks are missing."""
+    notes = [str(frame["settings"].iloc[0]), missing(frame)]
+    figure.suptitle("\n".join(fill(line, width) for line in [sentence, *notes] if line), fontsize=8)
+    return figure
+
+
+def legend(figure: Figure, panel: Axes, more: Iterable[str] = ()) -> None:
+    """One legend for all panels, below them."""
+    handles, labels = panel.get_legend_handles_labels()
+    unique = dict(zip(labels, handles, strict=True))
+    figure.legend(unique.values(), unique.keys(), loc="outside lower center", ncols=len(unique))
+
+
+def proportion(hits: int, of: int, confidence: float = 0.95) -> tuple[float, float, float]:
+    """A share and the ends of its Wilson interval, for independent draws."""
+    if not of:
+        return float("nan"), float("nan"), float("nan")
+    interval = stats.binomtest(hits, of).proportion_ci(confidence, method="wilson")
+    return hits / of, float(interval.low), float(interval.high)
+
+
+def correlated(
+    x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"], confidence: float = 0.95
+) -> tuple[float, float, float]:
+    """Pearson's r and the ends of its interval (Fisher's z); the ends are NaN for fewer than four points, r for two."""
+    if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return float("nan"), float("nan"), float("nan")
+    found = stats.pearsonr(x, y)
+    if len(x) < 4:
+        return float(found.statistic), float("nan"), float("nan")
+    interval = found.confidence_interval(confidence)
+    return float(found.statistic), float(interval.low), float(interval.high)
+
+
+def mean_interval(values: Float[np.ndarray, " n"], confidence: float = 0.95) -> tuple[float, float, float]:
+    """The mean of independent values and the ends of its interval (Student's t); NaN ends for fewer than two."""
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return mean, float("nan"), float("nan")
+    half = float(stats.t.ppf((1 + confidence) / 2, len(values) - 1) * stats.sem(values))
+    return mean, mean - half, mean + half

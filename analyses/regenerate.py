@@ -1,0 +1,65 @@
+"""All recipes, one after the other, and a table of how each fared."""
+
+import ast
+import re
+from importlib import import_module
+from pathlib import Path
+from time import monotonic
+
+import pandas as pd
+import torch
+
+from srgame.errors import InputError
+from srgame.recipe import defaults, made, stem_of
+
+HERE = Path(__file__).parent
+UNKNOWN = "—"
+
+
+def recipes() -> list[str]:
+    """The modules that have `measure` and `draw`, in the order of their names and numbers."""
+    found = [path.stem for path in HERE.glob("*.py") if {"measure", "draw"} <= _names(path)]
+    return sorted(found, key=lambda name: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)])
+
+
+def _names(path: Path) -> set[str]:
+    """What a file defines at its top."""
+    names = set[str]()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign):
+            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+    return names
+
+
+def regenerate(names: tuple[str, ...] = (), smoke: bool = False, again: bool = False) -> int:
+    """Makes the recipes `names` (default: all) and prints a table; returns 1 if one could not be made, else 0.
+
+    With `smoke` each has the tiny settings of its SMOKE and writes to figures/draft/; without, what was measured with
+    the same settings is only drawn anew, unless `again`.
+    """
+    rows = []
+    for name in names or recipes():
+        print(f"— {name}", flush=True)
+        rows.append(_row(name, smoke, again))
+    print(pd.DataFrame(rows).to_string(index=False, max_colwidth=70))
+    return int(any(row["paper"].startswith("failed") for row in rows))
+
+
+def _row(name: str, smoke: bool, again: bool) -> dict[str, str]:
+    start, threads = monotonic(), torch.get_num_threads()
+    changed: dict[str, object] = {}
+    try:
+        module = import_module(name)
+        changed = getattr(module, "SMOKE", {}) if smoke else {}
+        stem = stem_of(HERE / f"{name}.py", draft=smoke)
+        made(stem, module.measure, module.draw, defaults(module.measure) | changed, again or smoke)
+        frame = pd.read_csv(stem.with_suffix(".csv"))
+        paper = module.verdict(frame) if hasattr(module, "verdict") else UNKNOWN
+    except InputError as error:
+        paper = f"failed: {error}"
+    finally:
+        torch.set_num_threads(threads)
+    settings = ", ".join(f"{key}={value}" for key, value in changed.items()) or "defaults"
+    return {"recipe": name, "seconds": f"{monotonic() - start:.1f}", "settings": settings, "paper": paper}

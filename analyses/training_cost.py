@@ -1,0 +1,63 @@
+"""Appendix C: does a training step of EATS take 1.4 times as long as one of Original? Read off bench_eats.csv."""
+
+from pathlib import Path
+
+import pandas as pd
+from audited import mean_interval
+from matplotlib.figure import Figure
+from printed import number, printed
+
+from srgame.errors import InputError
+from srgame.recipe import run
+from srgame.style import BLUE, GREY, ORANGE, styled
+
+SMOKE: dict[str, object] = {}
+
+
+def measure(timed: str = "bench_eats") -> pd.DataFrame:
+    """One row per network: network, layers, ratio with low and high (95% over layers), limit, reported.
+
+    ratio is the mean time of EATS's step over Original's, the erased layer drawn evenly; limit is what arithmetic asks.
+    Raises InputError where figures/`timed`.csv is not there.
+    """
+    source = Path(__file__).parents[1] / "figures" / f"{timed}.csv"
+    if not source.exists():
+        raise InputError(f"'{source.name}' is not in figures: run python analyses/bench_eats.py first")
+    claimed = number(printed("cost")["ratio"].iloc[0])
+    rows = []
+    for network, own in pd.read_csv(source).groupby("network", sort=False):
+        ratio, low, high = mean_interval(own["ratio"].to_numpy())
+        found = {"ratio": ratio, "low": low, "high": high, "limit": own["limit"].mean(), "reported": claimed}
+        rows.append({"network": network, "layers": len(own)} | found)
+    return pd.DataFrame(rows)
+
+
+def found(frame: pd.DataFrame) -> str:
+    """What was found, in a sentence."""
+    parts = [f"{row.network} {row.ratio:.2f} ({row.low:.2f} to {row.high:.2f})" for row in frame.itertuples()]
+    return f"EATS's step takes, over Original's: {', '.join(parts)}; the paper says {frame['reported'].iloc[0]:.1f}."
+
+
+def verdict(frame: pd.DataFrame) -> str:
+    """Whether the paper's ratio lies in all intervals."""
+    return "agrees" if ((frame["low"] <= frame["reported"]) & (frame["reported"] <= frame["high"])).all() else "differs"
+
+
+def draw(frame: pd.DataFrame) -> Figure:
+    """A bar per network with its interval over layers, what arithmetic asks, and the paper's number."""
+    with styled():
+        figure = Figure(figsize=(4.6, 2.6))
+        panel = figure.subplots()
+        error = [frame["ratio"] - frame["low"], frame["high"] - frame["ratio"]]
+        panel.bar(frame["network"], frame["ratio"], 0.5, yerr=error, color=BLUE, label="measured, 95% over layers")
+        panel.plot(frame["network"], frame["limit"], "_", color="black", markersize=40, label="what arithmetic asks")
+        panel.axhline(frame["reported"].iloc[0], color=ORANGE, linestyle="--", label="reported in the paper")
+        panel.axhline(1, color=GREY, linewidth=0.8)
+        panel.set(ylabel="step time, EATS / Original", ylim=(0, 2.2))
+        figure.legend(loc="outside lower center", ncols=2)
+        figure.suptitle(found(frame).replace("; the", ";\nthe"), fontsize=8)
+    return figure
+
+
+if __name__ == "__main__":
+    run(__file__, measure, draw)

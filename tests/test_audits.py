@@ -1,0 +1,118 @@
+"""The audits' recipes on settings small enough for a test, and whether committed figures are up to date."""
+
+import json
+import re
+from importlib import import_module
+from pathlib import Path
+
+import audit_confound
+import audit_eq6
+import audit_equity
+import audit_erasure
+import audit_interactions
+import audit_submodularity
+import audited
+import numpy as np
+import pandas as pd
+import pytest
+import regenerate
+import tab6
+import tab7
+import torch
+import training_cost
+
+from srgame.errors import InputError
+from srgame.recipe import defaults
+
+FIGURES = Path(__file__).parents[1] / "figures"
+STEMS = sorted(path.stem for path in FIGURES.glob("*.json"))
+
+
+@pytest.mark.parametrize("stem", [stem for stem in STEMS if stem in regenerate.recipes()])
+def test_a_committed_figure_has_its_recipes_settings(stem: str) -> None:
+    """Also the networks of the zoo: a new one makes the figures of its family stale."""
+    settings = json.loads((FIGURES / f"{stem}.json").read_text(encoding="utf-8"))["settings"]
+    assert settings == json.loads(json.dumps(defaults(import_module(stem).measure))), f"python analyses/{stem}.py"
+
+
+@pytest.mark.parametrize("recipe", [audit_eq6, audit_equity, audit_erasure, audit_submodularity, audit_interactions])
+def test_a_strategy_that_is_missing_is_said_to_be(recipe: object) -> None:
+    frame = recipe.measure(**recipe.SMOKE)
+    assert set(frame["strategy"]) == {"original", "dropout", "bicubic-pull", "eats"}
+    assert recipe.found(frame).endswith(".") and "nan" not in recipe.found(frame)
+    title = recipe.draw(frame).get_suptitle()
+    assert "not in the zoo:" in title and "small-x4-dropout" in title.replace("\n", " ")
+
+
+def test_a_network_of_another_family_is_refused() -> None:
+    with pytest.raises(InputError, match="'srresnet-x4-bicubic' is no small-x4-STRATEGY-SEED"):
+        audit_erasure.measure(networks=("srresnet-x4-bicubic",), images=1, crop=16, dataset="photographs")
+
+
+class Additive:
+    """Worth adds up: nothing diminishes, nothing grows."""
+
+    def __init__(self, power: float) -> None:
+        self.power, self.players = power, 6
+
+    def __call__(self, coalitions: torch.Tensor) -> torch.Tensor:
+        return coalitions.double().sum(1) ** self.power
+
+
+@pytest.mark.parametrize(("power", "share"), [(0.5, 1.0), (1.0, 1.0), (2.0, 0.0)])
+def test_returns_diminish_where_worth_is_concave(power: float, share: float) -> None:
+    early, late = audit_submodularity.contributions(Additive(power), draws=40, seed=0)
+    assert np.mean(early - late >= -1e-9) == share
+
+
+def test_the_last_filter_erased_leaves_what_bicubic_like_skips_do() -> None:
+    frame = audited.present(audit_erasure.measure(**audit_erasure.SMOKE))
+    assert frame["erased"].tolist()[0] == 0 and frame["erased"].tolist()[-1] == frame["filters"].iloc[0]
+    ends = frame.iloc[[0, -1]]
+    assert ends["low"].tolist() == pytest.approx(ends["high"].tolist()), "all orders begin and end alike"
+
+
+def test_eq6_rates_add_up() -> None:
+    rates = audit_eq6.rates(audit_eq6.measure(**audit_eq6.SMOKE))
+    assert rates[["held", "violated", "open"]].sum(axis=1).tolist() == pytest.approx([1.0] * len(rates))
+
+
+def test_confound_of_networks_that_are_bicubic_is_the_identity() -> None:
+    frame = pd.DataFrame({"gain": [0.1, 0.5, 0.9, 1.0], "below": [0.1, 0.5, 0.9, 1.0]})
+    frame = frame.assign(over_pull=np.nan, printed_r=0.7, reason="", settings="")
+    assert "r = 1.000" in audit_confound.found(frame) and audit_confound.verdict(frame) == "differs"
+
+
+def test_recipes_are_found_and_in_order() -> None:
+    found = regenerate.recipes()
+    assert {"tab1", "audit_eq6", "bench_eats"} <= set(found) and "printed" not in found
+    tables = [name for name in found if re.fullmatch(r"tab\d+", name)]
+    assert tables == sorted(tables, key=lambda name: int(name[3:]))
+
+
+def test_the_runner_tells_how_recipes_fared(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(regenerate, "stem_of", lambda file, draft: tmp_path / file.stem)
+    assert regenerate.regenerate(("audit_equity", "audit_submodularity"), smoke=True) == 0
+    printed = capsys.readouterr().out
+    assert "audit_equity" in printed and (tmp_path / "audit_submodularity.png").exists()
+
+
+def test_intervals_are_textbook() -> None:
+    assert audited.proportion(5, 10)[1:] == pytest.approx((0.2366, 0.7634), abs=1e-4)  # Wilson
+    assert audited.mean_interval(np.array([1.0, 2.0, 3.0])) == pytest.approx((2, -0.4841, 4.4841), abs=1e-3)
+    assert audited.correlated(np.arange(3.0), np.arange(3.0))[0] == pytest.approx(1)
+
+
+def test_printed_ablations_count_as_a_reader_counts() -> None:
+    six, seven = tab6.measure(networks=()), tab7.measure(networks=())
+    assert "29 of 40" in tab6.found(six) and "30 of 40" in tab7.found(seven)
+    assert (tab6.verdict(six), tab7.verdict(seven)) == ("differs", "differs")
+    assert six["psnr"].isna().all() and six["reason"].str.startswith("not in the zoo: rrdbnet-x4-eats").all()
+
+
+def test_the_cost_is_the_mean_over_layers() -> None:
+    frame = training_cost.measure()
+    timed = pd.read_csv(FIGURES / "bench_eats.csv").groupby("network", sort=False)["ratio"].mean()
+    assert frame["ratio"].tolist() == pytest.approx(timed.tolist()) and (frame["reported"] == 1.4).all()
