@@ -54,7 +54,9 @@ def best(frame: pd.DataFrame, column: str = "reported") -> "pd.Series[int]":
 
 
 def _wide(frame: pd.DataFrame, column: str) -> pd.DataFrame:
-    return frame.pivot(index=CELL, columns="variant", values=column)[list(frame["variant"].unique())]
+    return frame.pivot(index=CELL, columns="variant", values=column)[list(frame["variant"].unique())].reindex(
+        frame["dataset"].unique(), level=0
+    )
 
 
 def draw_ablation(frame: pd.DataFrame, against: str, sentence: str) -> Figure:

@@ -24,7 +24,7 @@ from srgame.strategies import Original, Strategy
 from srgame.style import BLUE, GREY, ORANGE, styled
 from srgame.training import PRESETS, Schedule, fit
 
-SMOKE = {"presets": ("laptop",), "repeats": 1, "steps": 2, "pool": 2}
+SMOKE = {"presets": ("laptop",), "repeats": 1, "steps": 8, "pool": 2}
 
 VARIANTS = {
     "float32": (torch.contiguous_format, False),

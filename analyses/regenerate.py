@@ -43,7 +43,7 @@ def regenerate(names: tuple[str, ...] = (), smoke: bool = False, again: bool = F
     for name in names or recipes():
         print(f"— {name}", flush=True)
         rows.append(_row(name, smoke, again))
-    print(pd.DataFrame(rows).to_string(index=False, max_colwidth=70))
+    print(pd.DataFrame(rows).to_string(index=False, max_colwidth=48))
     return int(any(row["paper"].startswith("failed") for row in rows))
 
 
@@ -62,4 +62,4 @@ def _row(name: str, smoke: bool, again: bool) -> dict[str, str]:
     finally:
         torch.set_num_threads(threads)
     settings = ", ".join(f"{key}={value}" for key, value in changed.items()) or "defaults"
-    return {"recipe": name, "seconds": f"{monotonic() - start:.1f}", "settings": settings, "paper": paper}
+    return {"recipe": name, "seconds": f"{monotonic() - start:.1f}", "paper": paper, "settings": settings}

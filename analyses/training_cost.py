@@ -46,11 +46,11 @@ def verdict(frame: pd.DataFrame) -> str:
 def draw(frame: pd.DataFrame) -> Figure:
     """A bar per network with its interval over layers, what arithmetic asks, and the paper's number."""
     with styled():
-        figure = Figure(figsize=(4.6, 2.6))
+        figure = Figure(figsize=(5.6, 2.7))
         panel = figure.subplots()
         error = [frame["ratio"] - frame["low"], frame["high"] - frame["ratio"]]
         panel.bar(frame["network"], frame["ratio"], 0.5, yerr=error, color=BLUE, label="measured, 95% over layers")
-        panel.plot(frame["network"], frame["limit"], "_", color="black", markersize=40, label="what arithmetic asks")
+        panel.plot(frame["network"], frame["limit"], "D", color="black", markersize=4, label="what arithmetic asks")
         panel.axhline(frame["reported"].iloc[0], color=ORANGE, linestyle="--", label="reported in the paper")
         panel.axhline(1, color=GREY, linewidth=0.8)
         panel.set(ylabel="step time, EATS / Original", ylim=(0, 2.2))
