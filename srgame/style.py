@@ -41,9 +41,6 @@ def colours(names: Sequence[str]) -> dict[str, str]:
     return found | {name: rest[place % len(rest)] for place, name in enumerate(others)}
 
 
-STRATEGIES = {"original": BLUE, "dropout": ORANGE, "bicubic-pull": RED, "eats": GREEN}
-
-
 def styled() -> AbstractContextManager[None]:
     """Figures made and saved in here look alike."""
     return mpl.rc_context(STYLE)  # type: ignore[arg-type]
