@@ -33,7 +33,7 @@ OFFSETS = {name: (place - 2) * 0.13 for place, name in enumerate(COLOURS)}
 
 def shipped(family: str) -> tuple[str, ...]:
     """The networks of the zoo that a table of `family` needs."""
-    return tuple(name for name in zoo() if _strategy_of(name, family))
+    return tuple(name for name in zoo() if strategy_and_seed(name, family))
 
 
 def psnr_table(
@@ -56,7 +56,7 @@ def psnr_table(
     """
     strategy_of = {}
     for name in networks:
-        if (found := _strategy_of(name, family)) is None:
+        if (found := strategy_and_seed(name, family)) is None:
             raise InputError(
                 f"'{name}' is no {family}-STRATEGY or {family}-STRATEGY-SEED: name networks of that family"
             )
@@ -71,7 +71,7 @@ def psnr_table(
     return pd.DataFrame(_rows(scores, measured, table, family, tuple(sets)), columns=COLUMNS)
 
 
-def _strategy_of(name: str, family: str) -> tuple[str, int] | None:
+def strategy_and_seed(name: str, family: str) -> tuple[str, int] | None:
     """The strategy and the seed that a name tells."""
     parts = re.fullmatch(rf"{re.escape(family)}-({'|'.join(STRATEGIES)})(?:-(\d+))?", name)
     return (parts[1], int(parts[2] or 0)) if parts else None
