@@ -57,7 +57,7 @@ def salience_mosaics(salience: pd.DataFrame, maps: pd.DataFrame) -> Figure:
     with styled():
         figure = Figure(figsize=(7, 2.4 * len(rows)))
         for panels, ((layer, name), of_one) in zip(figure.subplots(len(rows), 3, squeeze=False), rows, strict=True):
-            features, csm = (_mosaic(of_one, column) for column in ("feature", "salience"))
+            features, csm = (mosaic(_maps(of_one, column)) for column in ("feature", "salience"))
             extreme = np.nanquantile(np.abs(features), 0.995) or 1.0
             panels[0].imshow(features, cmap="RdBu_r", vmin=-extreme, vmax=extreme, interpolation="nearest")
             panels[1].imshow(0.5 + 0.5 * csm, cmap="seismic", vmin=0, vmax=1, interpolation="nearest")
@@ -229,14 +229,19 @@ def _legend_of_checkpoints(figure: Figure, frame: pd.DataFrame) -> None:
     figure.legend(handles, list(colours(names)), loc="outside upper center", ncols=min(3, len(names)))
 
 
-def _mosaic(maps: pd.DataFrame, column: str) -> Float[np.ndarray, "H W"]:
-    """All channels' maps, row after row, with gaps between them."""
-    count, height, width = (int(maps[axis].max()) + 1 for axis in ("channel", "row", "column"))
+def _maps(tidy: pd.DataFrame, column: str) -> Float[np.ndarray, "c h w"]:
+    count, height, width = (int(tidy[axis].max()) + 1 for axis in ("channel", "row", "column"))
+    return tidy[column].to_numpy().reshape(count, height, width)
+
+
+def mosaic(maps: Float[np.ndarray, "c h w"]) -> Float[np.ndarray, "H W"]:
+    """All channels' maps in one picture, row after row, with gaps (NaN) between them."""
+    count, height, width = maps.shape
     across = math.ceil(math.sqrt(count))
     down = math.ceil(count / across)
     gap = max(1, height // 16)
     canvas = np.full((down * (height + gap) - gap, across * (width + gap) - gap), np.nan)
-    for channel, values in enumerate(maps[column].to_numpy().reshape(count, height, width)):
+    for channel, values in enumerate(maps):
         top, left = channel // across * (height + gap), channel % across * (width + gap)
         canvas[top : top + height, left : left + width] = values
     return canvas

@@ -1,0 +1,92 @@
+"""How alike channels are, strategy by strategy: what Figures 4, 7 and 8 share."""
+
+import numpy as np
+import pandas as pd
+from families import absences, empty, family_of, family_title, layer_title, measured, probed, reason_of, sample_title
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from srgame.probes.cosine import channel_cosine, cosine_matrix
+from srgame.probes.streams import lr_images
+from srgame.style import STRATEGIES, styled
+
+
+def cosine_frame(
+    family: str, networks: tuple[str, ...], layers: tuple[str, ...], dataset: str, images: int | None, crop: int | None
+) -> pd.DataFrame:
+    """One row per strategy, layer and pair of channels.
+
+    Columns: strategy, network, layer, first, second, cosine, sample, reason.
+
+    Means over the first `images` images of `dataset`, which are LR as they are, cut to their middle `crop` pixels.
+    """
+    lr = lr_images(dataset, images=images, crop=crop)
+    frame = probed(networks, family, lambda network: channel_cosine(network, lr, layers))
+    for column in {"layer", "first", "second", "cosine"} - set(frame):
+        frame[column] = np.nan
+    frame["sample"] = sample_title(dataset, len(lr), crop)
+    frame = frame[["strategy", "network", "layer", "first", "second", "cosine", "sample", "reason"]]
+    return frame.astype({"first": "Int64", "second": "Int64"}).round({"cosine": 4})
+
+
+def draw_cosines(frame: pd.DataFrame, blocks: str) -> Figure:
+    """A row per layer: each strategy's matrix, and how many pairs of channels are less alike than |cos|.
+
+    `blocks` says which blocks of its network the paper shows.
+    """
+    family = family_of(frame)
+    title = f"Cosine between channels' responses, {family_title(family)}; in the paper {blocks}"
+    layers = list(measured(frame)["layer"].dropna().unique()) or [""]
+    with styled():
+        figure = Figure(figsize=(7.2, 1.1 + 1.5 * len(layers)))
+        panels = figure.subplots(len(layers), len(STRATEGIES) + 1, squeeze=False)
+        image = None
+        for row, layer in zip(panels, layers, strict=True):
+            of_layer = frame[frame["layer"] == layer]
+            for panel, strategy in zip(row, STRATEGIES, strict=False):
+                pairs = of_layer[of_layer["strategy"] == strategy]
+                if pairs.empty:
+                    empty(panel, reason_of(frame, strategy))
+                else:
+                    matrix = cosine_matrix(pairs.astype({"first": int, "second": int}))
+                    image = panel.imshow(matrix, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
+                    panel.set_title(f"mean |cos| {pairs['cosine'].abs().mean():.3f}", fontsize=7, pad=2)
+                    panel.grid(False)
+                    panel.tick_params(labelsize=6)
+            row[0].set_ylabel(layer_title(layer, family))
+            _distributions(row[-1], of_layer)
+        for panel, strategy in zip(panels[0], STRATEGIES, strict=False):
+            own = panel.get_title()
+            panel.set_title(f"{strategy}\n{own}".strip(), fontsize=7, pad=2, color=STRATEGIES[strategy])
+        panels[0, -1].set_title("pairs below |cos|", fontsize=7, pad=2)
+        panels[-1, -1].set_xlabel("|cos|", fontsize=7)
+        for panel in panels[-1, :-1]:
+            panel.set_xlabel("channel", fontsize=7)
+        if image is not None:
+            bar = figure.colorbar(
+                image,
+                ax=panels[:, :-1],
+                location="bottom",
+                shrink=0.4,
+                aspect=40,
+                pad=0.02,
+                ticks=[-1, -0.5, 0, 0.5, 1],
+            )
+            bar.set_label("cosine", fontsize=7)
+            bar.ax.tick_params(labelsize=6)
+        figure.suptitle(f"{title}\n{frame['sample'].iloc[0]}\n{absences(frame)}".strip(), fontsize=8)
+    return figure
+
+
+def _distributions(panel: Axes, of_layer: pd.DataFrame) -> None:
+    for strategy, colour in STRATEGIES.items():
+        sizes = np.sort(of_layer.loc[of_layer["strategy"] == strategy, "cosine"].abs().to_numpy(dtype=float))
+        if len(sizes):
+            panel.plot(sizes, np.linspace(0, 100, len(sizes)), color=colour, linewidth=1.2)
+    if not panel.lines:
+        return empty(panel, "nothing measured")
+    panel.set_xlim(0, 1)
+    panel.set_ylim(0, 100)
+    panel.yaxis.tick_right()
+    panel.tick_params(labelsize=6)
+    panel.yaxis.set_major_formatter("{x:.0f}%")

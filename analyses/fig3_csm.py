@@ -1,0 +1,137 @@
+"""Figure 3: do EATS's channels respond, and matter to the SR image's edges, more equally at the output?
+
+The layer is what conv_last is given. Its salience passes through one conv, so that its maps show that conv's weights
+and the edges of the SR image, and nothing of a channel's own activity.
+"""
+
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from families import (
+    SMALL,
+    absences,
+    empty,
+    family_of,
+    family_title,
+    first_of_each,
+    measured,
+    probed,
+    reason_of,
+    sample_title,
+)
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from rasters import LINE, extremes, picture_of, raster
+from torch import nn
+
+from srgame.images import Image
+from srgame.probe_pictures import mosaic
+from srgame.probes.equity import effective_players, gini, shares
+from srgame.probes.salience import channel_salience, salience_maps
+from srgame.probes.streams import LRImages, lr_images
+from srgame.recipe import run
+from srgame.style import GREY, STRATEGIES, styled
+
+COLUMNS = ["strategy", "network", "layer", "map", "channel", "salience", "share", *LINE, "sample", "reason"]
+SCORES = "scores"
+
+SMOKE = {"dataset": "photographs", "images": 1, "crop": 32, "size": 8}
+
+
+def measure(
+    family: str = SMALL,
+    networks: tuple[str, ...] = first_of_each(SMALL),
+    layer: str = "conv_last:input",
+    dataset: str = "unseen109",
+    images: int | None = 10,
+    crop: int | None = 64,
+    size: int = 20,
+) -> pd.DataFrame:
+    """Scores, one row per strategy and channel; and of the first image maps, one row per channel and line of its map.
+
+    Columns: strategy, network, layer; map ("scores", "feature" or "salience"), channel; salience and share of scores,
+    means over images; line, low, high: pixels of maps of at most `size` × `size` places (rasters.py); sample; reason.
+    """
+    lr = lr_images(dataset, images=images, crop=crop)
+    frame = probed(networks, family, partial(_measured, lr=lr, layer=layer, size=size))
+    frame["sample"] = sample_title(dataset, len(lr), crop)
+    return frame.reindex(columns=COLUMNS).astype({"channel": "Int64", "line": "Int64"})
+
+
+def _measured(network: nn.Module, lr: LRImages, layer: str, size: int) -> pd.DataFrame:
+    scores = channel_salience(network, lr, [layer]).assign(map=SCORES)
+    return pd.concat([scores, _maps(network, next(iter(lr)), layer, size)], ignore_index=True)
+
+
+def _maps(network: nn.Module, image: Image, layer: str, size: int) -> pd.DataFrame:
+    tidy = salience_maps(network, image, [layer], size)
+    shape = [int(tidy[axis].max()) + 1 for axis in ("channel", "row", "column")]
+    features, salience = (tidy[name].to_numpy().reshape(shape) for name in ("feature", "salience"))
+    bounds = {"feature": extremes(features), "salience": (0.0, float(f"{salience.max():.4g}"))}
+    frames = [
+        raster(picture[..., None], *bounds[name]).assign(layer=layer, map=name, channel=channel)
+        for name, pictures in (("feature", features), ("salience", salience))
+        for channel, picture in enumerate(pictures)
+    ]
+    return pd.concat(frames, ignore_index=True)
+
+
+def draw(frame: pd.DataFrame) -> Figure:
+    """A column per strategy: features, salience maps, and below them the sorted shares of all salience."""
+    with styled():
+        figure = Figure(figsize=(7.2, 5.3))
+        panels = figure.subplots(3, len(STRATEGIES), height_ratios=[1.25, 1.25, 1])
+        for column, strategy in zip(panels.T, STRATEGIES, strict=True):
+            rows = frame[(frame["strategy"] == strategy)]
+            reason = reason_of(frame, strategy)
+            _column(column, rows, STRATEGIES[strategy], reason)
+            column[0].set_title(strategy, color=STRATEGIES[strategy])
+        for panel, label in zip(
+            panels[:, 0], ("feature maps", "salience maps (CSM)", "share of salience (%)\n(dashed: equal)"), strict=True
+        ):
+            panel.set_ylabel(label)
+        layer = str(measured(frame)["layer"].iloc[0]) if len(measured(frame)) else ""
+        title = f"Channels of {layer}, {family_title(family_of(frame))}\n{frame['sample'].iloc[0]}; maps of the first"
+        figure.suptitle(f"{title}\n{absences(frame)}".strip(), fontsize=8)
+    return figure
+
+
+def _column(column: Float[np.ndarray, " panel"], rows: pd.DataFrame, colour: str, reason: str) -> None:
+    if reason:
+        for panel in column:
+            empty(panel, reason)
+        return
+    features, salience = (_mosaic(rows[rows["map"] == name]) for name in ("feature", "salience"))
+    strong = np.nanquantile(np.abs(features), 0.995) or 1.0
+    _picture(column[0], features, "RdBu_r", -strong, strong, f"red, blue: ±{strong:.2g}")
+    largest = np.nanquantile(salience, 0.995) or 1.0
+    _picture(column[1], salience, "magma", 0, largest, f"black 0, light {largest:.2f} of the largest")
+    share = np.sort(shares(rows.loc[rows["map"] == SCORES, "salience"]))[::-1] * 100
+    column[2].bar(np.arange(len(share)), share, width=0.85, color=colour)
+    column[2].axhline(100 / len(share), color=GREY, linestyle="--", linewidth=0.8)
+    column[2].set_title(
+        f"Gini {gini(share):.2f}, {effective_players(share):.1f} of {len(share)} effective", fontsize=6.5
+    )
+    column[2].set_xlabel("channel, sorted")
+    column[2].set_ylim(0, 3 * 100 / len(share))
+    column[2].tick_params(labelsize=6)
+
+
+def _mosaic(rows: pd.DataFrame) -> Float[np.ndarray, "H W"]:
+    return mosaic(np.stack([picture_of(lines, 1)[..., 0] for _, lines in rows.groupby("channel")]))
+
+
+def _picture(panel: Axes, picture: Float[np.ndarray, "H W"], colours: str, low: float, high: float, note: str) -> None:
+    panel.imshow(picture, cmap=colours, vmin=low, vmax=high, interpolation="nearest")
+    panel.grid(False)
+    panel.set_xticks([])
+    panel.set_yticks([])
+    panel.set_xlabel(note, fontsize=6)
+    for spine in panel.spines.values():
+        spine.set_visible(False)
+
+
+if __name__ == "__main__":
+    run(__file__, measure, draw)

@@ -1,0 +1,84 @@
+"""Figure 5: what do the strategies' SR images look like beside bicubic upsampling, on Urban100?"""
+
+import numpy as np
+import pandas as pd
+from crops import BICUBIC, HR, bare, crop_frame, crop_of, score, shown
+from families import SMALL, absences, empty, family_title, first_of_each, reason_of
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from srgame.recipe import run
+from srgame.style import STRATEGIES, styled
+
+RRDBNET = "rrdbnet-x4"
+GAIN = 4
+
+SMOKE = {"image": "photographs", "size": 32}
+
+
+def measure(
+    families: tuple[str, ...] = (SMALL, RRDBNET),
+    networks: tuple[str, ...] = (*first_of_each(SMALL), *first_of_each(RRDBNET)),
+    image: str = "Urban100/img_012.webp",
+    degradation: str = "clean",
+    size: int = 96,
+) -> pd.DataFrame:
+    """The frames of `crops.crop_frame`, one per family, with the column family."""
+    frames = []
+    for family in families:
+        own = [name for name in networks if name.startswith(f"{family}-")]
+        frames.append(crop_frame(family, own, image, [degradation], size).assign(family=family))
+    return pd.concat(frames, ignore_index=True)
+
+
+def draw(frame: pd.DataFrame) -> Figure:
+    """Two rows per family: the crops; and how each differs from bicubic upsampling, enlarged in contrast."""
+    families = list(frame["family"].unique())
+    columns = (HR, BICUBIC, *STRATEGIES)
+    with styled():
+        figure = Figure(figsize=(7.2, 0.7 + 3.15 * len(families)))
+        panels = figure.subplots(2 * len(families), len(columns))
+        for place, family in enumerate(families):
+            of_family = frame[frame["family"] == family]
+            bicubic = None
+            for column in (BICUBIC, HR, *STRATEGIES):
+                pair = panels[2 * place : 2 * place + 2, columns.index(column)]
+                bicubic = _pair(pair, of_family, column, bicubic)
+            panels[2 * place, 0].set_ylabel(family_title(family).replace(" (", "\n("), fontsize=7)
+            panels[2 * place + 1, 0].set_ylabel(f"{GAIN}×(image − bicubic)\n+ grey", fontsize=7)
+        first = frame.iloc[0]
+        where = f"{first['image']}, {first['degradation']}: the crop where bicubic upsampling errs most"
+        missing = "; ".join(filter(None, (absences(frame[frame["family"] == family]) for family in families)))
+        figure.suptitle(f"{where}. PSNR of the crop (RGB), to HR and to bicubic\n{_short(missing)}".strip(), fontsize=8)
+    return figure
+
+
+def _pair(
+    pair: "np.ndarray[tuple[int], np.dtype[np.object_]]", frame: pd.DataFrame, strategy: str, bicubic: np.ndarray | None
+) -> np.ndarray | None:
+    above, below = pair
+    above.set_title(strategy, color=STRATEGIES.get(strategy, "black"), fontsize=7)
+    rows = crop_of(frame, strategy=strategy)
+    if rows.empty:
+        for panel in pair:
+            _nothing(panel, reason_of(frame, strategy))
+        return bicubic
+    pixels = shown(above, rows)
+    bicubic = pixels if bicubic is None else bicubic
+    bare(below)
+    below.imshow((0.5 + GAIN * (pixels - bicubic)).clip(0, 1), interpolation="nearest")
+    above.set_xlabel("\n" if strategy == HR else score(rows), fontsize=6)
+    return bicubic
+
+
+def _nothing(panel: Axes, reason: str) -> None:
+    empty(panel, reason.replace("-x4-", "-x4-\n"))
+    panel.set_box_aspect(1)
+
+
+def _short(missing: str) -> str:
+    return "" if len(missing) > 110 else missing
+
+
+if __name__ == "__main__":
+    run(__file__, measure, draw)

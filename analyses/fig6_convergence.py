@@ -1,0 +1,99 @@
+"""Figure 6: what does training with EATS converge to? Its losses, what an erasure changes, and how far bicubic is."""
+
+from pathlib import Path
+
+import pandas as pd
+from families import SMALL, empty, family_title
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from psnr_tables import strategy_of
+
+from srgame.errors import InputError
+from srgame.recipe import run
+from srgame.style import STRATEGIES, styled
+
+LOGS = Path(__file__).with_name("logs")
+QUANTITIES = ("original", "awaken", "pull", "erasure", "to_bicubic", "psnr_y")  # as the strategies call them
+
+
+def logged() -> tuple[str, ...]:
+    """The networks whose training logs are here."""
+    return tuple(path.stem for path in sorted(LOGS.glob("*.csv")))
+
+
+def last_step() -> int:
+    """The last step in any of the logs; 0 without logs."""
+    return max((int(pd.read_csv(LOGS / f"{name}.csv")["step"].max()) for name in logged()), default=0)
+
+
+SMOKE = {"last": 4000}
+
+
+def measure(family: str = SMALL, networks: tuple[str, ...] = logged(), last: int = last_step()) -> pd.DataFrame:
+    """One row per network, logged step up to `last` and quantity: network, strategy, seed, step, quantity, value.
+
+    Values are means over the steps since the row before (losses: per pixel and channel, of values in [0, 1]).
+    Raises InputError for a network without a log.
+    """
+    frames = []
+    for name in networks:
+        path = LOGS / f"{name}.csv"
+        strategy, seed = strategy_of(name, family) or ("", 0)
+        if not strategy or not path.exists():
+            raise InputError(f"'{name}' is no {family}-STRATEGY-SEED with a log '{path.name}' in analyses/logs")
+        log = pd.read_csv(path)
+        shown = [quantity for quantity in QUANTITIES if quantity in log]
+        tidy = log[log["step"] <= last].melt("step", shown, "quantity", "value")
+        frames.append(tidy.assign(network=name, strategy=strategy, seed=seed))
+    if not frames:
+        raise InputError("no log of a training, no curves: name networks whose logs are in analyses/logs")
+    columns = ["network", "strategy", "seed", "step", "quantity", "value"]
+    return pd.concat(frames, ignore_index=True)[columns].dropna()
+
+
+def draw(frame: pd.DataFrame) -> Figure:
+    """Losses; distances to the erased network and to bicubic; PSNR; and RRDBNet's panel, empty."""
+    ends = frame.groupby("strategy")["step"].max()
+    with styled():
+        figure = Figure(figsize=(7.2, 2.7))
+        losses, distances, quality, rrdbnet = figure.subplots(1, 4)
+        _curves(losses, frame, {"original": "-", "awaken": "--"})
+        _curves(distances, frame, {"to_bicubic": "-", "pull": "-", "erasure": ":"})
+        _curves(quality, frame, {"psnr_y": "-"})
+        losses.set_title("losses: L_ori (—)\nand L_awa (- -)")
+        distances.set_title("distances: ‖f − Bic‖₁ (—)\nand ‖f − f′‖₁ (···)")
+        quality.set_title("PSNR on clean Set5\n(Y, dB)")
+        for panel in (losses, distances):
+            panel.set_yscale("log")
+        empty(rrdbnet, "no log of a training\nof RRDBNet is in\nanalyses/logs")
+        rrdbnet.set_title("RRDBNet-EATS\n")
+        shown = [name for name in STRATEGIES if name in ends]
+        handles = [losses.plot([], [], color=STRATEGIES[name], linewidth=2)[0] for name in shown]
+        labels = [f"{name}, to step {ends[name]:,}" for name in shown]
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(shown))
+        family = str(frame["network"].iloc[0]).split(f"-{frame['strategy'].iloc[0]}")[0]
+        figure.suptitle(
+            f"Training of {family_title(family)}; a point is the mean of the steps since the one before, "
+            "L1 per value in [0, 1]",
+            fontsize=8,
+        )
+    return figure
+
+
+def _curves(panel: Axes, frame: pd.DataFrame, lines: dict[str, str]) -> None:
+    for (strategy, _, quantity), rows in frame.groupby(["strategy", "network", "quantity"], sort=False):
+        if quantity in lines:
+            panel.plot(
+                rows["step"] / 1000,
+                rows["value"],
+                lines[str(quantity)],
+                color=STRATEGIES[str(strategy)],
+                linewidth=1.2,
+            )
+    panel.set_xlabel("thousand steps")
+    panel.set_xlim(left=0)
+    panel.tick_params(labelsize=6)
+
+
+if __name__ == "__main__":
+    run(__file__, measure, draw)

@@ -1,0 +1,85 @@
+"""Figure 9: who evens out the responses of channels, in a shallow block and at the output: Dropout, or EATS?
+
+The paper's shallow block is the 2nd of 16; that of small networks lies as deep, the 1st of 8. Responses are those of a
+block's output, and of conv_hr before its activation.
+"""
+
+import pandas as pd
+from families import (
+    SMALL,
+    absences,
+    empty,
+    family_of,
+    family_title,
+    first_of_each,
+    layer_title,
+    measured,
+    probed,
+    reason_of,
+    sample_title,
+)
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from srgame.probes.equity import effective_players
+from srgame.probes.responses import channel_responses
+from srgame.probes.streams import lr_images
+from srgame.recipe import run
+from srgame.style import STRATEGIES, styled
+
+COLUMNS = ["layer", "channel", "mean", "mean_abs", "std", "active", "sparsity", "stderr"]
+
+SMOKE = {"dataset": "photographs", "images": 2, "crop": 32}
+
+
+def measure(
+    family: str = SMALL,
+    networks: tuple[str, ...] = first_of_each(SMALL),
+    layers: tuple[str, ...] = ("body.0", "conv_hr"),
+    dataset: str = "unseen109",
+    images: int | None = 100,
+    crop: int | None = 64,
+) -> pd.DataFrame:
+    """One row per strategy, layer and channel: columns of `channel_responses`, strategy, network, sample, reason."""
+    lr = lr_images(dataset, images=images, crop=crop)
+    frame = probed(networks, family, lambda network: channel_responses(network, lr, layers))
+    frame["sample"] = sample_title(dataset, len(lr), crop)
+    return frame.reindex(columns=["strategy", "network", *COLUMNS, "sample", "reason"]).astype({"channel": "Int64"})
+
+
+def draw(frame: pd.DataFrame) -> Figure:
+    """A row per layer, a panel per strategy: each channel's mean response, each panel on its own scale."""
+    family, layers = family_of(frame), list(measured(frame)["layer"].dropna().unique()) or [""]
+    with styled():
+        figure = Figure(figsize=(7.2, 0.8 + 1.75 * len(layers)))
+        for row, layer in zip(figure.subplots(len(layers), len(STRATEGIES), squeeze=False), layers, strict=True):
+            of_layer = frame[frame["layer"] == layer]
+            for panel, strategy in zip(row, STRATEGIES, strict=True):
+                rows = of_layer[of_layer["strategy"] == strategy]
+                if rows.empty:
+                    empty(panel, reason_of(frame, strategy))
+                    panel.set_title(strategy, fontsize=7, color=STRATEGIES[strategy])
+                else:
+                    bars(panel, rows, STRATEGIES[strategy])
+                    effective = effective_players(rows["mean_abs"])
+                    panel.set_title(
+                        f"{strategy}\n{effective:.1f} of {len(rows)} effective", fontsize=7, color=STRATEGIES[strategy]
+                    )
+                panel.set_xlabel("channel" if layer == layers[-1] else "")
+            row[0].set_ylabel(f"{layer_title(layer, family)}\nmean response")
+        title = f"Channels' mean responses, {family_title(family)}; in the paper block 2 of 16 and the output"
+        figure.suptitle(f"{title}\n{frame['sample'].iloc[0]}\n{absences(frame)}".strip(), fontsize=8)
+    return figure
+
+
+def bars(panel: Axes, rows: pd.DataFrame, colour: str) -> None:
+    """Each channel's mean response."""
+    channel, mean = rows["channel"].to_numpy(dtype=int), rows["mean"].to_numpy(dtype=float)
+    panel.bar(channel, mean, width=0.85, color=colour)
+    panel.axhline(0, color="black", linewidth=0.6)
+    panel.set_xlim(-1, len(channel))
+    panel.tick_params(labelsize=6)
+
+
+if __name__ == "__main__":
+    run(__file__, measure, draw)

@@ -1,0 +1,40 @@
+"""The figures' recipes on settings small enough for a test."""
+
+from importlib import import_module
+
+import numpy as np
+import pytest
+from families import first_of_each
+from matplotlib.figure import Figure
+from rasters import picture_of, raster
+
+NAMES = [
+    "fig3_csm",
+    "fig4_cosine",
+    "fig5_visual",
+    "fig6_convergence",
+    "fig7_cosine_srresnet",
+    "fig8_cosine_rrdbnet",
+    "fig9_responses",
+    "fig10_17",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_figure_shows_every_strategy_or_says_why_not(name: str) -> None:
+    recipe = import_module(name)
+    frame = recipe.measure(**recipe.SMOKE)
+    figure = recipe.draw(frame)
+    assert isinstance(figure, Figure) and figure.axes
+    there = {network.split("-")[2] for network in first_of_each("small-x4")}
+    if name == "fig6_convergence":
+        assert set(frame["strategy"]) <= there and frame["step"].max() == 4000
+    else:
+        said = frame[frame["reason"].fillna("") != ""]
+        assert {"dropout", "eats"} <= set(frame["strategy"]) and said["reason"].str.contains("not in the zoo").all()
+
+
+def test_a_picture_survives_its_rows() -> None:
+    picture = np.random.default_rng(0).random((5, 7, 3))
+    again = picture_of(raster(picture))
+    assert again.shape == picture.shape and np.abs(again - picture).max() <= 0.5 / 255 + 1e-9
