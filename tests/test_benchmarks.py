@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from commands import HEARS_CTRL_C
 from small_networks import small
 from torch import nn
 
@@ -156,7 +157,7 @@ def test_a_command_stopped_from_outside_continues(
 ) -> None:
     words = ["evaluate", folder / "small.pth", "--sets", folder / "images", "--output", folder / "out"]
     code = "from srgame import benchmarks, cli; benchmarks.SECONDS_BETWEEN_WRITES = 0; cli.main()"
-    command = [sys.executable, "-c", code, *map(str, words)]
+    command = [sys.executable, "-c", HEARS_CTRL_C + code, *map(str, words)]
     kept = folder / "out" / "benchmark.csv"
     running = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     while running.poll() is None and not (kept.exists() and kept.stat().st_size > 1000):

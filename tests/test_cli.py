@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from commands import HEARS_CTRL_C
 from safetensors.torch import save_file
 
 from srgame.cli import main
@@ -318,7 +319,7 @@ def test_training_from_the_command_line(srgame: Run, tmp_path: Path) -> None:
 
 def test_ctrl_c_leaves_no_traceback_and_keeps_what_was_measured(checkpoint: Path, tmp_path: Path) -> None:
     words = ["shapley", checkpoint, "--crop", 64, "--precision", 1e-9, "--seconds", 600, "--output", tmp_path / "out"]
-    command = [sys.executable, "-c", "from srgame.__main__ import main; main()", *map(str, words)]
+    command = [sys.executable, "-c", HEARS_CTRL_C + "from srgame.__main__ import main; main()", *map(str, words)]
     shown = tmp_path / "progress"
     with shown.open("w") as progress:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=progress, text=True)
