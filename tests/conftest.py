@@ -5,6 +5,7 @@ But not those of networks, which torch.fx traces with proxies: they are imported
 
 import pytest
 import torch
+from hypothesis import settings
 from jaxtyping import install_import_hook
 
 from srgame.networks import SRResNet
@@ -12,6 +13,9 @@ from srgame.networks import SRResNet
 install_import_hook("srgame", "beartype.beartype")
 
 from srgame.pairs import Pairs, load_pairs  # noqa: E402
+
+settings.register_profile("srgame", deadline=None)  # nothing is timed in tests
+settings.load_profile("srgame")
 
 torch.set_num_threads(1)  # the networks of the tests are too small for more
 
