@@ -17,7 +17,7 @@ from rasters import LINE, picture_of, raster
 from torch import Tensor
 
 from srgame.images import Image, image_paths, to_bytes, upsample
-from srgame.metrics import compared, psnr
+from srgame.metrics import compared, psnr, quantized
 from srgame.pairs import Pairs, load_pairs
 from srgame.style import STRATEGIES
 
@@ -85,7 +85,7 @@ def _restored(restore: "torch.nn.Module | object", lr: Image, corner: tuple[int,
 
 
 def _psnr(sr: Image, target: Image) -> float:
-    return psnr(*compared(sr[None], target[None], 0, "rgb")).item()
+    return psnr(*compared(sr[None], quantized(target[None]), 0, "rgb")).item()
 
 
 def crop_of(frame: pd.DataFrame, **where: str) -> pd.DataFrame:

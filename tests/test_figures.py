@@ -7,6 +7,9 @@ import pytest
 from families import first_of_each
 from matplotlib.figure import Figure
 from rasters import picture_of, raster
+from torch import Tensor, nn
+
+from srgame.images import upsample
 
 NAMES = [
     "fig3_csm",
@@ -38,3 +41,16 @@ def test_a_picture_survives_its_rows() -> None:
     picture = np.random.default_rng(0).random((5, 7, 3))
     again = picture_of(raster(picture))
     assert again.shape == picture.shape and np.abs(again - picture).max() <= 0.5 / 255 + 1e-9
+
+
+def test_a_network_that_is_bicubic_upsampling_is_shown_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Bicubic(nn.Module):
+        def forward(self, lr: Tensor) -> Tensor:
+            return upsample(lr, 4)
+
+    monkeypatch.setattr("crops.loaded", lambda networks, family: {"eats": Bicubic()})
+    recipe = import_module("fig10_17")
+    frame = recipe.measure(networks=("small-x4-eats-0",), image="photographs", degradations=("clean", "b+n"), size=16)
+    eats, plain = (frame[frame["strategy"] == name] for name in ("eats", "bicubic"))
+    assert set(eats["to_bicubic"]) == {100.0}
+    assert list(eats["pixels"]) == list(plain["pixels"]) and list(eats["psnr"]) == list(plain["psnr"])
