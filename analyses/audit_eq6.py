@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from audited import NETWORKS, headed, legend, per_network, present, strategies_in
+from audited import NETWORKS, headed, legend, per_network, strategies_in
+from families import measured
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import nn
@@ -71,7 +72,7 @@ def _rows(game: RestorationGame, evaluations: int, seed: int) -> pd.DataFrame:
 
 def rates(frame: pd.DataFrame) -> pd.DataFrame:
     """One row per strategy, layer and absence: filters, and the shares for which Eq. 6 is held, violated and open."""
-    players = present(frame)[present(frame)["kind"] == PLAYER]
+    players = measured(frame)[measured(frame)["kind"] == PLAYER]
     shares = []
     for (strategy, layer, absent), rows in players.groupby(["strategy", "layer", "absent"], sort=False):
         of_filters = {name: float((rows["eq6"] == name).mean()) for name in ("held", "violated", "open")}
@@ -102,12 +103,12 @@ def verdict(frame: pd.DataFrame) -> str:
 
 def draw(frame: pd.DataFrame) -> Figure:
     """Per layer: φ against leave-one-out; contributions by coalition size; how often Eq. 6 is violated."""
-    layers = list(present(frame)["layer"].unique())
+    layers = list(measured(frame)["layer"].unique())
     with styled():
         figure = Figure(figsize=(7.2, 0.9 + 2.0 * len(layers)))
         panels = figure.subplots(len(layers), 3, squeeze=False)
         for layer, (scatter, sizes, bars) in zip(layers, panels, strict=True):
-            rows = present(frame)[present(frame)["layer"] == layer]
+            rows = measured(frame)[measured(frame)["layer"] == layer]
             _scatter(scatter, rows[rows["kind"] == PLAYER], str(layer))
             _sizes(sizes, rows[rows["kind"] == SIZE])
             _bars(bars, rates(rows))

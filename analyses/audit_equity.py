@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
-from audited import NETWORKS, headed, legend, mean_interval, per_network, present, strategies_in
+from audited import NETWORKS, headed, legend, mean_interval, per_network, strategies_in
+from families import measured
 from jaxtyping import Float
 from matplotlib.figure import Figure
 from torch import nn
@@ -74,7 +75,7 @@ def _equity(rows: pd.DataFrame) -> dict[str, float]:
 
 def found(frame: pd.DataFrame) -> str:
     """What was found, in a sentence."""
-    rows = present(frame)
+    rows = measured(frame)
     effective = rows.groupby(["score", "strategy"], sort=False)["effective_share"].mean()
     parts = [
         f"{_NAMES.get(str(score), str(score))} "
@@ -91,7 +92,7 @@ _NAMES = {"shapley": "φ", "salience": "CSM salience", "responses": "size of res
 
 def draw(frame: pd.DataFrame) -> Figure:
     """A panel per score and measure: strategies side by side in each layer, with 95% intervals over images."""
-    rows = present(frame)
+    rows = measured(frame)
     scores, layers, names = list(dict.fromkeys(rows["score"])), list(dict.fromkeys(rows["layer"])), strategies_in(frame)
     with styled():
         figure = Figure(figsize=(7.2, 0.9 + 1.45 * len(scores)))

@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from audited import FAMILY, NETWORKS, correlated, headed, per_network, present
+from audited import FAMILY, NETWORKS, correlated, headed, per_network
+from families import measured
 from matplotlib.figure import Figure
 from torch import nn
 
@@ -69,7 +70,7 @@ def _stderr(values: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]") -> floa
 def found(frame: pd.DataFrame) -> str:
     """What was found, in a sentence."""
     parts = []
-    for score, rows in present(frame).groupby("score", sort=False):
+    for score, rows in measured(frame).groupby("score", sort=False):
         if len(rows) < FEWEST:
             return f"{len(rows)} networks are too few to correlate equity and PSNR: at least {FEWEST} are needed."
         r, low, high = correlated(rows["effective_share"].to_numpy(), rows["psnr"].to_numpy())
@@ -79,7 +80,7 @@ def found(frame: pd.DataFrame) -> str:
 
 def draw(frame: pd.DataFrame) -> Figure:
     """A panel per score: PSNR against the effective share of filters, a point per network; bicubic as a line."""
-    rows = present(frame)
+    rows = measured(frame)
     scores = list(dict.fromkeys(rows["score"]))
     with styled():
         figure = Figure(figsize=(7.2, 2.9))

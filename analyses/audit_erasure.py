@@ -7,7 +7,8 @@ to lose: only its skip is left, and that was all there was.
 import numpy as np
 import pandas as pd
 import torch
-from audited import NETWORKS, headed, legend, mean_interval, per_network, present, strategies_in
+from audited import NETWORKS, headed, legend, mean_interval, per_network, strategies_in
+from families import measured
 from matplotlib.figure import Figure
 from torch import nn
 
@@ -87,7 +88,7 @@ def _bicubic(pairs: Pairs) -> float:
 def found(frame: pd.DataFrame) -> str:
     """What was found, in a sentence."""
     parts = []
-    for (strategy, setting), rows in present(frame).groupby(["strategy", "degradation"], sort=False):
+    for (strategy, setting), rows in measured(frame).groupby(["strategy", "degradation"], sort=False):
         whole, *_, none = rows.groupby("erased")[["psnr", "bicubic"]].mean().to_numpy().tolist()
         added, gain = whole[0] - none[0], whole[0] - whole[1]
         numbers = f"{added:+.2f} ({gain:+.2f} over bicubic)".replace("-", "−")
@@ -97,7 +98,7 @@ def found(frame: pd.DataFrame) -> str:
 
 def draw(frame: pd.DataFrame) -> Figure:
     """A panel per setting: PSNR against the share of filters erased; bicubic upsampling as a line."""
-    rows = present(frame)
+    rows = measured(frame)
     settings = list(dict.fromkeys(rows["degradation"]))
     with styled():
         figure = Figure(figsize=(7.2, 3.1))

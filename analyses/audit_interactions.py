@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from audited import NETWORKS, correlated, headed, per_network, present, strategies_in
+from audited import NETWORKS, correlated, headed, per_network, strategies_in
+from families import measured
 from matplotlib.figure import Figure
 from torch import nn
 
@@ -71,7 +72,7 @@ def correlations(frame: pd.DataFrame) -> pd.DataFrame:
     or above 0.
     """
     rows = []
-    for (strategy, layer), own in present(frame).groupby(["strategy", "layer"], sort=False):
+    for (strategy, layer), own in measured(frame).groupby(["strategy", "layer"], sort=False):
         found = correlated(own["cosine"].to_numpy(), own["interaction"].to_numpy())
         signs = {"replace": float((own["high"] < 0).mean()), "need": float((own["low"] > 0).mean())}
         row = dict(zip(("r", "low", "high"), found, strict=True)) | {"pairs": len(own)} | signs
@@ -90,7 +91,7 @@ def found(frame: pd.DataFrame) -> str:
 
 def draw(frame: pd.DataFrame) -> Figure:
     """A panel per strategy and layer: interaction, with its interval, against cosine."""
-    rows, names = present(frame), strategies_in(frame)
+    rows, names = measured(frame), strategies_in(frame)
     layers, summary = list(dict.fromkeys(rows["layer"])), correlations(frame).set_index(["strategy", "layer"])
     with styled():
         figure = Figure(figsize=(7.2, 0.9 + 1.9 * len(layers)))

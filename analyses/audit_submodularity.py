@@ -6,7 +6,8 @@ is a toss of a coin.
 
 import numpy as np
 import pandas as pd
-from audited import NETWORKS, headed, legend, per_network, present, proportion, strategies_in
+from audited import NETWORKS, headed, legend, per_network, proportion, strategies_in
+from families import measured
 from jaxtyping import Bool, Float64
 from matplotlib.figure import Figure
 from torch import nn
@@ -85,7 +86,7 @@ def _draw(players: int, rng: np.random.Generator) -> Bool[np.ndarray, "4 player"
 
 def found(frame: pd.DataFrame) -> str:
     """What was found, in a sentence."""
-    rows = present(frame)
+    rows = measured(frame)
     parts = [
         f"{strategy} {own['diminishing'].min():.0%} to {own['diminishing'].max():.0%}"
         for strategy, own in rows.groupby("strategy", sort=False)
@@ -95,12 +96,12 @@ def found(frame: pd.DataFrame) -> str:
 
 def verdict(frame: pd.DataFrame) -> str:
     """Whether returns always diminish, as the first inequality of Eq. 6 needs."""
-    return "differs" if (present(frame)["high"] < 1).any() else "agrees so far"
+    return "differs" if (measured(frame)["high"] < 1).any() else "agrees so far"
 
 
 def draw(frame: pd.DataFrame) -> Figure:
     """A panel per absence: the share of draws in which returns diminish, per layer and strategy."""
-    rows, names = present(frame), strategies_in(frame)
+    rows, names = measured(frame), strategies_in(frame)
     absences, layers = list(dict.fromkeys(rows["absent"])), list(dict.fromkeys(rows["layer"]))
     with styled():
         figure = Figure(figsize=(7.2, 2.9))

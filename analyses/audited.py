@@ -5,10 +5,11 @@ from textwrap import fill
 
 import numpy as np
 import pandas as pd
+from families import SMALL, measured
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from psnr_tables import NOT_THERE, shipped, strategy_of
+from psnr_tables import NOT_THERE, absences, shipped, strategy_of
 from scipy import stats
 from torch import nn
 
@@ -16,15 +17,15 @@ from srgame.errors import InputError
 from srgame.networks import load_network
 from srgame.style import STRATEGIES
 
-FAMILY = "small-x4"
+FAMILY = SMALL
 NETWORKS = shipped(FAMILY)
 WIDTH = 100  # characters in a line above a picture
 
 
 def per_network(
-    networks: Sequence[str], measured: Callable[[nn.Module], pd.DataFrame], settings: str, family: str = FAMILY
+    networks: Sequence[str], probe: Callable[[nn.Module], pd.DataFrame], settings: str, family: str = FAMILY
 ) -> pd.DataFrame:
-    """The rows that `measured` finds for each network, with columns strategy, seed, reason and settings.
+    """The rows that `probe` finds for each network, with columns strategy, seed, reason and settings.
 
     A strategy that none of the networks is trained with has a row of its own with the reason and no number. Raises
     InputError for a network that is not one of the family's.
@@ -34,7 +35,7 @@ def per_network(
         if (trained := strategy_of(name, family)) is None:
             raise InputError(f"'{name}' is no {family}-STRATEGY-SEED: name networks of that family")
         found.add(trained[0])
-        frames.append(measured(load_network(name)).assign(strategy=trained[0], seed=trained[1], reason=""))
+        frames.append(probe(load_network(name)).assign(strategy=trained[0], seed=trained[1], reason=""))
     absent = [name for name in STRATEGIES if name not in found]
     reasons = [f"{NOT_THERE}{family}-{name}" for name in absent]
     if absent:
@@ -46,26 +47,14 @@ def per_network(
     return together[[*first, *(name for name in together if name not in first)]]
 
 
-def present(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows that were measured."""
-    return frame[frame["reason"].fillna("") == ""]
-
-
 def strategies_in(frame: pd.DataFrame) -> list[str]:
     """The strategies that were measured, in the order of STRATEGIES."""
-    return [name for name in STRATEGIES if name in set(present(frame)["strategy"])]
-
-
-def missing(frame: pd.DataFrame) -> str:
-    """Which networks the zoo lacks, in words; nothing where it lacks none."""
-    reasons = frame["reason"].fillna("")
-    names = [reason.removeprefix(NOT_THERE) for reason in dict.fromkeys(reasons) if reason.startswith(NOT_THERE)]
-    return NOT_THERE + ", ".join(names) if names else ""
+    return [name for name in STRATEGIES if name in set(measured(frame)["strategy"])]
 
 
 def headed(figure: Figure, sentence: str, frame: pd.DataFrame, width: int = WIDTH) -> Figure:
     """`figure` under what was found, with what settings, and which networks are missing."""
-    notes = [str(frame["settings"].iloc[0]), missing(frame)]
+    notes = [str(frame["settings"].iloc[0]), absences(frame["reason"])]
     figure.suptitle("\n".join(fill(line, width) for line in [sentence, *notes] if line), fontsize=8)
     return figure
 

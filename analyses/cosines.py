@@ -1,14 +1,47 @@
 """How alike channels are, strategy by strategy: what Figures 4, 7 and 8 share."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
-from families import absences, empty, family_of, family_title, layer_title, measured, probed, reason_of, sample_title
+from families import (
+    SMALL,
+    empty,
+    family_of,
+    family_title,
+    first_of_each,
+    layer_title,
+    measured,
+    probed,
+    reason_of,
+    sample_title,
+)
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from psnr_tables import absences
 
 from srgame.probes.cosine import channel_cosine, cosine_matrix
 from srgame.probes.streams import lr_images
 from srgame.style import STRATEGIES, styled
+
+CHEAP = {"dataset": "photographs", "images": 1, "crop": 32}
+
+
+def measured_in(layers: tuple[str, ...], family: str = SMALL, crop: int = 96) -> Callable[..., pd.DataFrame]:
+    """The `measure` of a recipe: by default in these layers, with one network per strategy of `family`."""
+
+    def measure(
+        family: str = family,
+        networks: tuple[str, ...] = first_of_each(family),
+        layers: tuple[str, ...] = layers,
+        dataset: str = "unseen109",
+        images: int | None = 20,
+        crop: int | None = crop,
+    ) -> pd.DataFrame:
+        """The frame of `cosines.cosine_frame`."""
+        return cosine_frame(family, networks, layers, dataset, images, crop)
+
+    return measure
 
 
 def cosine_frame(
@@ -74,7 +107,7 @@ def draw_cosines(frame: pd.DataFrame, blocks: str) -> Figure:
             )
             bar.set_label("cosine", fontsize=7)
             bar.ax.tick_params(labelsize=6)
-        figure.suptitle(f"{title}\n{frame['sample'].iloc[0]}\n{absences(frame)}".strip(), fontsize=8)
+        figure.suptitle(f"{title}\n{frame['sample'].iloc[0]}\n{absences(frame['reason'])}".strip(), fontsize=8)
     return figure
 
 

@@ -80,12 +80,6 @@ def reason_of(frame: pd.DataFrame, strategy: str) -> str:
     return str(reasons.iloc[0]) if len(reasons) else ""
 
 
-def absences(frame: pd.DataFrame) -> str:
-    """What the zoo lacks, in a line; "" where nothing."""
-    missing = [reason_of(frame, strategy).removeprefix(NOT_THERE) for strategy in STRATEGIES]
-    return NOT_THERE + ", ".join(name for name in missing if name) if any(missing) else ""
-
-
 def empty(panel: Axes, reason: str) -> None:
     """A panel in which nothing is drawn but the reason."""
     panel.clear()

@@ -2,8 +2,9 @@
 
 import pandas as pd
 from crops import BICUBIC, HR, crop_frame, crop_of, score, shown
-from families import SMALL, absences, empty, family_title, first_of_each, reason_of
+from families import SMALL, empty, family_title, first_of_each, reason_of
 from matplotlib.figure import Figure
+from psnr_tables import absences
 
 from srgame.degradations.testing import SETTINGS
 from srgame.recipe import run
@@ -51,7 +52,7 @@ def draw(frame: pd.DataFrame) -> Figure:
         title = (
             f"{family_title(first['family'])} on {first['image']}: PSNR of the crop (RGB), to HR and to bicubic (dB)"
         )
-        figure.suptitle(f"{title}\n{absences(frame)}".strip(), fontsize=8)
+        figure.suptitle(f"{title}\n{absences(frame['reason'])}".strip(), fontsize=8)
     return figure
 
 

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 from families import (
     SMALL,
-    absences,
     empty,
     family_of,
     family_title,
@@ -23,6 +22,7 @@ from families import (
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from psnr_tables import absences
 from rasters import LINE, extremes, picture_of, raster
 from torch import nn
 
@@ -94,7 +94,7 @@ def draw(frame: pd.DataFrame) -> Figure:
             panel.set_ylabel(label)
         layer = str(measured(frame)["layer"].iloc[0]) if len(measured(frame)) else ""
         title = f"Channels of {layer}, {family_title(family_of(frame))}\n{frame['sample'].iloc[0]}; maps of the first"
-        figure.suptitle(f"{title}\n{absences(frame)}".strip(), fontsize=8)
+        figure.suptitle(f"{title}\n{absences(frame['reason'])}".strip(), fontsize=8)
     return figure
 
 

@@ -3,32 +3,16 @@
 The paper's blocks are the 2nd and the 14th of 16; those of small networks lie as deep, the 1st and the 7th of 8.
 """
 
-import pandas as pd
-from cosines import cosine_frame, draw_cosines
-from families import SMALL, first_of_each
-from matplotlib.figure import Figure
+from functools import partial
+
+from cosines import CHEAP, draw_cosines, measured_in
 
 from srgame.recipe import run
 
-SMOKE = {"dataset": "photographs", "images": 1, "crop": 32}
+SMOKE = CHEAP
 
-
-def measure(
-    family: str = SMALL,
-    networks: tuple[str, ...] = first_of_each(SMALL),
-    layers: tuple[str, ...] = ("body.0", "body.6"),
-    dataset: str = "unseen109",
-    images: int | None = 20,
-    crop: int | None = 96,
-) -> pd.DataFrame:
-    """The frame of `cosines.cosine_frame`."""
-    return cosine_frame(family, networks, layers, dataset, images, crop)
-
-
-def draw(frame: pd.DataFrame) -> Figure:
-    """A row per layer, a matrix per strategy."""
-    return draw_cosines(frame, "blocks 2 and 14 of 16")
-
+measure = measured_in(("body.0", "body.6"))
+draw = partial(draw_cosines, blocks="blocks 2 and 14 of 16")
 
 if __name__ == "__main__":
     run(__file__, measure, draw)

@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 from crops import BICUBIC, HR, bare, crop_frame, crop_of, score, shown
-from families import SMALL, absences, empty, family_title, first_of_each, reason_of
+from families import SMALL, empty, family_title, first_of_each, reason_of
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from psnr_tables import absences
 
 from srgame.recipe import run
 from srgame.style import STRATEGIES, styled
@@ -48,7 +49,7 @@ def draw(frame: pd.DataFrame) -> Figure:
             panels[2 * place + 1, 0].set_ylabel(f"{GAIN}×(image − bicubic)\n+ grey", fontsize=7)
         first = frame.iloc[0]
         where = f"{first['image']}, {first['degradation']}: the crop where bicubic upsampling errs most"
-        missing = "; ".join(filter(None, (absences(frame[frame["family"] == family]) for family in families)))
+        missing = "; ".join(filter(None, (absences(frame[frame["family"] == family]["reason"]) for family in families)))
         figure.suptitle(f"{where}. PSNR of the crop (RGB), to HR and to bicubic\n{_short(missing)}".strip(), fontsize=8)
     return figure
 

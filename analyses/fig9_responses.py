@@ -7,7 +7,6 @@ block's output, and of conv_hr before its activation.
 import pandas as pd
 from families import (
     SMALL,
-    absences,
     empty,
     family_of,
     family_title,
@@ -20,6 +19,7 @@ from families import (
 )
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from psnr_tables import absences
 
 from srgame.probes.equity import effective_players
 from srgame.probes.responses import channel_responses
@@ -68,7 +68,7 @@ def draw(frame: pd.DataFrame) -> Figure:
                 panel.set_xlabel("channel" if layer == layers[-1] else "")
             row[0].set_ylabel(f"{layer_title(layer, family)}\nmean response")
         title = f"Channels' mean responses, {family_title(family)}; in the paper block 2 of 16 and the output"
-        figure.suptitle(f"{title}\n{frame['sample'].iloc[0]}\n{absences(frame)}".strip(), fontsize=8)
+        figure.suptitle(f"{title}\n{frame['sample'].iloc[0]}\n{absences(frame['reason'])}".strip(), fontsize=8)
     return figure
 
 

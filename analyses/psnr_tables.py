@@ -5,7 +5,7 @@ second-order degradations. What is not in the zoo, and sets that are not there, 
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,26 @@ OFFSETS = {name: (place - 2) * 0.13 for place, name in enumerate(COLOURS)}
 def shipped(family: str) -> tuple[str, ...]:
     """The networks of the zoo that a table of `family` needs."""
     return tuple(name for name in zoo() if strategy_of(name, family))
+
+
+def measured_as(table: int, family: str) -> Callable[..., pd.DataFrame]:
+    """The `measure` of a recipe: Table `table` with networks of `family`, by default all that the zoo has."""
+
+    def measure(
+        networks: tuple[str, ...] = shipped(family),
+        sets: tuple[str, ...] = SETS,
+        degradations: tuple[str, ...] = ("all",),
+        images: int | None = 20,
+        crop: int | None = None,
+        seed: int = 0,
+    ) -> pd.DataFrame:
+        """The frame of `psnr_tables.psnr_table`.
+
+        Of each set the first `images` images are measured, which are all of Set5 and of Set14.
+        """
+        return psnr_table(table, family, networks, sets, degradations, images, crop, seed)
+
+    return measure
 
 
 def psnr_table(
@@ -181,7 +201,7 @@ def draw_table(frame: pd.DataFrame, title: str) -> Figure:
         figure.legend(
             handles=handles, loc="outside lower center", ncols=len(handles), columnspacing=1, handletextpad=0.2
         )
-        figure.suptitle(f"{title}\n{_absences(rgb)}".strip(), fontsize=8)
+        figure.suptitle(f"{title}\n{absences(rgb.loc[rgb['against'] == NONE, 'reason'])}".strip(), fontsize=8)
     return figure
 
 
@@ -203,8 +223,7 @@ def _measured_images(dataset: str, images: float) -> str:
     return f"{dataset}: {f'first {images:.0f} of {whole}' if images < whole else f'all {images:.0f}'} images"
 
 
-def _absences(rgb: pd.DataFrame) -> str:
-    """Which networks the zoo lacks."""
-    reasons = rgb.loc[rgb["against"] == NONE, "reason"].unique()
-    names = [str(reason).removeprefix(NOT_THERE) for reason in reasons if str(reason).startswith(NOT_THERE)]
-    return NOT_THERE + ", ".join(names) if names else ""
+def absences(reasons: pd.Series) -> str:
+    """Which networks the zoo lacks, of the reasons why there is nothing; "" where it lacks none."""
+    named = [str(reason) for reason in reasons.unique() if str(reason).startswith(NOT_THERE)]
+    return NOT_THERE + ", ".join(reason.removeprefix(NOT_THERE) for reason in named) if named else ""

@@ -12,6 +12,7 @@ import audit_erasure
 import audit_interactions
 import audit_submodularity
 import audited
+import families
 import numpy as np
 import pandas as pd
 import pytest
@@ -44,6 +45,11 @@ def test_a_strategy_that_is_missing_is_said_to_be(recipe: object) -> None:
     assert "not in the zoo:" in title and "small-x4-dropout" in title.replace("\n", " ")
 
 
+def test_what_the_control_lacks_is_said_in_the_picture() -> None:
+    frame = audit_confound.measure(**audit_confound.SMOKE)
+    assert "not in the zoo: small-x4-bicubic-pull" in audit_confound.draw(frame).get_suptitle()
+
+
 def test_a_network_of_another_family_is_refused() -> None:
     with pytest.raises(InputError, match="'srresnet-x4-bicubic' is no small-x4-STRATEGY-SEED"):
         audit_erasure.measure(networks=("srresnet-x4-bicubic",), images=1, crop=16, dataset="photographs")
@@ -66,7 +72,7 @@ def test_returns_diminish_where_worth_is_concave(power: float, share: float) -> 
 
 
 def test_the_last_filter_erased_leaves_what_bicubic_like_skips_do() -> None:
-    frame = audited.present(audit_erasure.measure(**audit_erasure.SMOKE))
+    frame = families.measured(audit_erasure.measure(**audit_erasure.SMOKE))
     assert frame["erased"].tolist()[0] == 0 and frame["erased"].tolist()[-1] == frame["filters"].iloc[0]
     ends = frame.iloc[[0, -1]]
     assert ends["low"].tolist() == pytest.approx(ends["high"].tolist()), "all orders begin and end alike"
