@@ -18,6 +18,7 @@ from tqdm import tqdm
 from srgame.degradations.testing import SETTINGS
 from srgame.errors import InputError, chosen
 from srgame.evaluation import Restore, bicubic, evaluate
+from srgame.files import differences
 from srgame.images import image_paths
 from srgame.networks import fingerprint, scale_of
 from srgame.pairs import load_pairs
@@ -149,11 +150,7 @@ class _Kept:
             rows = {tuple(row[name] for name in KEY): row for row in frame[COLUMNS].to_dict("records")}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"'{path}' and its .json are no results of a benchmark: choose another folder") from error
-        wrong = [
-            f"{name} {settings.get(name)}, not {own}"
-            for name, own in self.identity.items()
-            if settings.get(name) != own
-        ]
+        wrong = list(differences(settings, self.identity).values())
         wrong += [
             f"weights {there[:8]}… of '{name}', not {self.weights[name][:8]}…"
             for name, there in frame[["checkpoint", "weights"]].drop_duplicates().itertuples(index=False)

@@ -79,11 +79,12 @@ def shapley(
     settings = {name: str(value) if isinstance(value, Path) else value for name, value in locals().items()}
     from srgame.audit import network_values
     from srgame.devices import available
+    from srgame.files import writable
     from srgame.filters import filters_of
     from srgame.networks import fingerprint, load_network, scale_of
     from srgame.pairs import load_pairs, toward_bicubic
     from srgame.pictures import shapley_bars
-    from srgame.results import provenance, save_figure, save_frame, writable
+    from srgame.results import provenance, save_figure, save_frame
     from srgame.tables import shapley_table
     from srgame.until import Until
 
@@ -170,13 +171,14 @@ def interactions(
     from itertools import combinations
 
     from srgame.devices import available
+    from srgame.files import writable
     from srgame.filters import filters_of
     from srgame.game import RestorationGame
     from srgame.interactions import pair_interactions
     from srgame.networks import fingerprint, load_network, scale_of
     from srgame.pairs import load_pairs
     from srgame.pictures import interaction_matrix
-    from srgame.results import provenance, save_figure, save_frame, writable
+    from srgame.results import provenance, save_figure, save_frame
     from srgame.tables import interaction_table
     from srgame.until import Until
 
@@ -376,8 +378,8 @@ def evaluate(
     """
     from srgame.benchmarks import benchmark
     from srgame.devices import available
+    from srgame.files import writable
     from srgame.networks import load_network, zoo
-    from srgame.results import writable
     from srgame.tables import score_table
 
     writable(output)

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from srgame.errors import InputError
+from srgame.files import differences, replaced
 
 GAME = "game.json"
 DIGEST = hashlib.sha256().digest_size
@@ -56,17 +56,11 @@ def kept_in(folder: Path, game: Mapping[str, Any]) -> Kept:
 
     Raises InputError where the folder holds the units of another game, or cannot be written to.
     """
-    source = folder / GAME
-    told = json.dumps(game, indent=2, default=str)
-    if source.exists():
-        there = _read(source)
-        differ = [name for name in {**there, **game} if str(there.get(name)) != str(json.loads(told).get(name))]
-        if differ:
-            raise InputError(
-                f"'{folder}' holds the units of another game (other {', '.join(differ)}): keep these elsewhere"
-            )
-    else:
+    source, told = folder / GAME, json.dumps(game, indent=2, default=str)
+    if not source.exists():
         _write(source, told.encode())
+    elif other := differences(_read(source), json.loads(told)):
+        raise InputError(f"'{folder}' holds the units of another game (other {', '.join(other)}): keep these elsewhere")
     return Kept(folder)
 
 
@@ -79,13 +73,10 @@ def _read(source: Path) -> dict[str, Any]:
 
 
 def _write(path: Path, content: bytes) -> None:
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(content)
-        os.replace(partial, path)  # noqa: PTH105
+        replaced(path, content)
     except OSError as error:
-        partial.unlink(missing_ok=True) if partial.parent.is_dir() else None
         raise InputError(
             f"'{path}' cannot be written ({error.strerror}): what was kept before is still there"
         ) from error

@@ -1,7 +1,6 @@
 """A measured frame, where it comes from and its picture, under one stem: csv, json, png and pdf."""
 
 import json
-import os
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from srgame.errors import InputError
+from srgame.files import replaced
 from srgame.style import styled
 
 PACKAGES = ("srgame", "torch", "numpy", "scipy", "opencv-python", "scikit-image")
@@ -37,8 +37,8 @@ def save_frame(stem: Path, frame: pd.DataFrame, source: dict[str, Any]) -> list[
     try:
         stem.parent.mkdir(parents=True, exist_ok=True)
         return [
-            _written(stem.with_suffix(".csv"), frame.to_csv(index=False)),
-            _written(stem.with_suffix(".json"), json.dumps(source, indent=2, ensure_ascii=False) + "\n"),
+            replaced(stem.with_suffix(".csv"), frame.to_csv(index=False).encode()),
+            replaced(stem.with_suffix(".json"), f"{json.dumps(source, indent=2, ensure_ascii=False)}\n".encode()),
         ]
     except OSError as error:
         raise InputError(f"results cannot be written to '{stem.parent}' ({error.strerror}): choose another") from error
@@ -59,23 +59,6 @@ def save_figure(stem: Path, figure: Figure) -> list[Path]:
             f"'{stem}.png' or .pdf cannot be written ({error.strerror}): remove it, or choose another"
         ) from error
     return paths
-
-
-def writable(folder: Path) -> Path:
-    """The folder, made where there was none; raises InputError where nothing can be written to it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _written(folder / ".writable", "").unlink()
-    except OSError as error:
-        raise InputError(f"nothing can be written to '{folder}' ({error.strerror}): choose another") from error
-    return folder
-
-
-def _written(path: Path, text: str) -> Path:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)  # noqa: PTH105
-    return path
 
 
 def _commit() -> str:

@@ -15,11 +15,12 @@ from srgame.compared import Compared
 from srgame.degradations.testing import SETTINGS
 from srgame.devices import available
 from srgame.errors import InputError, counted
+from srgame.files import writable
 from srgame.images import Image, image_paths
 from srgame.networks import fingerprint, load_network, scale_of
 from srgame.pairs import Pairs, load_pairs
 from srgame.probes.streams import Patches, lr_images
-from srgame.results import provenance, save_figure, save_frame, writable
+from srgame.results import provenance, save_figure, save_frame
 
 Measure = Callable[[nn.Module], pd.DataFrame]
 

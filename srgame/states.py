@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError
 
 from srgame.errors import InputError
+from srgame.files import differences
 
 STATES = ("state.pt", "state.before.pt")  # the last one, and the one before in case it is damaged
 
@@ -44,21 +45,14 @@ def last_good(folder: Path, run: Mapping[str, Any]) -> dict[str, Any] | None:
     paths = [folder / name for name in STATES if (folder / name).exists()]
     for path in paths:
         if state := _read(path):
-            _same(run, state["run"], path)
+            if differ := differences(state["run"], run):
+                raise InputError(
+                    f"'{path}' is the state of another run ({'; '.join(differ.values())}): train elsewhere"
+                )
             return state
     if paths:
         raise InputError(f"'{paths[0]}' cannot be read: remove it to train from the start, or train elsewhere")
     return None
-
-
-def _same(run: Mapping[str, Any], there: Mapping[str, Any], path: Path) -> None:
-    differ = [
-        f"{name} {there.get(name)}, not {run.get(name)}"
-        for name in {**there, **run}
-        if there.get(name) != run.get(name)
-    ]
-    if differ:
-        raise InputError(f"'{path}' is the state of another run ({'; '.join(differ)}): train elsewhere")
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -23,6 +23,7 @@ from tqdm import tqdm
 from srgame import processes
 from srgame.errors import InputError
 from srgame.evaluation import evaluate
+from srgame.files import writable
 from srgame.pairs import Pairs
 from srgame.patches import Batches
 from srgame.states import last_good, save
@@ -134,15 +135,6 @@ def seeded(build: Callable[[], nn.Module], seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build()
-
-
-def writable(folder: Path) -> None:
-    """Makes the folder; raises InputError where nothing can be written to it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "log.csv").touch()
-    except OSError as error:
-        raise InputError(f"nothing can be written to '{folder}' ({error.strerror}): choose another") from error
 
 
 class _Trainee:

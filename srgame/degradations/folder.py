@@ -9,6 +9,7 @@ import numpy as np
 from srgame.degradations.testing import seed_of
 from srgame.degradations.training import DEGRADATIONS, sharpened
 from srgame.errors import InputError, chosen
+from srgame.files import replaced
 from srgame.images import image_paths, read_image, to_bytes
 
 
@@ -44,12 +45,11 @@ def degrade_set(
             entries.append({"image": path.name, "lr": written[-1].name, "drawn": drawn[0]})
         settings = {"degradation": degradation, "scale": scale, "sharpen": sharpen, "seed": seed}
         manifest = output / "manifest.json"
-        manifest.write_text(json.dumps({"settings": settings, "images": entries}, indent=1), encoding="utf-8")
+        replaced(manifest, json.dumps({"settings": settings, "images": entries}, indent=1).encode())
     except OSError as error:
         raise InputError(f"LR images cannot be written to '{output}' ({error.strerror}): choose another") from error
     return [*written, manifest]
 
 
 def _png(path: Path, pixels: np.ndarray) -> Path:
-    path.write_bytes(cv2.imencode(".png", pixels[:, :, ::-1])[1].tobytes())
-    return path
+    return replaced(path, cv2.imencode(".png", pixels[:, :, ::-1])[1].tobytes())
