@@ -14,6 +14,7 @@ import tyro
 from matplotlib.figure import Figure
 
 from srgame.errors import InputError
+from srgame.networks import zoo
 from srgame.results import provenance, save_figure, save_frame
 from srgame.style import styled
 
@@ -45,13 +46,14 @@ def made(
 ) -> Figure:
     """The picture of what was measured with `settings`, saved with its numbers under `stem`.
 
-    It is measured if the json there does not tell of these settings, or if `again`. Raises InputError as `measure`
-    does, and where nothing can be written.
+    It is measured if the json there does not tell of these settings and of the weights that the zoo has, or if `again`.
+    Raises InputError as `measure` does, and where nothing can be written.
     """
-    if again or not _measured_with(settings, stem):
+    if again or not measured_with(settings, stem):
         start = monotonic()
         frame = measure(**settings)
-        save_frame(stem, frame, provenance(settings, seconds=round(monotonic() - start, 1)))
+        seconds = round(monotonic() - start, 1)
+        save_frame(stem, frame, provenance(settings, weights=_weights(settings), seconds=seconds))
     with styled():
         figure = draw(pd.read_csv(stem.with_suffix(".csv")))
         save_figure(stem, figure)
@@ -81,9 +83,18 @@ def stem_of(file: Path, draft: bool) -> Path:
     return (figures / "draft" if draft else figures) / file.stem
 
 
-def _measured_with(settings: dict[str, Any], stem: Path) -> bool:
-    """Whether csv and json are there, and the json tells of these settings."""
+def measured_with(settings: dict[str, Any], stem: Path) -> bool:
+    """Whether csv and json are there, and the json tells of these settings and of the weights that the zoo has."""
     source = stem.with_suffix(".json")
     if not (source.exists() and stem.with_suffix(".csv").exists()):
         return False
-    return bool(json.loads(source.read_text(encoding="utf-8"))["settings"] == json.loads(json.dumps(settings)))
+    told = json.loads(source.read_text(encoding="utf-8"))
+    return bool(told["settings"] == json.loads(json.dumps(settings)) and told.get("weights", {}) == _weights(settings))
+
+
+def _weights(settings: dict[str, Any]) -> dict[str, str]:
+    """The sha256 of the weights of each network of the zoo that a setting names."""
+    values = [
+        value for setting in settings.values() for value in (setting if isinstance(setting, tuple) else [setting])
+    ]
+    return {name: row["sha256"] for name, row in zoo().items() if name in values}

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
+from srgame.recipe import made, measured_with
 from srgame.results import provenance, save_frame
 
 RECIPE = '''
@@ -43,6 +45,20 @@ def analysis(tmp_path: Path) -> Path:
 
 def run(analysis: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, str(analysis), *words], capture_output=True, text=True, check=False)
+
+
+def test_new_weights_under_the_name_of_old_ones_are_measured_anew(tmp_path: Path) -> None:
+    settings, stem = {"networks": ("srresnet-x4-bicubic",), "seed": 0}, tmp_path / "fig0"
+
+    def measure(networks: tuple[str, ...], seed: int) -> pd.DataFrame:
+        return pd.DataFrame({"value": [seed]})
+
+    made(stem, measure, lambda frame: Figure(), settings)
+    assert measured_with(settings, stem) and not measured_with(settings | {"seed": 1}, stem)
+    source = json.loads(stem.with_suffix(".json").read_text())
+    assert list(source["weights"]) == ["srresnet-x4-bicubic"]
+    stem.with_suffix(".json").write_text(json.dumps(source | {"weights": {"srresnet-x4-bicubic": "of old"}}))
+    assert not measured_with(settings, stem)
 
 
 def test_a_recipe_measures_once_and_then_redraws(analysis: Path, tmp_path: Path) -> None:
