@@ -16,6 +16,7 @@ from psnr_tables import NOT_THERE
 from rasters import LINE, picture_of, raster
 from torch import Tensor
 
+from srgame.evaluation import Restore
 from srgame.images import Image, image_paths, to_bytes, upsample
 from srgame.metrics import compared, psnr, quantized
 from srgame.pairs import Pairs, load_pairs
@@ -77,10 +78,10 @@ def _cut(image: Image, corner: tuple[int, int], size: int) -> Image:
 
 
 @torch.inference_mode()
-def _restored(restore: "torch.nn.Module | object", lr: Image, corner: tuple[int, int], size: int, scale: int) -> Image:
+def _restored(restore: Restore, lr: Image, corner: tuple[int, int], size: int, scale: int) -> Image:
     top, left = (max(0, edge // scale - MARGIN) for edge in corner)
     window = lr[:, top : (corner[0] + size) // scale + MARGIN, left : (corner[1] + size) // scale + MARGIN]
-    sr: Tensor = restore(window[None])[0]  # type: ignore[operator]
+    sr: Tensor = restore(window[None])[0]
     return _cut(sr, (corner[0] - top * scale, corner[1] - left * scale), size)
 
 

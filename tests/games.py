@@ -24,6 +24,18 @@ class FormulaGame:
         return self.worth(coalitions.double())
 
 
+class Counting:
+    """A game that remembers what it is asked."""
+
+    def __init__(self, game: FormulaGame, dummies: list[bool] | None = None) -> None:
+        self.game, self.asked, self.players = game, [], game.players
+        self.dummies = None if dummies is None else torch.tensor(dummies)
+
+    def __call__(self, coalitions: Tensor) -> Tensor:
+        self.asked.append(coalitions)
+        return self.game(coalitions)
+
+
 def glove(left: int, right: int) -> FormulaGame:
     """`left` players hold a left glove, `right` players a right one; a pair is worth 1."""
     return FormulaGame(left + right, lambda p: torch.minimum(p[:, :left].sum(1), p[:, left:].sum(1)))

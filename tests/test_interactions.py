@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from games import (
+    Counting,
     FormulaGame,
     SolvedGame,
     additive,
@@ -34,18 +35,6 @@ from srgame.until import Until
 
 EITHER = ["shapley", "banzhaf"]
 GAMES = {"saturating": saturating(6, 0), "cubic": cubic(7, 1), "glove": glove(2, 4), "apex": voting([3, 1, 1, 1, 1], 4)}
-
-
-class Counting:
-    """A game that remembers what it is asked."""
-
-    def __init__(self, game: FormulaGame, dummies: list[bool] | None = None) -> None:
-        self.game, self.asked, self.players = game, [], game.players
-        self.dummies = None if dummies is None else torch.tensor(dummies)
-
-    def __call__(self, coalitions: torch.Tensor) -> torch.Tensor:
-        self.asked.append(coalitions)
-        return self.game(coalitions)
 
 
 def upper(matrix: np.ndarray) -> np.ndarray:

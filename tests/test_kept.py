@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from games import FormulaGame, cubic, humped
+from games import Counting, FormulaGame, cubic, humped
 from safetensors.torch import save_file
 
 from srgame.audit import network_values
@@ -27,30 +27,19 @@ def values_of(game: FormulaGame, units: int, kept: Kept | None = None) -> Shaple
     return sampled_shapley(game, until=Until(evaluations=2 + units * UNIT), kept=kept)
 
 
-class Asked:
-    """A game that counts the coalitions it is asked for."""
-
-    def __init__(self, game: FormulaGame) -> None:
-        self.game, self.players, self.coalitions = game, game.players, 0
-
-    def __call__(self, coalitions):
-        self.coalitions += len(coalitions)
-        return self.game(coalitions)
-
-
 @pytest.mark.parametrize("game", [cubic(16, 0), humped(16, 0, 0.5)], ids=["cubic", "humped"])
 def test_a_run_that_goes_on_is_the_same_to_the_last_bit_and_plays_only_what_is_missing(
     tmp_path: Path, game: FormulaGame
 ) -> None:
     kept = kept_in(tmp_path, {"game": "this"})
     values_of(game, 5, kept)
-    asked = Asked(game)
+    asked = Counting(game)
     extended = values_of(asked, 30, kept_in(tmp_path, {"game": "this"}))
     whole = values_of(game, 30)
-    assert asked.coalitions == 2 + 25 * UNIT
+    assert sum(map(len, asked.asked)) == 2 + 25 * UNIT
     assert np.array_equal(extended.value, whole.value) and np.array_equal(extended.stderr, whole.stderr)
-    again = Asked(game)
-    assert np.array_equal(values_of(again, 30, kept).value, whole.value) and again.coalitions == 2
+    again = Counting(game)
+    assert np.array_equal(values_of(again, 30, kept).value, whole.value) and sum(map(len, again.asked)) == 2
 
 
 @pytest.mark.parametrize("damage", [lambda b: b"", lambda b: b[:40], lambda b: b[:-1] + bytes([b[-1] ^ 1])])

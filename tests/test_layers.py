@@ -21,7 +21,7 @@ FLOORS = [
     {"interactions", "semivalues", "shapley"},
     {"audit", "pictures", "probe_pictures", "results", "tables"},
     {"benchmarks", "recipe", "scores", "side_by_side"},
-    {"probing"},
+    {"learning", "probing"},
     {"cli"},
     {"__main__"},
 ]

@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from srgame import cli, processes
+from srgame import learning, processes
 from srgame.errors import InputError
 from srgame.images import read_rgb
 from srgame.networks import SRResNet
@@ -99,4 +99,4 @@ def test_processes_that_cannot_share_a_batch_say_so(
 ) -> None:
     monkeypatch.setattr(processes, "count", lambda: 3)
     with pytest.raises(InputError, match="3 processes cannot share a batch of 4 evenly"):
-        cli.train(str(images), tmp_path / "out", batch=4, patch=32)
+        learning.train(str(images), tmp_path / "out", batch=4, patch=32)

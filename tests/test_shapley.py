@@ -9,6 +9,7 @@ import pytest
 import torch
 from captum.attr import ShapleyValueSampling
 from games import (
+    Counting,
     FormulaGame,
     additive,
     airport,
@@ -43,18 +44,6 @@ TEXTBOOK = {
     "additive": (additive([1.0, -2.0, 0.5]), [1, -2, 0.5]),
 }
 RANDOM = [saturating(6, 0), quadratic(6, 1), glove(2, 4)]
-
-
-class Counting:
-    """A game that counts what it is asked."""
-
-    def __init__(self, game: FormulaGame, dummies: list[bool] | None = None) -> None:
-        self.game, self.asked, self.players = game, [], game.players
-        self.dummies = None if dummies is None else torch.tensor(dummies)
-
-    def __call__(self, coalitions: torch.Tensor) -> torch.Tensor:
-        self.asked.append(coalitions)
-        return self.game(coalitions)
 
 
 def over_all_orders(game: FormulaGame) -> np.ndarray:
