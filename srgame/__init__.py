@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from srgame.errors import InputError
     from srgame.evaluation import evaluate
     from srgame.filters import Filters, erased, filters_of, resume
-    from srgame.game import Game, RestorationGame
+    from srgame.game import Differentiable, Game, RestorationGame
     from srgame.interactions import PairInteractions, pair_interactions
     from srgame.networks import load_network
     from srgame.pairs import Pairs, load_pairs
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from srgame.shapley import ShapleyValues, exact_shapley, sampled_shapley
     from srgame.strategies import EATS, BicubicPull, Dropout, Original
     from srgame.training import fit
+    from srgame.two_level import two_level_shapley
     from srgame.until import Until
 
 _ROOMS = {
@@ -38,7 +39,7 @@ _ROOMS = {
     "errors": ("InputError",),
     "evaluation": ("evaluate",),
     "filters": ("Filters", "erased", "filters_of", "resume"),
-    "game": ("Game", "RestorationGame"),
+    "game": ("Differentiable", "Game", "RestorationGame"),
     "interactions": ("PairInteractions", "pair_interactions"),
     "networks": ("load_network",),
     "pairs": ("Pairs", "load_pairs"),
@@ -56,6 +57,7 @@ _ROOMS = {
     "shapley": ("ShapleyValues", "exact_shapley", "sampled_shapley"),
     "strategies": ("EATS", "BicubicPull", "Dropout", "Original"),
     "training": ("fit",),
+    "two_level": ("two_level_shapley",),
     "until": ("Until",),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
@@ -64,6 +66,7 @@ __all__ = [
     "EATS",
     "BicubicPull",
     "Contributions",
+    "Differentiable",
     "Dropout",
     "Filters",
     "Game",
@@ -101,6 +104,7 @@ __all__ = [
     "resume",
     "sampled_shapley",
     "srga",
+    "two_level_shapley",
 ]
 
 

@@ -12,14 +12,16 @@ from torch import nn
 
 from srgame.errors import InputError, chosen
 from srgame.filters import Filters
-from srgame.game import Grouped, RestorationGame
+from srgame.game import Game, Grouped, RestorationGame
 from srgame.kept import kept_in
 from srgame.networks import fingerprint
 from srgame.pairs import Pairs
 from srgame.shapley import ShapleyValues, sampled_shapley
+from srgame.two_level import cheaper_than_an_order, two_level_shapley
 from srgame.until import Until
 
-Played = tuple[pd.DataFrame, Callable[..., ShapleyValues]]  # who plays, and how
+Unions = list[range] | None
+Played = tuple[pd.DataFrame, Game, Unions]  # who plays what, and who stays together
 
 HOW = ("empty", "grand", "units", "evaluations", "precision", "ended")
 
@@ -33,6 +35,7 @@ def network_values(
     game: str = "each layer",
     seed: int = 0,
     antithetic: bool | None = None,
+    gradients: bool | None = None,
     confidence: float = 0.95,
     progress: bool = False,
     keep: Path | None = None,
@@ -41,23 +44,28 @@ def network_values(
     """One row per player: layer, filter, shapley, stderr, low, high (payoff's unit), between_images, rank.
 
     `game` is one of GAMES. What is the same for all players of a game stands in each of its rows: empty and grand (the
-    worth of none and of all of them), units, evaluations, precision, ended, pairs_gain and controls_gain (by what
-    factor these lower the variance; NaN if not measured), used (which are). `until` holds for each game; `restoration`
-    goes to RestorationGame. After Ctrl-C what was measured is returned. With a folder to `keep` units in, a run goes on
-    where it was stopped, to the last bit as if it had not been, and one that is asked for more adds to what is there.
+    worth of none and of all of them), units, evaluations, precision, ended, pairs_gain, controls_gain and
+    gradients_gain (by what factor these lower the variance; NaN if not measured), used (which are). With `gradients`
+    games are sampled by two levels (two_level_shapley): by default all filters at once, where they are so many that
+    this is cheaper than an order. `until` holds for each game; `restoration` goes to RestorationGame. After Ctrl-C what
+    was measured is returned. With a folder to `keep` units in, a run goes on where it was stopped, to the last bit as
+    if it had not been, and one that is asked for more adds to what is there.
 
-    Raises InputError where that folder holds units of another game.
+    Raises InputError where that folder holds units of another game, or `gradients` are asked of one that has none.
     """
     if not 0 < confidence < 1:
         raise InputError(f"a confidence lies between 0 and 1, not {confidence}")
     restored = partial(RestorationGame, network, pairs=pairs, **restoration)
     told = {"weights": fingerprint(network), "images": _fingerprint(pairs), "game": game, "seed": seed} | restoration
+    if gradients is None:
+        gradients = game == "all filters" and antithetic is None and cheaper_than_an_order(len(filters))
     frames: list[pd.DataFrame] = []
     try:
-        for number, (players, estimate) in enumerate(chosen("game", game, GAMES)(restored, filters)):
-            run = told | {"antithetic": antithetic, "players": players.to_dict("list")}
+        for number, (players, played, unions) in enumerate(chosen("game", game, GAMES)(restored, filters)):
+            run = told | {"antithetic": antithetic, "gradients": gradients, "players": players.to_dict("list")}
             kept = kept_in(keep / f"game{number}", run) if keep else None
-            values = estimate(until=until, seed=seed, antithetic=antithetic, progress=progress, kept=kept)
+            estimate = _estimator(gradients, antithetic, unions)
+            values = estimate(played, until=until, seed=seed, progress=progress, kept=kept)
             frames.append(players.join(values.frame(confidence)).assign(**_how(values)))
             if values.ended == "interrupted":
                 break
@@ -67,8 +75,16 @@ def network_values(
     return pd.concat(frames, ignore_index=True)
 
 
+def _estimator(gradients: bool, antithetic: bool | None, unions: Unions) -> Callable[..., ShapleyValues]:
+    if not gradients:
+        return partial(sampled_shapley, antithetic=antithetic, unions=unions)
+    if antithetic is None and unions is None:
+        return two_level_shapley
+    raise InputError("gradients need no orders, which alone are reversed and keep layers together: ask for either")
+
+
 def _how(values: ShapleyValues) -> dict[str, Any]:
-    gains = {f"{device}_gain": values.gains.get(device, np.nan) for device in ("pairs", "controls")}
+    gains = {f"{device}_gain": values.gains.get(device, np.nan) for device in ("pairs", "controls", "gradients")}
     return {how: getattr(values, how) for how in HOW} | gains | {"used": " ".join(values.used)}
 
 
@@ -84,23 +100,23 @@ def _each_layer(restored: Callable[..., RestorationGame], filters: Filters) -> I
     """Each layer's filters play a game of their own, the other layers being whole."""
     for layer, width in zip(filters.layers, filters.widths, strict=True):
         of_layer = Filters((layer,), (width,))
-        yield of_layer.frame(), partial(sampled_shapley, restored(of_layer))
+        yield of_layer.frame(), restored(of_layer), None
 
 
 def _layers(restored: Callable[..., RestorationGame], filters: Filters) -> Iterator[Played]:
     """The layers are the players."""
     players = pd.DataFrame({"layer": "all layers", "filter": filters.layers})
-    yield players, partial(sampled_shapley, Grouped(restored(filters), _unions(filters)))
+    yield players, Grouped(restored(filters), _unions(filters)), None
 
 
 def _within_layers(restored: Callable[..., RestorationGame], filters: Filters) -> Iterator[Played]:
     """All filters play one game, in orders that keep layers together: Owen values, comparable between layers."""
-    yield filters.frame(), partial(sampled_shapley, restored(filters), unions=_unions(filters))
+    yield filters.frame(), restored(filters), _unions(filters)
 
 
 def _all_filters(restored: Callable[..., RestorationGame], filters: Filters) -> Iterator[Played]:
     """All filters play one game, in any order."""
-    yield filters.frame(), partial(sampled_shapley, restored(filters))
+    yield filters.frame(), restored(filters), None
 
 
 def _unions(filters: Filters) -> list[range]:

@@ -38,6 +38,7 @@ def shapley(
     seconds: float | None = 45.0,
     evaluations: int | None = None,
     antithetic: bool | None = None,
+    gradients: bool | None = None,
     confidence: float = 0.95,
     seed: int = 0,
     keep: Path | None = None,
@@ -67,6 +68,8 @@ def shapley(
         seconds: stop after this time for each game.
         evaluations: stop after this number of coalitions for each game.
         antithetic: also play every order in reverse; None: where the first units show that this lowers the error.
+        gradients: sample gradients, and contributions that correct them, instead of orders, which pays where many play;
+            None: for all filters at once.
         confidence: of the intervals.
         seed: of the orders.
         keep: a folder to keep what is sampled in: a run that was stopped goes on there, and one that is asked for more
@@ -102,6 +105,7 @@ def shapley(
         game=game,
         seed=seed,
         antithetic=antithetic,
+        gradients=gradients,
         confidence=confidence,
         progress=True,
         keep=keep,

@@ -21,6 +21,7 @@ from srgame.errors import InputError, chosen, nearest
 CONVS = (nn.Conv2d, nn.ConvTranspose2d, nn.Conv3d)
 
 Response = Float[Tensor, "b c *space"]
+Presences = Bool[Tensor, "b filter"] | Float[Tensor, "b filter"]
 Absence = Callable[[Response], Response]
 
 
@@ -69,7 +70,9 @@ def noise(response: Response, seed: int = 0) -> Response:
     """Gaussian noise with each channel's own mean and standard deviation, of one pattern for all items of a batch."""
     space = tuple(range(2, response.ndim))
     pattern = torch.randn(response.shape[1:], generator=torch.Generator().manual_seed(seed)).to(response)
-    return mean(response) + response.std(dim=space, keepdim=True, correction=0) * pattern
+    variance = response.var(dim=space, keepdim=True, correction=0)
+    deviation = torch.where(variance > 0, variance, 1).sqrt() * (variance > 0)  # at 0 the root has no gradient
+    return mean(response) + deviation * pattern
 
 
 def donor(response: Response, seed: int = 0, donors: Sequence[int] | None = None) -> Response:
@@ -95,29 +98,31 @@ def absence_named(absent: str | Absence) -> Absence:
 
 
 @contextmanager
-def erased(
-    network: nn.Module, filters: Filters, present: Bool[Tensor, "b filter"], absent: str | Absence = "zero"
-) -> Iterator[None]:
+def erased(network: nn.Module, filters: Filters, present: Presences, absent: str | Absence = "zero") -> Iterator[None]:
     """`network` without the filters that `present` rules out: row b for item b of the batch (a single row: for all).
 
-    The network is as before afterwards, also when the body raises.
+    Presences may be numbers too, from 0 to 1, by which gradients can be taken: in between, a filter responds what lies
+    between its absence and its response. The network is as before afterwards, also when the body raises.
     """
     absence = absence_named(absent)
     with ExitStack() as hooks:
-        for layer, rows in zip(filters.layers, present.split(filters.widths, dim=1), strict=True):
+        for layer, rows in zip(filters.layers, torch.split(present, list(filters.widths), dim=1), strict=True):
             handle = network.get_submodule(layer).register_forward_hook(_erasure(rows, absence))
             hooks.callback(handle.remove)
         yield
 
 
-def _erasure(present: Bool[Tensor, "b c"], absence: Absence) -> Callable[[nn.Module, Any, Response], Response]:
+def _erasure(present: Presences, absence: Absence) -> Callable[[nn.Module, Any, Response], Response]:
     def erase(_: nn.Module, __: Any, response: Response) -> Response:
         if len(present) not in (1, len(response)):
             raise InputError(
                 f"{len(present)} rows of presences for a batch of {len(response)}: give one for each, or one"
             )
         rows = present.to(response.device)[(...,) + (None,) * (response.ndim - 2)]
-        return torch.where(rows, response, absence(response))
+        instead = absence(response)
+        if rows.dtype == torch.bool:
+            return torch.where(rows, response, instead)
+        return instead.lerp(response, rows.to(response.dtype))
 
     return erase
 

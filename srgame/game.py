@@ -1,16 +1,16 @@
 """Cooperative games: what each coalition of players is worth. In a restoration game the players are filters."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Float64
 from torch import Tensor, nn
 
 from srgame.errors import InputError
-from srgame.filters import Absence, Filters, Resumable, ResumeError, absence_named, erased, resume
+from srgame.filters import Absence, Filters, Presences, Resumable, ResumeError, absence_named, erased, resume
 from srgame.metrics import Payoff, payoff_named
 from srgame.pairs import Pairs
 
@@ -32,6 +32,15 @@ class Game(Protocol):
     def players(self) -> int: ...
 
     def __call__(self, coalitions: Coalitions) -> Worth: ...
+
+
+@runtime_checkable
+class Differentiable(Game, Protocol):
+    """A game whose worth is defined, and smooth, for presences between 0 and 1 too."""
+
+    def gradient(self, presences: Float[Tensor, "row player"]) -> Float64[Tensor, "row player"]:
+        """The derivative of the worth by each presence, at each row of presences."""
+        ...
 
 
 class RestorationGame:
@@ -84,19 +93,36 @@ class RestorationGame:
     @torch.inference_mode()
     def worth(self, coalitions: Coalitions, image: int) -> Worth:
         """The payoff on one image."""
+        recorded, hr = self.recorded[image], self.pairs.hr[image][None].to(self.device)
+        return self._in_batches(
+            coalitions, image, lambda part: self.payoff(self._restored(self.cut, recorded, part), hr)
+        )
+
+    def gradient(self, presences: Float[Tensor, "row player"], image: int) -> Float64[Tensor, "row player"]:
+        """The derivative of the payoff on one image by each presence, as `erased` has it between 0 and 1."""
         hr = self.pairs.hr[image][None].to(self.device)
+        recorded = tuple(live.clone() if isinstance(live, Tensor) else live for live in self.recorded[image])
+
+        def by_presence(rows: Float[Tensor, "row player"]) -> Float64[Tensor, "row player"]:
+            rows = rows.float().requires_grad_()
+            (slope,) = torch.autograd.grad(self.payoff(self._restored(self.cut, recorded, rows), hr).sum(), rows)
+            return slope.double()
+
+        return self._in_batches(presences, image, by_presence)
+
+    def _in_batches(self, rows: Presences, image: int, played: Callable[[Tensor], Tensor]) -> Tensor:
+        """`played` for batches of rows, which are halved where memory runs out."""
         batch = self.batch or max(1, LR_PIXELS[self.device.type] // self.pairs.lr[image][0].numel())
-        batch = min(batch, len(coalitions))
+        batch = min(batch, len(rows))
         while True:
             try:
-                restored = (self._restored(self.cut, self.recorded[image], part) for part in coalitions.split(batch))
-                return torch.cat([self.payoff(sr, hr).cpu() for sr in restored])
+                return torch.cat([played(part).cpu() for part in torch.split(rows, batch)])
             except (MemoryError, RuntimeError) as error:
                 if batch == 1 or not _out_of_memory(error):
                     raise
             self.batch = batch = batch // 2
 
-    def _restored(self, cut: Resumable, recorded: tuple[Any, ...], present: Coalitions) -> Tensor:
+    def _restored(self, cut: Resumable, recorded: tuple[Any, ...], present: Presences) -> Tensor:
         live = [_repeated(value, len(present)) for value in recorded]
         with erased(cut.tail, self.filters, present, self.absent):
             sr: Tensor = cut.tail(*live)
@@ -171,6 +197,9 @@ class _OnImage:
 
     def __call__(self, coalitions: Coalitions) -> Worth:
         return self.game.worth(coalitions, self.image)
+
+    def gradient(self, presences: Float[Tensor, "row player"]) -> Float64[Tensor, "row player"]:
+        return self.game.gradient(presences, self.image)
 
 
 def _out_of_memory(error: Exception) -> bool:

@@ -5,6 +5,7 @@ players can join, S being those who came before (paper, Eq. 1).
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -151,7 +152,47 @@ def sampled_shapley(
     cost = 2 * (len(active) - 1)
     if len(active) < 2 or (unions is None and cheaper_played_out(len(active), cost, until)):
         return exact_shapley(game)
-    sampler = _Sampler(game, active, antithetic, unions)
+    return sampled_by(_Orders(game, active, antithetic, unions), until, cost, seed, progress, kept)
+
+
+@dataclass(frozen=True)
+class Estimated:
+    """What the units tell of the active players, and of the devices."""
+
+    found: Estimate
+    between: PerPlayer
+    gains: dict[str, float]
+    used: tuple[str, ...]
+
+
+class Sampler(ABC):
+    """What makes units of a game and reads them; `ends` has what nobody and everybody is worth to each of its parts."""
+
+    def __init__(self, game: Game, active: Int[np.ndarray, " active"]) -> None:
+        self.game = game
+        self.active = active
+        self.parts: Sequence[Game] = getattr(game, "parts", None) or [game]
+        nobody, everybody = among(game, active, np.array([[False], [True]]).repeat(len(active), 1))
+        self.ends = np.stack([played(part, np.stack([nobody, everybody])) for part in self.parts])
+
+    @abstractmethod
+    def unit(self, rng: np.random.Generator, before: Sequence[Rows]) -> Rows:
+        """Rows of numbers per active player: first its contribution to each part."""
+
+    @abstractmethod
+    def estimate(self, units: Float64[np.ndarray, "unit row active"]) -> Estimated:
+        """What the units tell."""
+
+    def for_all(self, values: PerActive) -> PerPlayer:
+        everyone = np.zeros(self.game.players)
+        everyone[self.active] = values
+        return everyone
+
+
+def sampled_by(
+    sampler: Sampler, until: Until, cost: int, seed: int, progress: bool, kept: Kept | None
+) -> ShapleyValues:
+    """The values that units of `sampler` tell, each of which takes `cost` evaluations."""
     sampled = sample(sampler.unit, until, cost, 2, seed, progress, lambda units: sampler.estimate(units).found, kept)
     estimate = sampler.estimate(sampled.units)
     return ShapleyValues(
@@ -168,18 +209,8 @@ def sampled_shapley(
     )
 
 
-@dataclass(frozen=True)
-class _Estimated:
-    """What the units tell of the active players, and of the devices."""
-
-    found: Estimate
-    between: PerPlayer
-    gains: dict[str, float]
-    used: tuple[str, ...]
-
-
-class _Sampler:
-    """Units of a game: of each active player its contribution to each part, and what the devices are measured by."""
+class _Orders(Sampler):
+    """Units of two orders for each part: their mean; half their difference; what the devices are measured by."""
 
     def __init__(
         self,
@@ -188,12 +219,8 @@ class _Sampler:
         antithetic: bool | None,
         unions: Sequence[Sequence[int]] | None,
     ) -> None:
-        self.game = game
-        self.active = active
+        super().__init__(game, active)
         self.antithetic = antithetic
-        self.parts: Sequence[Game] = getattr(game, "parts", None) or [game]
-        nobody, everybody = among(game, active, np.array([[False], [True]]).repeat(len(active), 1))
-        self.ends = np.stack([played(part, np.stack([nobody, everybody])) for part in self.parts])
         self.decided: bool | None = None  # whether the second order is the first one's reverse
         self.unions = None if unions is None else [np.flatnonzero(np.isin(active, union)) for union in unions]
         self.controls = _centred_legendre(len(active))
@@ -225,7 +252,7 @@ class _Sampler:
             self.decided = _gain_of_pairs(np.stack(list(before[:PILOT])), len(self.parts)) >= 1
         return self.decided
 
-    def estimate(self, units: Float64[np.ndarray, "unit row active"]) -> _Estimated:
+    def estimate(self, units: Float64[np.ndarray, "unit row active"]) -> Estimated:
         """The mean over units, less the regression on controls if that lowers the error."""
         parts = len(self.parts)
         means, controls = units[:, :parts].mean(1), units[:, parts + 1 :]
@@ -238,12 +265,7 @@ class _Sampler:
             gains["controls"] = float((found.stderr**2).sum() / (best.stderr**2).sum())
             if gains["controls"] > WORTHWHILE:
                 found, used = best, (*used, "controls")
-        return _Estimated(found, _between(units[:, :parts]), gains, used)
-
-    def for_all(self, values: PerActive) -> PerPlayer:
-        everyone = np.zeros(self.game.players)
-        everyone[self.active] = values
-        return everyone
+        return Estimated(found, between(units[:, :parts]), gains, used)
 
 
 def _marginals(
@@ -321,7 +343,7 @@ def _gain_of_pairs(units: Float64[np.ndarray, "unit row active"], parts: int) ->
     return float((paired + apart) / (2 * paired)) if paired > 0 else math.inf
 
 
-def _between(parts: Float64[np.ndarray, "unit part active"]) -> PerActive:
+def between(parts: Float64[np.ndarray, "unit part active"]) -> PerActive:
     """The standard deviation of a player's value between parts, less what sampling adds to it."""
     units, count, _ = parts.shape
     if count < 2 or units < 2:

@@ -19,6 +19,7 @@ FLOORS = [
     {"evaluation", "game", "patches", "probes", "strategies"},
     {"coalitions", "training", "units"},
     {"interactions", "semivalues", "shapley"},
+    {"two_level"},
     {"audit", "pictures", "probe_pictures", "results", "tables"},
     {"benchmarks", "recipe", "scores", "side_by_side"},
     {"learning", "probing"},
