@@ -6,6 +6,7 @@ depends on the number of players only, nearly; and two of a real network, played
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,33 +20,47 @@ from torch import Tensor
 from srgame.coalitions import played_out
 from srgame.errors import InputError
 from srgame.filters import filters_of
-from srgame.game import Coalitions, Game, Grouped, RestorationGame, Worth
+from srgame.game import Coalitions, Differentiable, Game, Grouped, RestorationGame, Worth
 from srgame.networks import load_network
 from srgame.pairs import load_pairs
 from srgame.recipe import run
-from srgame.shapley import exact_shapley, sampled_shapley
+from srgame.shapley import ShapleyValues, exact_shapley, sampled_shapley
 from srgame.style import BLUE, GREEN, GREY, ORANGE, styled
+from srgame.two_level import two_level_shapley, unit_cost
 from srgame.until import Until
 
+SMOKE = {"players": 16, "units": (6,), "repetitions": 4, "groups": 6, "images": 1}
+
+Worths = Callable[[Tensor], Tensor]
 Known = Float64[np.ndarray, " player"]
 
-ESTIMATORS = {"pairs": True, "independent orders": False, "measured (default)": None}
+ESTIMATORS: dict[str, Callable[..., ShapleyValues]] = {
+    "pairs": partial(sampled_shapley, antithetic=True),
+    "independent orders": partial(sampled_shapley, antithetic=False),
+    "measured (default)": sampled_shapley,
+    "two levels": two_level_shapley,
+}
 ROUNDING = 1e-9  # of the largest value: an estimate as near as this is exact
 LOOKS: dict[str, dict[str, Any]] = {
     "pairs": {"color": BLUE, "marker": "o"},
     "independent orders": {"color": ORANGE, "marker": "s"},
     "measured (default)": {"color": GREEN, "marker": "^"},
+    "two levels": {"color": "black", "marker": "D"},
 }
 BAND = (0.93, 0.97)
 
 
 @dataclass(frozen=True)
 class SolvedGame:
-    """A game whose Shapley values are known; worth takes float64 presences."""
+    """A game whose Shapley values are known; worth takes float64 presences, slope has its gradient between 0 and 1."""
 
     players: int
-    worth: Callable[[Tensor], Tensor]
+    worth: Worths
     shapley: Known
+    slope: Worths
+
+    def gradient(self, presences: Tensor) -> Tensor:
+        return self.slope(presences.double())
 
     def __call__(self, coalitions: Coalitions) -> Worth:
         return self.worth(coalitions.double())
@@ -88,20 +103,23 @@ def measure(
     """
     rows = []
     for name, game in _games(players, network, layer, groups, images, crop):
-        for estimator, antithetic in ESTIMATORS.items():
+        for estimator, sampled in ESTIMATORS.items():
             for count in units:
-                tried = _tried(game, antithetic, count, repetitions)
+                tried = _tried(game, sampled, count, repetitions)
                 rows.append({"game": name, "estimator": estimator, "units": count} | tried)
     return pd.DataFrame(rows)
 
 
-def _tried(game: SolvedGame | MeanGame, antithetic: bool | None, units: int, repetitions: int) -> dict[str, float]:
+def _tried(
+    game: SolvedGame | MeanGame, sampled: Callable[..., ShapleyValues], units: int, repetitions: int
+) -> dict[str, float]:
     """Coverage and errors of so many units, over repetitions with a seed each."""
-    until, known = Until(evaluations=2 + units * 2 * (game.players - 1)), game.shapley
+    unit = unit_cost(game.players) if sampled is two_level_shapley else 2 * (game.players - 1)
+    until, known = Until(evaluations=2 + units * unit), game.shapley
     rounding = ROUNDING * np.abs(known).max()
     covered, stderr, error = np.empty((3, repetitions, game.players))
     for seed in range(repetitions):
-        values = sampled_shapley(game, until=until, seed=seed, antithetic=antithetic)
+        values = sampled(game, until=until, seed=seed)
         low, high = values.interval()
         covered[seed] = (low - rounding <= known) & (known <= high + rounding)
         stderr[seed], error[seed] = values.stderr, values.value - known
@@ -127,7 +145,8 @@ def _games(
     net, pairs = load_network(network), load_pairs("photographs", images=images, crop=crop)
     mse, psnr = (RestorationGame(net, filters_of(net, [layer]), pairs, payoff) for payoff in ("-mse", "psnr"))
     yield f"{layer}, −mse", MeanGame([_as_quadratic(part) for part in mse.parts])
-    yield f"{layer} in {groups} groups, PSNR", MeanGame([_in_groups(part, groups) for part in psnr.parts])
+    smooth = [part for part in psnr.parts if isinstance(part, Differentiable)]
+    yield f"{layer} in {groups} groups, PSNR", MeanGame([_in_groups(part, groups) for part in smooth])
 
 
 def _quadratic(players: int, size: float = 1.0) -> SolvedGame:
@@ -139,32 +158,50 @@ def _quadratic(players: int, size: float = 1.0) -> SolvedGame:
 
 def _of_pairs(nobody: float, alone: Tensor, pairs: Tensor) -> SolvedGame:
     """The worth of nobody, of each player alone, and of each pair together: each half of the pair's is a player's."""
-    shapley = alone + (pairs + pairs.T).sum(1) / 2
-    return SolvedGame(len(alone), lambda p: nobody + p @ alone + (p @ pairs * p).sum(1), shapley.numpy())
+    both = pairs + pairs.T
+    worth = lambda p: nobody + p @ alone + (p @ pairs * p).sum(1)  # noqa: E731
+    return SolvedGame(len(alone), worth, (alone + both.sum(1) / 2).numpy(), lambda p: alone + p @ both)
 
 
 def _synergies(
-    players: int, count: int, size: int, kind: Callable[[np.random.Generator, int], Worth], seed: int = 0
+    players: int, count: int, size: int, kind: Callable[[np.random.Generator, int], Worths], seed: int = 0
 ) -> SolvedGame:
     """The sum of `count` games of `size` random players each: their values add up."""
     rng = np.random.default_rng(seed)
     members = np.stack([rng.choice(players, size, replace=False) for _ in range(count)])
-    return _of_tables(players, members, torch.stack([kind(rng, size) for _ in range(count)]))
+    present = (torch.arange(2**size)[:, None] >> torch.arange(size) & 1).double()
+    games = [kind(rng, size) for _ in range(count)]
+    tables = torch.stack([game(present) for game in games])
+
+    def smooth(p: Tensor) -> Tensor:
+        return torch.stack([game(p[:, group]) for game, group in zip(games, members, strict=True)]).sum(0)
+
+    return _of_tables(players, members, tables, _slope(smooth))
 
 
-def _all_or_nothing(rng: np.random.Generator, size: int) -> Worth:
-    worth = torch.zeros(2**size).double()
-    worth[-1] = rng.normal()
-    return worth
+def _slope(worth: Worths) -> Worths:
+    """The gradient of a worth, by autograd."""
+
+    def slope(presences: Tensor) -> Tensor:
+        rows = presences.requires_grad_()
+        (found,) = torch.autograd.grad(worth(rows).sum(), rows)
+        return found
+
+    return slope
 
 
-def _saturating(rng: np.random.Generator, size: int) -> Worth:
+def _all_or_nothing(rng: np.random.Generator, size: int) -> Worths:
+    height = float(rng.normal())
+    return lambda p: height * p.prod(1)
+
+
+def _saturating(rng: np.random.Generator, size: int) -> Worths:
     """A logarithm of an additive game: returns diminish, and interactions of every order are there."""
-    present = torch.arange(2**size)[:, None] >> torch.arange(size) & 1
-    return float(rng.normal()) * torch.log1p(present.double() @ torch.from_numpy(3 * rng.random(size)))
+    height, weights = float(rng.normal()), torch.from_numpy(3 * rng.random(size))
+    return lambda p: height * torch.log1p(p @ weights)
 
 
-def _of_tables(players: int, members: Int[np.ndarray, "game member"], tables: Tensor) -> SolvedGame:
+def _of_tables(players: int, members: Int[np.ndarray, "game member"], tables: Tensor, slope: Worths) -> SolvedGame:
     """A sum of games of a few members each: `tables[g, c]` is what coalition c, read as bits, is worth in game g."""
     bits = torch.zeros(players, len(members)).double()
     for place, column in enumerate(members.T):
@@ -173,17 +210,20 @@ def _of_tables(players: int, members: Int[np.ndarray, "game member"], tables: Te
     shapley = np.zeros(players)
     for group, table in zip(members, tables, strict=True):
         code = 2.0 ** torch.arange(len(group)).double()
-        alone = SolvedGame(len(group), lambda p, code=code, table=table: table[(p @ code).long()], np.zeros(0))  # type: ignore[misc]
+        alone = SolvedGame(len(group), lambda p, code=code, table=table: table[(p @ code).long()], np.zeros(0), slope)  # type: ignore[misc]
         shapley[group] += exact_shapley(alone).value
-    return SolvedGame(players, lambda p: tables.flatten()[(p @ bits).long() + start].sum(1), shapley)
+    return SolvedGame(players, lambda p: tables.flatten()[(p @ bits).long() + start].sum(1), shapley, slope)
 
 
 def _humped(players: int) -> SolvedGame:
     """A step in the number of players, half-way up, and small synergies of pairs: reversed orders lose here."""
     small = _quadratic(players, 1 / players)
-    step = 10 * players * torch.sigmoid(12 * (torch.arange(players + 1).double() / players - 0.5))
-    rise = (step[-1] - step[0]).item() / players
-    return SolvedGame(players, lambda p: small.worth(p) + step[p.sum(1).long()], small.shapley + rise)
+
+    def worth(p: Tensor) -> Tensor:
+        return small.worth(p) + 10 * players * torch.sigmoid(12 * (p.mean(1) - 0.5))
+
+    rise = worth(torch.tensor([[0.0], [1.0]]).double().expand(2, players)).diff().item()
+    return SolvedGame(players, worth, small.shapley + (rise - small.shapley.sum()) / players, _slope(worth))
 
 
 def _as_quadratic(game: Game) -> SolvedGame:
@@ -200,11 +240,15 @@ def _as_quadratic(game: Game) -> SolvedGame:
     return remembered
 
 
-def _in_groups(game: Game, groups: int) -> SolvedGame:
+def _in_groups(game: Differentiable, groups: int) -> SolvedGame:
     """A game of groups of filters, of which all coalitions were played once."""
     grouped = Grouped(game, [part.tolist() for part in np.array_split(np.arange(game.players), groups)])
     worth = torch.from_numpy(played_out(grouped).worth)
-    return _of_tables(groups, np.arange(groups)[None], worth[None])
+    join = torch.zeros(groups, game.players)
+    for group, members in enumerate(grouped.groups):
+        join[group, members] = 1
+    slope: Worths = lambda p: game.gradient(p.float() @ join) @ join.double().T  # noqa: E731
+    return _of_tables(groups, np.arange(groups)[None], worth[None], slope)
 
 
 def draw(frame: pd.DataFrame) -> Figure:

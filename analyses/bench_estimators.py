@@ -32,6 +32,8 @@ from srgame.shapley import exact_shapley, sampled_shapley
 from srgame.style import BLUE, GREEN, GREY, ORANGE, RED, styled
 from srgame.until import Until
 
+SMOKE = {"layers": ("conv_hr",), "images": 1, "evaluations": (256,), "truth": 512}
+
 Values = Float64[np.ndarray, " player"]
 Estimator = Callable[[Game, int, int], tuple[Values, int]]  # of a game, evaluations and a seed; with those it used
 

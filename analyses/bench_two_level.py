@@ -23,6 +23,8 @@ from srgame.style import BLUE, GREY, ORANGE, styled
 from srgame.two_level import two_level_shapley
 from srgame.until import Until
 
+SMOKE = {"layers": ("conv_hr",), "payoffs": ("psnr",), "crop": 16, "evaluations": 2000}
+
 ESTIMATORS: dict[str, Callable[..., ShapleyValues]] = {"orders": sampled_shapley, "two_level": two_level_shapley}
 
 

@@ -53,10 +53,10 @@ def two_level_shapley(
 
 def cheaper_than_an_order(players: int) -> bool:
     """Whether a unit of two levels costs no more than an order of so many players and its reverse."""
-    return _unit_cost(players) <= 2 * (players - 1)
+    return unit_cost(players) <= 2 * (players - 1)
 
 
-def _unit_cost(players: int) -> int:
+def unit_cost(players: int) -> int:
     """Evaluations: half of them for gradients, and at most as many for corrections, of each player once."""
     return PAIRS * PAIR + min(PAIRS * PAIR, 2 * players)
 
@@ -69,7 +69,7 @@ class _TwoLevels(Sampler):
         self.smooth = [part for part in self.parts if isinstance(part, Differentiable)]
         if len(self.smooth) < len(self.parts):
             raise InputError("a game whose worth has no gradient: sample orders instead")
-        self.cost = _unit_cost(len(active))
+        self.cost = unit_cost(len(active))
         self.decided: tuple[int, int] | None = None
 
     def unit(self, rng: np.random.Generator, before: Sequence[Rows]) -> Rows:
