@@ -7,6 +7,7 @@ import pandas as pd
 from audited import FAMILY, NETWORKS, correlated, headed, per_network
 from families import measured
 from matplotlib.figure import Figure
+from psnr_tables import along_training
 from torch import nn
 
 from srgame.benchmarks import BASELINE, benchmark
@@ -27,7 +28,7 @@ SMOKE = {
 
 
 def measure(
-    networks: tuple[str, ...] = NETWORKS,
+    networks: tuple[str, ...] = along_training(FAMILY),
     layer: str = "conv_hr",
     scores: tuple[str, ...] = ("shapley", "salience"),
     dataset: str = "Set5",
@@ -75,11 +76,18 @@ def found(frame: pd.DataFrame) -> str:
             return f"{len(rows)} networks are too few to correlate equity and PSNR: at least {FEWEST} are needed."
         r, low, high = correlated(rows["effective_share"].to_numpy(), rows["psnr"].to_numpy())
         parts.append(f"{score} {r:+.2f} ({low:+.2f} to {high:+.2f})")
-    return f"Correlation of the effective share of filters with PSNR on degraded images: {', '.join(parts)}."
+    steps = rows["steps"].tolist()
+    ended = steps.count(max(steps))
+    which = f"{len(steps)} networks, {ended} of them trained to the end"
+    apart = "" if ended == len(steps) else " (those on the way depend on these, so the intervals are too narrow)"
+    return f"Effective share of filters against PSNR on degraded images, r: {', '.join(parts)}; {which}{apart}."
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    """A panel per score: PSNR against the effective share of filters, a point per network; bicubic as a line."""
+    """A panel per score: PSNR against the effective share of filters, a point per network; bicubic as a line.
+
+    The fewer steps a network was trained for, the paler it is.
+    """
     rows = measured(frame)
     scores = list(dict.fromkeys(rows["score"]))
     with styled():
@@ -88,10 +96,14 @@ def draw(frame: pd.DataFrame) -> Figure:
         for score, panel in zip(scores, panels, strict=True):
             here = rows[rows["score"] == score]
             panel.axhline(here["bicubic"].iloc[0], color="black", linewidth=0.8, linestyle="--", label="bicubic")
-            for strategy, own in here.groupby("strategy", sort=False):
-                style: dict[str, Any] = {"color": STRATEGIES[str(strategy)], "label": str(strategy)}
+            for (strategy, steps), own in here.groupby(["strategy", "steps"], sort=False):
+                ended = steps == here["steps"].max()
+                style: dict[str, Any] = {"color": STRATEGIES[str(strategy)], "alpha": 1 if ended else 0.4}
                 x, y = own["effective_share"] * 100, own["psnr"]
-                panel.errorbar(x, y, own["psnr_stderr"], own["stderr"] * 100, fmt="o", markersize=4, **style)
+                label = str(strategy) if ended else None
+                panel.errorbar(
+                    x, y, own["psnr_stderr"], own["stderr"] * 100, fmt="o", markersize=4, label=label, **style
+                )
             panel.set(title=f"{score}; bars: SE over images", xlabel="effective share of filters (%)")
         panels[0].set_ylabel("PSNR, degraded (dB)")
         handles, labels = panels[0].get_legend_handles_labels()

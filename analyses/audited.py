@@ -14,7 +14,7 @@ from scipy import stats
 from torch import nn
 
 from srgame.errors import InputError
-from srgame.networks import load_network
+from srgame.networks import load_network, zoo
 from srgame.style import STRATEGIES
 
 FAMILY = SMALL
@@ -25,7 +25,7 @@ WIDTH = 100  # characters in a line above a picture
 def per_network(
     networks: Sequence[str], probe: Callable[[nn.Module], pd.DataFrame], settings: str, family: str = FAMILY
 ) -> pd.DataFrame:
-    """The rows that `probe` finds for each network, with columns strategy, seed, reason and settings.
+    """The rows that `probe` finds for each network, with columns strategy, seed, steps, reason and settings.
 
     A strategy that none of the networks is trained with has a row of its own with the reason and no number. Raises
     InputError for a network that is not one of the family's.
@@ -35,13 +35,14 @@ def per_network(
         if (trained := strategy_of(name, family)) is None:
             raise InputError(f"'{name}' is no {family}-STRATEGY-SEED: name networks of that family")
         found.add(trained[0])
-        frames.append(probe(load_network(name)).assign(strategy=trained[0], seed=trained[1], reason=""))
+        rows, steps = probe(load_network(name)), int(zoo()[name]["steps"])
+        frames.append(rows.assign(strategy=trained[0], seed=trained[1], steps=steps, reason=""))
     absent = [name for name in STRATEGIES if name not in found]
     reasons = [f"{NOT_THERE}{family}-{name}" for name in absent]
     if absent:
         frames.append(pd.DataFrame({"strategy": absent, "reason": reasons}))
     together = pd.concat(frames, ignore_index=True).assign(settings=settings)
-    first = ["strategy", "seed"]
+    first = ["strategy", "seed", "steps"]
     order = together["strategy"].map(list(STRATEGIES).index)
     together = together.iloc[np.argsort(order, kind="stable")].reset_index(drop=True)
     return together[[*first, *(name for name in together if name not in first)]]

@@ -1,7 +1,8 @@
 """The paper's PSNR tables measured anew: what Tables 1–5 share.
 
 A strategy is a network of the zoo named FAMILY-STRATEGY or, one of several seeds, FAMILY-STRATEGY-SEED, trained with
-second-order degradations. What is not in the zoo, and sets that are not there, stay visible with the reason.
+second-order degradations; FAMILY-STRATEGY-SEED-stepSTEPS is what it was on the way, and plays no part in tables. What
+is not in the zoo, and sets that are not there, stay visible with the reason.
 """
 
 import re
@@ -25,6 +26,7 @@ SETS = tuple(SIZES)
 AGAINST = ("original", "dropout", "bicubic-pull")
 CHANNELS = ("rgb", "y")
 NOT_THERE = "not in the zoo: "
+ON_THE_WAY = "-step"
 NONE = "nothing"  # a row of PSNR itself, not of a difference
 COLUMNS = ["strategy", "against", *CELL, "channel", "psnr", "low", "high", "images", "seeds", "reported", "reason"]
 COLOURS = {BASELINE: "black"} | STRATEGIES
@@ -33,7 +35,12 @@ OFFSETS = {name: (place - 2) * 0.13 for place, name in enumerate(COLOURS)}
 
 
 def shipped(family: str) -> tuple[str, ...]:
-    """The networks of the zoo that a table of `family` needs."""
+    """The networks of the zoo that a table of `family` needs: those that are trained to the end."""
+    return tuple(name for name in zoo() if strategy_of(name, family) and ON_THE_WAY not in name)
+
+
+def along_training(family: str) -> tuple[str, ...]:
+    """The networks of `family` in the zoo, on the way and trained to the end."""
     return tuple(name for name in zoo() if strategy_of(name, family))
 
 
@@ -94,7 +101,7 @@ def psnr_table(
 
 def strategy_of(name: str, family: str) -> tuple[str, int] | None:
     """The strategy and the seed that a name tells; None where it is of no such network."""
-    parts = re.fullmatch(rf"{re.escape(family)}-({'|'.join(STRATEGIES)})(?:-(\d+))?", name)
+    parts = re.fullmatch(rf"{re.escape(family)}-({'|'.join(STRATEGIES)})(?:-(\d+))?(?:{ON_THE_WAY}\d+)?", name)
     return (parts[1], int(parts[2] or 0)) if parts else None
 
 
