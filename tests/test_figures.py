@@ -4,12 +4,14 @@ from importlib import import_module
 
 import numpy as np
 import pytest
+from crops import typical_corner
 from families import first_of_each
 from matplotlib.figure import Figure
 from rasters import picture_of, raster
 from torch import Tensor, nn
 
 from srgame.images import upsample
+from srgame.pairs import load_pairs
 
 NAMES = [
     "fig3_csm",
@@ -35,6 +37,16 @@ def test_a_figure_shows_every_strategy_or_says_why_not(name: str) -> None:
     else:
         said = frame[frame["reason"].fillna("") != ""]
         assert {"dropout", "eats"} <= set(frame["strategy"]) and said["reason"].str.contains("not in the zoo").all()
+
+
+def test_a_crop_is_harder_than_three_quarters_of_the_others() -> None:
+    clean = load_pairs("photographs", "clean", images=1, crop=96)
+    bicubic = upsample(clean.lr[0][None], 4)[0]
+    places = [(top, left) for top in range(0, 65, 16) for left in range(0, 65, 16)]
+    errors = [
+        float((bicubic - clean.hr[0])[:, top : top + 32, left : left + 32].square().mean()) for top, left in places
+    ]
+    assert typical_corner(clean, 32, 4) == places[sorted(range(25), key=errors.__getitem__)[18]]
 
 
 def test_a_picture_survives_its_rows() -> None:
