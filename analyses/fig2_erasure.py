@@ -46,6 +46,16 @@ PICTURES = ["picture", "channel", *LINE]
 COLUMNS = ["strategy", "network", "draw", "layer", "erased", "donor", *LOSSES, *PICTURES, "sample", "reason"]
 LEAST = 1e-6  # where the picture's logarithmic axis ends; what is smaller is drawn there
 
+STRIPS = {
+    "original": "L_ori = ‖f − HR‖",
+    "awaken": "L_awa = ‖f′ − Bic‖",
+    "to_bicubic": "‖f − Bic‖",
+    "erasure": "‖f − f′‖",
+}
+BLOCK = 3.0  # inches that a diagram is high
+SIDE = 0.95  # of a picture
+LEFT = {"LR": 0.1, "layer": 1.2, "filter": 2.25, "out": 3.5, "change": 4.78, "target": 6.15}
+
 SMOKE = {"image": "photographs", "patch": 16, "draws": 3}
 
 
@@ -110,7 +120,7 @@ def _drawn(eats: EATS, draw: int, seed: int) -> dict[str, str | int]:
     """The layer, the filter erased in it, and the one that takes its place."""
     filters, present, absent = eats.erasure(np.random.default_rng([seed, draw]))
     gone = int(present[0].logical_not().nonzero())
-    numbered = torch.arange(len(filters))[None, :, None, None]
+    numbered = torch.arange(float(len(filters)))[None, :, None, None]
     return {"layer": filters.layers[0], "erased": gone, "donor": int(absent(numbered)[0, gone])}
 
 
@@ -174,11 +184,6 @@ def draw(frame: pd.DataFrame) -> Figure:
         title = "\n".join(filter(None, lines))
         figure.suptitle(title, fontsize=7.5, y=1 - 0.05 / figure.get_figheight(), va="top")
     return figure
-
-
-BLOCK = 3.0  # inches that a diagram is high
-SIDE = 0.95  # of a picture
-LEFT = {"LR": 0.1, "layer": 1.2, "filter": 2.25, "out": 3.5, "change": 4.78, "target": 6.15}
 
 
 def _axes(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
@@ -299,14 +304,6 @@ def _round(value: float) -> int:
     """The largest of 1, 2, 5, 10, 20 … that is not above `value`."""
     power: int = 10 ** math.floor(math.log10(max(value, 1.0)))
     return power * max(digit for digit in (1, 2, 5) if digit * power <= max(value, 1.0))
-
-
-STRIPS = {
-    "original": "L_ori = ‖f − HR‖",
-    "awaken": "L_awa = ‖f′ − Bic‖",
-    "to_bicubic": "‖f − Bic‖",
-    "erasure": "‖f − f′‖",
-}
 
 
 def _strip(panel: Axes, frame: pd.DataFrame, there: list[str]) -> None:
