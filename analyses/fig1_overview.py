@@ -38,7 +38,10 @@ COLUMNS = [
 RANKS = ("strongest", "median", "weakest")
 IDLE = 10  # % of the strongest channel's response: what `response_summary` calls inhibited lies below
 
-SMOKE = {"dataset": "photographs", "images": 2, "crop": 32, "restored": "photographs", "degradations": ("clean", "b+n")}
+SMOKE = {
+    "dataset": "photographs", "images": 2, "crop": 32,
+    "restored": "photographs", "degradations": ("clean", "b+n"), "restored_crop": 48,
+}  # fmt: skip
 
 
 def measure(
@@ -50,6 +53,7 @@ def measure(
     crop: int | None = 64,
     restored: str = "Set5",
     degradations: tuple[str, ...] = ("all",),
+    restored_crop: int | None = None,
 ) -> pd.DataFrame:
     """Responses, maps of a few channels, and PSNR: rows of the parts "response", "map" and "psnr".
 
@@ -61,7 +65,7 @@ def measure(
     lr = lr_images(dataset, images=images, crop=crop)
     responses = probed(first_of_each(family, networks), family, lambda network: _responses(network, lr, layer))
     first = raster(next(iter(lr)).permute(1, 2, 0).numpy()).assign(part="map", rank="LR", reason="")
-    psnr = _psnr(networks, family, restored, degradations)
+    psnr = _psnr(networks, family, restored, degradations, restored_crop)
     whole = pd.concat([responses, first, psnr], ignore_index=True).reindex(columns=COLUMNS)
     whole["sample"] = (whole["part"] != "map").map({True: sample_title(dataset, len(lr), crop), False: ""})
     return whole.astype({"channel": "Int64", "line": "Int64"})
@@ -96,10 +100,12 @@ def _maps(network: nn.Module, image: Image, layer: str, channels: Sequence[int])
     return pd.concat(frames, ignore_index=True)
 
 
-def _psnr(networks: Sequence[str], family: str, restored: str, degradations: Sequence[str]) -> pd.DataFrame:
+def _psnr(
+    networks: Sequence[str], family: str, restored: str, degradations: Sequence[str], crop: int | None
+) -> pd.DataFrame:
     scale = int(family.rsplit("-x", 1)[1])
     loaded = {name: load_network(name, scale=scale) for name in networks}
-    scores = benchmark(loaded, [restored], degradations, scale).scores
+    scores = benchmark(loaded, [restored], degradations, scale, crop=crop).scores
     trained = {name: (strategy_of(name, family) or ("",))[0] for name in networks}
     return pd.DataFrame(
         {
