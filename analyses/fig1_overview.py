@@ -9,7 +9,7 @@ from textwrap import fill
 
 import numpy as np
 import pandas as pd
-from audited import mean_interval
+from audited import WIDTH, mean_interval
 from crops import bare
 from families import SMALL, family_of, family_title, first_of_each, layer_title, probed, sample_title
 from jaxtyping import Float
@@ -160,7 +160,7 @@ def draw(frame: pd.DataFrame) -> Figure:
         grid = figure.add_gridspec(2, 1, height_ratios=[0.4 + 1.4 * max(1, len(there)), 2.2])
         _activity(figure.add_subfigure(grid[0]), frame, there)
         _restoration(figure.add_subfigure(grid[1]), frame, there)
-        lines = [fill(found(frame), 110), absences(frame["reason"].dropna())]
+        lines = [fill(found(frame), WIDTH), absences(frame["reason"].dropna())]
         figure.suptitle("\n".join(filter(None, lines)), fontsize=8)
     return figure
 
