@@ -70,6 +70,9 @@ class MeanGame:
         return torch.stack([part(coalitions) for part in self.parts]).mean(0)
 
 
+SMOKE = {"players": 8, "units": (6, 12), "repetitions": 3, "groups": 4, "images": 1}
+
+
 def measure(
     players: int = 64,
     units: tuple[int, ...] = (6, 12, 24, 48),
