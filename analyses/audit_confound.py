@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from audited import FAMILY, NETWORKS, correlated, headed
+from families import empty
 from matplotlib.figure import Figure
 from psnr_tables import NONE, SETS, psnr_table
 
@@ -107,13 +108,13 @@ def draw(frame: pd.DataFrame) -> Figure:
             error = [rows["over_pull"] - rows["over_pull_low"], rows["over_pull_high"] - rows["over_pull"]]
             colour = COLOURS.get(str(dataset), "black")
             right.errorbar(rows["degradation"], rows["over_pull"], error, fmt="o", markersize=3, color=colour)
+        handles, labels = right.get_legend_handles_labels()
         right.axhline(0, color="black", linewidth=0.6)
         right.set(ylabel="EATS − BicubicPull (dB)", title="the pull alone, nothing erased")
         if pulled.empty:
             reason = next((reason for reason in frame["reason"].dropna() if "pull" in reason), "not measured")
-            right.text(0.5, 0.6, reason, transform=right.transAxes, ha="center")
-            right.set(xticks=[], yticks=[])
-        handles, labels = right.get_legend_handles_labels()
+            empty(right, reason)
+            right.set_title("EATS against the pull alone, nothing erased")
         figure.legend(handles, labels, loc="outside lower center", ncols=max(1, len(labels)))
     return headed(figure, found(frame), frame)
 

@@ -84,7 +84,7 @@ def found(frame: pd.DataFrame) -> str:
     """What was found, in a sentence."""
     found = rates(frame)
     parts = [
-        f"{strategy} {_range(rows['violated'])} ({_range(rows['open'])} open)"
+        f"{strategy} {_range(rows['violated'])} ({_range(rows['open'])} undecided)"
         for strategy, rows in found.groupby("strategy", sort=False)
     ]
     return f"Eq. 6, φ ≥ leave-one-out, is violated, by layer and absence, by this share of filters: {', '.join(parts)}."
@@ -135,8 +135,9 @@ def _scatter(panel: Axes, rows: pd.DataFrame, layer: str) -> None:
     panel.axline((0, 0), slope=1, color="black", linewidth=0.6)
     panel.set_xscale("symlog", linthresh=1e-3)
     panel.set_yscale("symlog", linthresh=1e-3)
-    panel.set_xticks(TICKS, map("{:g}".format, TICKS))
-    panel.set_yticks(TICKS, map("{:g}".format, TICKS))
+    labels = [f"{tick:g}".replace("-", "−") for tick in TICKS]
+    panel.set_xticks(TICKS, labels)
+    panel.set_yticks(TICKS, labels)
     panel.set(title=f"{layer}: Eq. 6 fails below the line", xlabel="leave-one-out (dB)", ylabel="φ (dB)")
 
 
@@ -151,7 +152,7 @@ def _sizes(panel: Axes, rows: pd.DataFrame) -> None:
         panel.errorbar(own["size"], own["contribution"] * 1000, 2 * own["stderr"] * 1000, **error)
     panel.axhline(0, color="black", linewidth=0.6)
     panel.set(
-        title="solid: zero, dashed: mean, dotted: donor",
+        title="zero (—), mean (- -), donor (···)",
         xlabel="filters already there",
         ylabel="mean contribution (mdB)",
     )
@@ -168,7 +169,7 @@ def _bars(panel: Axes, shares: pd.DataFrame) -> None:
         panel.bar(x, own["violated"], width, color=STRATEGIES[name])
         panel.bar(x, own["open"], width, bottom=own["violated"], color=STRATEGIES[name], alpha=0.25)
     panel.set_xticks(range(len(absences)), absences)
-    panel.set(title="violated; pale: open", ylabel="share of filters", ylim=(0, 1))
+    panel.set(title="violated; pale: undecided", ylabel="share of filters", ylim=(0, 1))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from srgame.until import Until
 
 FEWEST = 5  # networks: an interval of r over fewer says nothing
 UNSEEN = tuple(setting for setting in SETTINGS if setting != "clean")
+TITLES = {"shapley": "Shapley values φ", "salience": "CSM salience"}
 SMOKE = {
     "networks": NETWORKS[:1], "scores": ("responses",), "dataset": "photographs", "images": 2, "crop": 32,
     "degradations": ("b+n",), "evaluations": 70,
@@ -101,11 +102,13 @@ def draw(frame: pd.DataFrame) -> Figure:
                 style: dict[str, Any] = {"color": STRATEGIES[str(strategy)], "alpha": 1 if ended else 0.4}
                 x, y = own["effective_share"] * 100, own["psnr"]
                 label = str(strategy) if ended else None
-                panel.errorbar(
-                    x, y, own["psnr_stderr"], own["stderr"] * 100, fmt="o", markersize=4, label=label, **style
-                )
-            panel.set(title=f"{score}; bars: SE over images", xlabel="effective share of filters (%)")
-        panels[0].set_ylabel("PSNR, degraded (dB)")
+                bars: Any = (own["psnr_stderr"], own["stderr"] * 100)
+                panel.errorbar(x, y, *bars, fmt="o", markersize=4, label=label, **style)
+            panel.set(
+                title=f"{TITLES.get(score, score)}; bars: standard errors over images",
+                xlabel="effective share of filters (%)",
+            )
+        panels[0].set_ylabel("PSNR, mean of settings (dB)")
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
     return headed(figure, found(frame), frame)

@@ -83,7 +83,8 @@ def correlations(frame: pd.DataFrame) -> pd.DataFrame:
 def found(frame: pd.DataFrame) -> str:
     """What was found, in a sentence."""
     parts = [
-        f"{row.strategy}, {row.layer}: {row.r:+.2f} ({row.low:+.2f} to {row.high:+.2f})"
+        f"{row.strategy}, {row.layer}: "
+        + f"{row.r:+.2f} ({row.low:+.2f}\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}{row.high:+.2f})".replace("-", "−")
         for row in correlations(frame).itertuples()
     ]
     return f"Correlation of a pair's cosine with its interaction: {'; '.join(parts)}."
@@ -105,7 +106,7 @@ def draw(frame: pd.DataFrame) -> Figure:
                 panel.errorbar(own["cosine"], values, error, fmt="o", **style)
                 panel.axhline(0, color="black", linewidth=0.6)
                 told = summary.loc[(strategy, layer)]
-                shares = f"replace each other {told['replace']:.0%}, need each other {told['need']:.0%}"
+                shares = f"{told['replace']:.0%} of pairs replace, {told['need']:.0%} need each other"
                 panel.set_title(f"{strategy}, {layer}:\n{shares}", fontsize=7)
                 panel.set_xlim(-1.05, 1.05)
                 panel.set_xticks([-1, -0.5, 0, 0.5, 1])

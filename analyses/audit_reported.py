@@ -187,11 +187,11 @@ def draw(frame: pd.DataFrame) -> Figure:
         axes = figure.subplots()
         axes.axis("off")
         axes.set_xlim(0, 1)
-        axes.set_ylim(len(frame) + 0.5, -1.2)
+        axes.set_ylim(len(frame) - 0.4, -1.6)
         places = (0.0, 0.17, 0.715, 0.86, 1.0)
-        head = ("where", "what", "printed or implied", "found", "")
+        head = ("where", "what", "printed or implied", "found", "verdict")
         for place, word, align in zip(places, head, ("left", "left", "right", "right", "right"), strict=True):
-            axes.text(place, -0.7, word, ha=align, va="center", fontsize=7, fontweight="bold")
+            axes.text(place, -1.05, word, ha=align, va="center", fontsize=7, fontweight="bold")
         for line, row in enumerate(frame.to_dict("records")):
             axes.axhspan(line - 0.5, line + 0.5, color=SHADES[row["verdict"]], linewidth=0)
             texts = (row["where"], row["claim"], _number(row, "printed"), _number(row, "found"), row["verdict"])

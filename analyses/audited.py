@@ -19,7 +19,7 @@ from srgame.style import STRATEGIES
 
 FAMILY = SMALL
 NETWORKS = shipped(FAMILY)
-WIDTH = 100  # characters in a line above a picture
+WIDTH = 112  # characters in a line above a picture
 
 
 def per_network(

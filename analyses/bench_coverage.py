@@ -277,7 +277,7 @@ def _panel(panel: Axes, rows: pd.DataFrame) -> None:
         panel.errorbar(place, line["coverage"], error, label=name, markersize=3, linewidth=0.8, **style)
     if rows["exact"].any():
         panel.text(rows["units"].min(), 0.99, "exact", va="top")
-    panel.set(xscale="log", xticks=sorted(set(rows["units"])), ylim=(0.885, 1.005), xlabel="units")
+    panel.set(xscale="log", xticks=sorted(set(rows["units"])), ylim=(0.885, 1.005), xlabel="independent units")
     panel.xaxis.set_major_formatter("{x:.0f}")
     panel.minorticks_off()
 

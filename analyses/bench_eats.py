@@ -117,7 +117,7 @@ def draw(frame: pd.DataFrame) -> Figure:
     """A panel per network: the ratio of step times against depth, what arithmetic allows, and two whole passes."""
     names = list(dict.fromkeys(frame["network"]))
     with styled():
-        figure = Figure(figsize=(2.9 * len(names), 2.5))
+        figure = Figure(figsize=(2.9 * len(names), 2.7))
         for panel, name in zip(figure.subplots(1, len(names), squeeze=False, sharey=True).flat, names, strict=True):
             rows = frame[frame["network"] == name]
             panel.axhline(2, color=GREY, linewidth=0.8, label="two whole passes")
@@ -128,10 +128,10 @@ def draw(frame: pd.DataFrame) -> Figure:
             )
             mean, limit = rows["ratio"].mean(), rows["limit"].mean()
             panel.set_title(f"{name}: mean {mean:.2f}, limit {limit:.2f}")
-            panel.set_xlabel("depth of the erased layer")
+            panel.set_xlabel("depth of the erased layer (0: first, 1: last)")
             panel.set_ylim(0.9, 2.2)
         figure.axes[0].set_ylabel("step time, EATS / Original")
-        figure.axes[0].legend(loc="lower left")
+        figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
 
 

@@ -32,6 +32,7 @@ def bare(network: nn.Module, images: list[Image] | LRImages, _: tuple[str, ...])
 
 
 PROBES: dict[str, Probe] = {"bare": bare, "responses": channel_responses, "cosine": channel_cosine}
+LABELS = {"bare": "bare passes"}
 COLOURS = {"bare": GREY, "responses": BLUE, "cosine": ORANGE}
 SMOKE = {"dataset": "photographs", "images": 2, "crop": 32, "chunk": 1, "counts": (2,)}
 
@@ -99,14 +100,20 @@ def draw(frame: pd.DataFrame) -> Figure:
         timed = frame.dropna(subset=["seconds"])
         bars = time.bar(timed["probe"], timed["seconds"], 0.6, color=[COLOURS[probe] for probe in timed["probe"]])
         time.bar_label(bars, [f"×{ratio:.2f}" for ratio in timed["ratio"]])
+        time.set_xticks(range(len(timed)), [LABELS.get(probe, probe) for probe in timed["probe"]])
         bound = 1.2 * timed["seconds"].iloc[0]
         time.axhline(bound, color="black", linestyle="--", linewidth=0.8)
-        time.text(2.4, bound, "×1.2", ha="right", va="bottom")
+        time.text(2.4, bound, "bound: ×1.2", ha="right", va="bottom")
         time.set_ylim(0, bound * 1.15)
         time.set_ylabel(f"seconds for {timed['images'].iloc[0]} images")
         for probe, rows in frame.groupby("probe", sort=False):
             memory.plot(
-                rows["images"], rows["peak_mib"], "o-", markersize=3, color=COLOURS[str(probe)], label=str(probe)
+                rows["images"],
+                rows["peak_mib"],
+                "o-",
+                markersize=3,
+                color=COLOURS[str(probe)],
+                label=LABELS.get(str(probe), str(probe)),
             )
         memory.set_ylim(0, 1.15 * frame["peak_mib"].max())
         memory.set_xlabel("images")

@@ -71,7 +71,7 @@ def draw_cosines(frame: pd.DataFrame, blocks: str) -> Figure:
     title = f"Cosine between channels' responses, {family_title(family)}; in the paper {blocks}"
     layers = list(measured(frame)["layer"].dropna().unique()) or [""]
     with styled():
-        figure = Figure(figsize=(7.2, 1.1 + 1.5 * len(layers)))
+        figure = Figure(figsize=(7.2, 1.1 + 1.5 * len(layers) if len(measured(frame)) else 1.4))
         panels = figure.subplots(len(layers), len(STRATEGIES) + 1, squeeze=False)
         image = None
         for row, layer in zip(panels, layers, strict=True):
@@ -92,9 +92,9 @@ def draw_cosines(frame: pd.DataFrame, blocks: str) -> Figure:
             own = panel.get_title()
             panel.set_title(f"{strategy}\n{own}".strip(), fontsize=7, pad=2, color=STRATEGIES[strategy])
         panels[0, -1].set_title("pairs below |cos|", fontsize=7, pad=2)
-        panels[-1, -1].set_xlabel("|cos|", fontsize=7)
+        panels[-1, -1].set_xlabel("|cos|" if panels[-1, -1].lines else "", fontsize=7)
         for panel in panels[-1, :-1]:
-            panel.set_xlabel("channel", fontsize=7)
+            panel.set_xlabel("channel" if panel.images else "", fontsize=7)
         if image is not None:
             bar = figure.colorbar(
                 image,

@@ -1,6 +1,7 @@
 """Crops of one image as each strategy restores it: what the visual comparisons share.
 
-A crop is restored from its own LR window and a margin around it, wider than what an SR pixel is made from.
+The crop is neither the image's easiest nor its hardest, but the one harder for bicubic upsampling than three quarters
+of the crops. It is restored from its own LR window and a margin around it, wider than what an SR pixel is made from.
 """
 
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from srgame.style import STRATEGIES
 
 HR, BICUBIC = "HR", "bicubic"
 COLUMNS = ["image", "degradation", "strategy", "network", "psnr", "to_bicubic", "row", "column", *LINE, "reason"]
+HARD = 0.75  # of the image's crops are easier for bicubic upsampling than the one shown
 MARGIN = 24  # LR pixels: the small networks see 20 around, of larger ones what lies farther hardly counts
 
 
@@ -34,11 +36,11 @@ def crop_frame(
 
     Strategies include "HR" and "bicubic". `psnr` is the crop's to HR and `to_bicubic` that to bicubic upsampling (RGB,
     dB, 8 bits; at most 100); row and column are the crop's corner in HR pixels; line, low, high as in rasters.py.
-    The crop of `size` × `size` pixels is the one where bicubic upsampling of the clean image errs most.
+    The crop of `size` × `size` pixels is `typical_corner`'s: at the 75th percentile of bicubic upsampling's error.
     """
     names, found = by_strategy(networks, family), loaded(networks, family)
     scale = int(family.rsplit("-x", 1)[1])
-    corner = hardest(load_pairs(image, "clean", scale, images=1), size, scale)
+    corner = typical_corner(load_pairs(image, "clean", scale, images=1), size, scale)
     place = {"row": corner[0], "column": corner[1], "image": image_paths(image)[0].stem}
     frames = []
     for degradation in degradations:
@@ -63,14 +65,15 @@ def crop_frame(
     return whole.astype({"row": "Int64", "column": "Int64", "line": "Int64", "low": "Int64", "high": "Int64"})
 
 
-def hardest(clean: Pairs, size: int, scale: int) -> tuple[int, int]:
-    """The corner of the crop, on a grid of half crops, where bicubic upsampling has the largest squared error."""
+def typical_corner(clean: Pairs, size: int, scale: int, quantile: float = HARD) -> tuple[int, int]:
+    """The corner of the crop, of those on a grid of half crops, at a quantile of bicubic upsampling's squared error."""
     lr, hr = clean.lr[0][None], clean.hr[0][None]
     error = (upsample(lr, scale) - hr).square().mean(1, keepdim=True)
     step = max(scale, size // 2 // scale * scale)
-    sums = torch.nn.functional.avg_pool2d(error, size, step)[0, 0]
-    place = int(sums.argmax())
-    return place // sums.shape[1] * step, place % sums.shape[1] * step
+    errors = torch.nn.functional.avg_pool2d(error, size, step)[0, 0]
+    order = errors.flatten().argsort(stable=True)
+    place = int(order[round(quantile * (len(order) - 1))])
+    return place // errors.shape[1] * step, place % errors.shape[1] * step
 
 
 def _cut(image: Image, corner: tuple[int, int], size: int) -> Image:
@@ -111,6 +114,13 @@ def bare(panel: Axes) -> None:
     panel.set_yticks([])
     for spine in panel.spines.values():
         spine.set_visible(False)
+
+
+def crop_title(frame: pd.DataFrame) -> str:
+    """Which crop it is: "img_012, clean, a crop at the 75th percentile of bicubic's error"."""
+    settings = frame["degradation"].unique()
+    where = f"{frame['image'].iloc[0]}, {settings[0]}" if len(settings) == 1 else str(frame["image"].iloc[0])
+    return f"{where}, a crop at the {HARD * 100:.0f}th percentile of bicubic's error"
 
 
 def score(rows: pd.DataFrame) -> str:

@@ -20,10 +20,10 @@ KNOWN = {
 }
 
 
-def first_of_each(family: str) -> tuple[str, ...]:
-    """Of each strategy of `family` the network of the zoo with the lowest seed."""
+def first_of_each(family: str, networks: Sequence[str] | None = None) -> tuple[str, ...]:
+    """Of each strategy of `family` the network with the lowest seed, of `networks` or of the zoo."""
     by_strategy: dict[str, tuple[int, str]] = {}
-    for name in shipped(family):
+    for name in shipped(family) if networks is None else networks:
         strategy, seed = strategy_of(name, family) or ("", 0)
         by_strategy[strategy] = min((seed, name), by_strategy.get(strategy, (seed, name)))
     return tuple(by_strategy[strategy][1] for strategy in STRATEGIES if strategy in by_strategy)

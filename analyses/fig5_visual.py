@@ -1,12 +1,14 @@
-"""Figure 5: what do the strategies' SR images look like beside bicubic upsampling, on Urban100?"""
+"""Figure 5: what do the strategies' SR images look like beside bicubic upsampling, on Urban100?
+
+The crop is one of medium difficulty, at the 75th percentile of bicubic upsampling's error over the image (crops.py).
+"""
 
 import numpy as np
 import pandas as pd
-from crops import BICUBIC, HR, bare, crop_frame, crop_of, score, shown
+from crops import BICUBIC, HR, bare, crop_frame, crop_of, crop_title, score, shown
 from families import SMALL, empty, family_title, first_of_each, reason_of
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from psnr_tables import absences
+from psnr_tables import NOT_THERE
 
 from srgame.recipe import run
 from srgame.style import STRATEGIES, styled
@@ -33,13 +35,17 @@ def measure(
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    """Two rows per family: the crops; and how each differs from bicubic upsampling, enlarged in contrast."""
-    families = list(frame["family"].unique())
+    """Two rows per family: the crops; and how each differs from bicubic upsampling, enlarged in contrast.
+
+    A family of which the zoo has no network is named below them.
+    """
+    families = [family for family, rows in frame.groupby("family", sort=False) if rows["network"].fillna("").any()]
+    absent = [family for family in frame["family"].unique() if family not in families]
     columns = (HR, BICUBIC, *STRATEGIES)
     with styled():
-        figure = Figure(figsize=(7.2, 0.7 + 3.15 * len(families)))
-        panels = figure.subplots(2 * len(families), len(columns))
-        for place, family in enumerate(families):
+        figure = Figure(figsize=(7.2, 0.5 + 2.75 * max(1, len(families))), layout="compressed")
+        panels = figure.subplots(2 * max(1, len(families)), len(columns))
+        for place, family in enumerate(families or absent[:1]):
             of_family = frame[frame["family"] == family]
             bicubic = None
             for column in (BICUBIC, HR, *STRATEGIES):
@@ -47,10 +53,9 @@ def draw(frame: pd.DataFrame) -> Figure:
                 bicubic = _pair(pair, of_family, column, bicubic)
             panels[2 * place, 0].set_ylabel(family_title(family).replace(" (", "\n("), fontsize=7)
             panels[2 * place + 1, 0].set_ylabel(f"{GAIN}×(image − bicubic)\n+ grey", fontsize=7)
-        first = frame.iloc[0]
-        where = f"{first['image']}, {first['degradation']}: the crop where bicubic upsampling errs most"
-        missing = "; ".join(filter(None, (absences(frame[frame["family"] == family]["reason"]) for family in families)))
-        figure.suptitle(f"{where}. PSNR of the crop (RGB), to HR and to bicubic\n{_short(missing)}".strip(), fontsize=8)
+        figure.suptitle(f"{crop_title(frame)}. PSNR of the crop (RGB), to HR and to bicubic", fontsize=8)
+        missing = ", ".join(f"{family_title(family)} ({family}-…)" for family in absent)
+        figure.supxlabel(f"{NOT_THERE}{missing}" if missing else "", fontsize=7, color="0.4")
     return figure
 
 
@@ -61,8 +66,9 @@ def _pair(
     above.set_title(strategy, color=STRATEGIES.get(strategy, "black"), fontsize=7)
     rows = crop_of(frame, strategy=strategy)
     if rows.empty:
-        for panel in pair:
-            _nothing(panel, reason_of(frame, strategy))
+        empty(above, reason_of(frame, strategy).replace("-x4-", "-x4-\n"))
+        above.set_box_aspect(1)
+        below.axis("off")
         return bicubic
     pixels = shown(above, rows)
     bicubic = pixels if bicubic is None else bicubic
@@ -70,15 +76,6 @@ def _pair(
     below.imshow((0.5 + GAIN * (pixels - bicubic)).clip(0, 1), interpolation="nearest")
     above.set_xlabel("\n" if strategy == HR else score(rows), fontsize=6)
     return bicubic
-
-
-def _nothing(panel: Axes, reason: str) -> None:
-    empty(panel, reason.replace("-x4-", "-x4-\n"))
-    panel.set_box_aspect(1)
-
-
-def _short(missing: str) -> str:
-    return "" if len(missing) > 110 else missing
 
 
 if __name__ == "__main__":

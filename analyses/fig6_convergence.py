@@ -73,8 +73,8 @@ def draw(frame: pd.DataFrame) -> Figure:
         figure.legend(handles, labels, loc="outside lower center", ncols=len(shown))
         family = str(frame["network"].iloc[0]).split(f"-{frame['strategy'].iloc[0]}")[0]
         figure.suptitle(
-            f"Training of {family_title(family)}; a point is the mean of the steps since the one before, "
-            "L1 per value in [0, 1]",
+            f"Training of {family_title(family)}; a point is the mean of the steps since the one before\n"
+            "losses and distances: L1 per value in [0, 1]",
             fontsize=8,
         )
     return figure

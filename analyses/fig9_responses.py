@@ -65,7 +65,7 @@ def draw(frame: pd.DataFrame) -> Figure:
                     panel.set_title(
                         f"{strategy}\n{effective:.1f} of {len(rows)} effective", fontsize=7, color=STRATEGIES[strategy]
                     )
-                panel.set_xlabel("channel" if layer == layers[-1] else "")
+                panel.set_xlabel("channel" if layer == layers[-1] and len(rows) else "")
             row[0].set_ylabel(f"{layer_title(layer, family)}\nmean response")
         title = f"Channels' mean responses, {family_title(family)}; in the paper block 2 of 16 and the output"
         figure.suptitle(f"{title}\n{frame['sample'].iloc[0]}\n{absences(frame['reason'])}".strip(), fontsize=8)

@@ -194,7 +194,7 @@ def draw_table(frame: pd.DataFrame, title: str) -> Figure:
             gain.axhline(0, color="black", linewidth=0.6)
             level.set_title(_measured_images(dataset, rows["images"].max()), loc="left")
             level.set_ylabel("PSNR (dB)")
-            gain.set_ylabel("− Original (dB)")
+            gain.set_ylabel("over Original (dB)")
         for panel in panels[-1]:
             panel.set_xticks(range(len(settings)), settings)
         handles = [
@@ -208,6 +208,7 @@ def draw_table(frame: pd.DataFrame, title: str) -> Figure:
         figure.legend(
             handles=handles, loc="outside lower center", ncols=len(handles), columnspacing=1, handletextpad=0.2
         )
+        title = f"{title}; RGB; b: blur, n: noise, j: JPEG"
         figure.suptitle(f"{title}\n{absences(rgb.loc[rgb['against'] == NONE, 'reason'])}".strip(), fontsize=8)
     return figure
 
@@ -226,7 +227,7 @@ def _panel(panel: Axes, rows: pd.DataFrame, settings: list[str]) -> None:
 def _measured_images(dataset: str, images: float) -> str:
     whole = SIZES.get(dataset, images)
     if np.isnan(images):
-        return f"{dataset}: not measured"
+        return f"{dataset}: not measured, no images of this set"
     return f"{dataset}: {f'first {images:.0f} of {whole}' if images < whole else f'all {images:.0f}'} images"
 
 

@@ -12,12 +12,12 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from srgame import processes
 from srgame.errors import InputError
-from srgame.filters import Filters, donor, erased, filters_of, resume
+from srgame.filters import Absence, Filters, donor, erased, filters_of, resume
 from srgame.images import upsample
 
 Losses = dict[str, Tensor]
@@ -126,12 +126,11 @@ class EATS(nn.Module):
         self.resumed = cache(lambda layer: resume(network, [layer]))
 
     def forward(self, lr: LR, hr: HR, rng: np.random.Generator) -> Losses:
-        filters = filters_of(self.network, [str(rng.choice(self.layers))])
-        erasure = self._erasure(filters, rng)
+        filters, present, absent = self.erasure(rng)
         cut = self.resumed(filters.layers[0])
         live = cut.head(lr)
         sr = cut.tail(*live)
-        with erased(cut.tail, filters, *erasure):
+        with erased(cut.tail, filters, present, absent):
             sr_erased = cut.tail(*live)
         bicubic = _bicubic(lr, hr)
         return {
@@ -141,15 +140,16 @@ class EATS(nn.Module):
             "to_bicubic": _watched(sr, bicubic),
         }
 
-    def _erasure(self, filters: Filters, rng: np.random.Generator) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        """Who is present, and what takes the place of who is not."""
+    def erasure(self, rng: np.random.Generator) -> tuple[Filters, Bool[Tensor, "1 filter"], Absence]:
+        """One drawn as a training step draws it: a layer's filters, who is present, what takes the others' place."""
+        filters = filters_of(self.network, [str(rng.choice(self.layers))])
         order = rng.permutation(len(filters))
         gone, others = order[: self.count], order[self.count :]
         donors = np.arange(len(filters))
         donors[gone] = rng.choice(others, self.count)
         present = torch.ones(1, len(filters), dtype=torch.bool)
         present[0, gone] = False
-        return present, partial(donor, donors=donors.tolist())
+        return filters, present, partial(donor, donors=donors.tolist())
 
 
 def _bicubic(lr: LR, hr: HR) -> HR:
