@@ -17,7 +17,7 @@ from srgame.coalitions import MOST, active_players, among, played, played_out, p
 from srgame.errors import InputError
 from srgame.game import Game
 from srgame.kept import Kept
-from srgame.units import Estimate, cheaper_played_out, mean_of, sample
+from srgame.units import Estimate, Workers, cheaper_played_out, mean_of, sample
 from srgame.until import Until
 
 PerPlayer = Float64[np.ndarray, " player"]
@@ -129,6 +129,7 @@ def sampled_shapley(
     unions: Sequence[Sequence[int]] | None = None,
     progress: bool = False,
     kept: Kept | None = None,
+    workers: Workers | None = None,
 ) -> ShapleyValues:
     """The Shapley values estimated, without bias, from random orders of the players.
 
@@ -136,9 +137,10 @@ def sampled_shapley(
     part (Mitchell et al. 2022), or two independent ones; by default the first PILOT units tell which. Parts, if the
     game has any, are games whose mean it is, such as its images: each has orders of its own. Where that lowers the
     error, a regression on the places in the orders, whose mean is known, is subtracted from the contributions. Unit k
-    depends on `seed` and the units before only. The values add up to v(N) − v(∅). Players in `game.dummies` are worth
+    depends on `seed` and the pilot units only. The values add up to v(N) − v(∅). Players in `game.dummies` are worth
     exactly 0 and are never sampled. Where all coalitions cost no more than a FEW units, these are played. Ctrl-C ends
-    the sampling and keeps what was measured; `progress` shows a bar. Units that are `kept` on disk are not made again.
+    the sampling and keeps what was measured; `progress` shows a bar. Units that are `kept` on disk are not made again;
+    `workers` make the others, or else this process.
 
     With `unions` that share out the players, only orders count in which the members of a union follow each other: the
     values are Owen's (1977), and the sum over a union is its own Shapley value in the game of the unions.
@@ -152,7 +154,18 @@ def sampled_shapley(
     if len(active) < 2 or (unions is None and cheaper_played_out(len(active), cost, until)):
         return exact_shapley(game)
     sampler = _Sampler(game, active, antithetic, unions)
-    sampled = sample(sampler.unit, until, cost, 2, seed, progress, lambda units: sampler.estimate(units).found, kept)
+    sampled = sample(
+        sampler.unit,
+        until,
+        cost,
+        beforehand=2,
+        seed=seed,
+        progress=progress,
+        estimate=lambda units: sampler.estimate(units).found,
+        kept=kept,
+        workers=workers,
+        pilot=PILOT if antithetic is None else 0,
+    )
     estimate = sampler.estimate(sampled.units)
     return ShapleyValues(
         sampler.for_all(estimate.found.value),
