@@ -69,7 +69,7 @@ def connected(scheduler: str | None = None, workers: int | None = None, device: 
         with _client(scheduler) as client:
             yield Cluster(client, f"the cluster of '{scheduler}'", device)
         return
-    options = {"threads_per_worker": 1, "dashboard_address": None, "memory_limit": 0, "silence_logs": 40}
+    options = {"threads_per_worker": 1, "dashboard_address": "127.0.0.1:0", "memory_limit": 0, "silence_logs": 40}
     with LocalCluster(n_workers=workers, **options) as local, Client(local) as client:
         yield Cluster(client, f"the cluster of {workers} processes here", device)
 
