@@ -114,8 +114,9 @@ class Cluster:
             yield crew
         finally:
             crew.stopped.set()
-            with suppress(Exception):  # the cluster may be gone
-                self.client.unregister_worker_plugin(held.name)
+            if self.client.status == "running":  # else the scheduler is gone
+                with suppress(OSError, CancelledError, ValueError):
+                    self.client.unregister_worker_plugin(held.name)
 
 
 class Crew:
@@ -137,7 +138,8 @@ class Crew:
         sent: dict[Future, int] = {}
         try:
             while True:
-                for number in islice(numbers, AHEAD * max(1, self._size) - len(sent)):
+                more = AHEAD * max(1, self._size) - len(sent)  # fewer than none where workers have gone
+                for number in islice(numbers, max(0, more)):
                     sent[self._send(done, -number, task, number)] = number
                 if not sent:
                     return

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,14 @@ def when(happened: Callable[[], bool], then: Callable[[], None]) -> threading.Th
     return watching
 
 
+@contextmanager
+def hearing_ctrl_c() -> Iterator[None]:
+    """What a shell starts in the background ignores Ctrl-C: this listens."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def kept(folder: Path, game: int = 0) -> int:
     return len(list(folder.glob(f"game{game}/*.unit")))
 
@@ -129,12 +138,23 @@ def test_a_late_worker_has_all_it_needs(small: SRResNet, photographs: Pairs, thr
         assert torch.equal(crew.game(filters)(everybody), expected)
 
 
+def test_a_cluster_that_shrinks_goes_on(
+    small: SRResNet, photographs: Pairs, threads: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "LOOK", 0.001)
+    local, how = threads(3), {"payoff": slowly, "units": 24, "layers": LAYERS[:1]}
+    when(lambda: kept(tmp_path) >= 3, lambda: local.scale(1))
+    with connected(local.scheduler_address) as cluster:
+        found = values_of(small, photographs, players=cluster.holding, keep=tmp_path, **how)
+        assert len(cluster.client.nthreads()) == 1
+    assert found.equals(values_of(small, photographs, **how))
+
+
 def test_ctrl_c_keeps_what_came_and_one_process_goes_on(
     small: SRResNet, photographs: Pairs, threads: Opened, tmp_path: Path
 ) -> None:
     how = {"payoff": slowly, "units": 40, "keep": tmp_path}
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores Ctrl-C
-    with connected(threads(2).scheduler_address) as cluster:
+    with hearing_ctrl_c(), connected(threads(2).scheduler_address) as cluster:
         when(lambda: kept(tmp_path) >= 3 and kept(tmp_path, 1) >= 1, lambda: os.kill(os.getpid(), signal.SIGINT))
         some = values_of(small, photographs, players=cluster.holding, **how)
         assert set(some["ended"]) == {"interrupted"} and set(some["layer"]) == set(LAYERS)
