@@ -45,7 +45,7 @@ except ImportError as error:
 
 Future = DaskFuture[Any]
 
-ABREAST = 8  # games that are played at a time, so that no worker waits for the last units of one
+ABREAST = 8  # games that are played at a time, or as many as workers: none waits for the last units of one game
 AHEAD = 2  # units on their way for each worker: one in its hands, one beside it
 AT_HAND = 2  # games that a worker holds ready; to build one again costs about as much as some whole runs
 ANSWER = 10.0  # seconds to wait for a scheduler
@@ -69,9 +69,20 @@ def connected(scheduler: str | None = None, workers: int | None = None, device: 
         with _client(scheduler) as client:
             yield Cluster(client, f"the cluster of '{scheduler}'", device)
         return
-    options = {"threads_per_worker": 1, "dashboard_address": "127.0.0.1:0", "memory_limit": 0, "silence_logs": 40}
-    with LocalCluster(n_workers=workers, **options) as local, Client(local) as client:
+    with _local(workers) as local, Client(local) as client:
         yield Cluster(client, f"the cluster of {workers} processes here", device)
+
+
+def _local(workers: int | None) -> LocalCluster:
+    """So many processes of one thread, reached through loopback only."""
+    options = {"threads_per_worker": 1, "dashboard_address": "127.0.0.1:0", "memory_limit": 0, "silence_logs": 40}
+    try:
+        return LocalCluster(n_workers=workers, host="127.0.0.1", **options)
+    except RuntimeError as error:
+        raise InputError(
+            f"{workers} worker processes cannot be started ({error}): each runs the script that started them, so a "
+            "script of your own begins with: if __name__ == '__main__'"
+        ) from error
 
 
 def _client(scheduler: str) -> Client:
@@ -159,7 +170,7 @@ class Crew:
     def each(self, play: Callable[..., Any], games: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
         """What `play` returns for each game, in their order; after Ctrl-C of those that have something."""
         some = False
-        with ThreadPoolExecutor(ABREAST) as pool:
+        with ThreadPoolExecutor(max(ABREAST, self._size)) as pool:
             playing = deque(pool.submit(play, *game) for game in games)
             try:
                 while playing:
