@@ -115,19 +115,22 @@ class Cluster:
         crew = Crew(self, held.name, len(pairs))
         crew.wait_for_somebody()
         try:
-            self.client.register_plugin(held, held.name)
-        except Exception as error:  # whatever fails on a worker that has other code
-            raise InputError(
-                f"{self.name}: a worker cannot take the network ({type(error).__name__}: {error}); "
-                "install the same srgame, and the network's own code, on all of them"
-            ) from error
-        try:
+            self._give(held)
             yield crew
         finally:
             crew.stopped.set()
             if self.client.status == "running":  # else the scheduler is gone
                 with suppress(OSError, CancelledError, ValueError):
                     self.client.unregister_worker_plugin(held.name)
+
+    def _give(self, held: "_Held") -> None:
+        try:
+            self.client.register_plugin(held, held.name)
+        except Exception as error:  # whatever fails on a worker that has other code
+            raise InputError(
+                f"{self.name}: a worker cannot take the network ({type(error).__name__}: {error}); "
+                "install the same srgame, and the network's own code, on all of them"
+            ) from error
 
 
 class Crew:
