@@ -51,6 +51,7 @@ AT_HAND = 2  # games that a worker holds ready; to build one again costs about a
 ANSWER = 10.0  # seconds to wait for a scheduler
 PATIENCE = 60.0  # seconds to wait for a worker where there is none
 LOOK = 0.5  # seconds between looks at whether anybody is still there
+ALONE = Lock()  # in its process: torch.fx changes all modules while it traces, and erasing hooks the network
 ONWARD = "units that were kept are still there, and the same command goes on"
 
 
@@ -301,7 +302,7 @@ def _worth(game: Game, coalitions: Coalitions) -> Worth:
 def _done_by_worker(held: str, task: bytes, *values: int) -> tuple[Any, list[tuple[str, type[Warning]]]]:
     """What a task returns, run as in the client's own process: alone, with as many threads; and its warnings."""
     mine = cast(_Held, get_worker().plugins[held])
-    with mine.lock, warnings.catch_warnings(record=True) as caught:
+    with ALONE, warnings.catch_warnings(record=True) as caught:
         torch.set_num_threads(mine.threads)
         return pickle.loads(task)(*values), [(str(each.message), each.category) for each in caught]
 
@@ -313,10 +314,6 @@ class _Held(WorkerPlugin):
         self.name = f"srgame-{uuid4().hex}"
         self.network, self.pairs, self.device = deepcopy(network).cpu(), pairs, device
         self.threads = torch.get_num_threads()
-
-    def setup(self, worker: Any) -> None:
-        """Where it has arrived."""
-        self.lock = Lock()
         self.games: dict[int, RestorationGame] = {}
 
     def game(self, recipe: _Recipe) -> RestorationGame:
