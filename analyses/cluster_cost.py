@@ -16,7 +16,7 @@ that is: each unit comes to a worker that has to build its game, and the last on
 import pickle
 from dataclasses import dataclass
 from functools import partial
-from time import perf_counter, process_time
+from time import process_time
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ import pandas as pd
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from srgame.cluster import Cluster, connected
@@ -57,7 +57,7 @@ def measure(
     timed_image: int = 8,
     sampled: str = "srresnet-x4-bicubic",
     sampled_layers: tuple[str, ...] = ("conv_first", "body.4.conv2", "body.8.conv2", "body.12.conv2", "conv_hr"),
-    sampled_units: int = 24,
+    sampled_units: int = 12,
     precision: float = 0.02,
     tasks: int = 1000,
     gpus: tuple[int, ...] = (1, 8, 64),
@@ -66,21 +66,25 @@ def measure(
 ) -> pd.DataFrame:
     """One row per number: kind (measured, counted, assumed, projected), quantity, value, unit, layer, depth, gpus.
 
-    Seconds per coalition are of CPU time on one thread, on one image. Units needed are those that `sampled` needs for
-    `precision`, on four small crops; an error falls with the root of units × images, so with more images fewer do.
+    Seconds are of CPU time on one thread; those per coalition are for one image. Units needed are those that `sampled`
+    needs for `precision`, on four small crops; an error falls with the root of units × images, so with more images
+    fewer do.
     `flops_per_second` that a GPU sustains and `bytes_per_second` that a scheduler sends are assumptions.
     """
     torch.set_num_threads(1)
     net = NETWORKS[network](scale=4).eval()
     pairs = load_pairs(dataset, images=images, crop=crop)
-    rows = _times(net, pairs, timed, timed_image) + _units_needed(sampled, sampled_layers, sampled_units, precision)
+    per_pixel = flop_per_pixel(net)
+    rows = _times(net, per_pixel, pairs.lr[timed_image][None], timed) + _units_needed(
+        sampled, sampled_layers, sampled_units, precision
+    )
     rows += _overheads(net, pairs, tasks)
     rows += [
         _row(ASSUMED, "GPU sustains", flops_per_second, "FLOP/s"),
         _row(ASSUMED, "scheduler sends", bytes_per_second, "B/s"),
     ]
     known = pd.DataFrame(rows)
-    plan = planned(net, pairs, known)
+    plan = planned(net, per_pixel, pairs, known)
     rows += _totals(plan)
     for count in sorted({*gpus, *CURVE}):
         rows += [
@@ -99,10 +103,9 @@ def _row(
 
 
 @torch.inference_mode()
-def _times(net: nn.Module, pairs: Pairs, count: int, image: int) -> list[dict[str, Any]]:
+def _times(net: nn.Module, per_pixel: dict[str, float], lr: Tensor, count: int) -> list[dict[str, Any]]:
     """Of layers at all depths: what a coalition takes on one image, resumed behind the layer, and what it computes."""
-    everything, per_pixel = filters_of(net), flop_per_pixel(net)
-    lr, rows = pairs.lr[image][None], []
+    everything, rows = filters_of(net), []
     for place in np.unique(np.linspace(0, len(everything.layers) - 1, count).round().astype(int)):
         layer, depth = everything.layers[place], place / (len(everything.layers) - 1)
         filters = Filters((layer,), (everything.widths[place],))
@@ -153,20 +156,20 @@ def _units_needed(sampled: str, layers: tuple[str, ...], units: int, precision: 
 
 
 def _overheads(net: nn.Module, pairs: Pairs, tasks: int) -> list[dict[str, Any]]:
-    """What a cluster of two processes costs beside the work, and the bytes that travel."""
+    """What a cluster of two processes costs beside the work, and the bytes that travel.
+
+    Seconds are of CPU time of this process, in which both client and scheduler run.
+    """
     shape = (len(pairs) + 3, max(filters_of(net).widths))
     with connected(workers=2) as cluster:
         bare = _bare(cluster, tasks)
-        start = perf_counter()
         with cluster.holding(net, pairs) as crew:
-            handed = perf_counter() - start
-            start = perf_counter()
+            start = process_time()
             done = sum(1 for _ in crew.units(partial(np.full, shape), iter(range(tasks))))
-            seconds = perf_counter() - start
+            seconds = process_time() - start
     return [
         _row(MEASURED, "client and scheduler per unit", seconds / done, "s"),
         _row(MEASURED, "scheduler per task", bare / tasks, "s"),
-        _row(MEASURED, "handing over to 2 workers here", handed, "s"),
         _row(MEASURED, "bytes once per worker", len(pickle.dumps((net, pairs))), "B"),
         _row(COUNTED, "bytes back per unit", np.empty(shape).nbytes, "B"),
     ]
@@ -175,9 +178,9 @@ def _overheads(net: nn.Module, pairs: Pairs, tasks: int) -> list[dict[str, Any]]
 def _bare(cluster: Cluster, tasks: int) -> float:
     """Seconds that tasks without work take, all sent at once."""
     cluster.client.gather(cluster.client.map(abs, range(-8, 0)))
-    start = perf_counter()
+    start = process_time()
     cluster.client.gather(cluster.client.map(abs, range(tasks), pure=False))
-    return perf_counter() - start
+    return process_time() - start
 
 
 @dataclass(frozen=True)
@@ -200,9 +203,9 @@ class Plan:
         return float((max(shared, self.units.sum() * self.overhead) + last + gpus * self.handing) / 3600)
 
 
-def planned(net: nn.Module, pairs: Pairs, known: pd.DataFrame) -> Plan:
+def planned(net: nn.Module, per_pixel: dict[str, float], pairs: Pairs, known: pd.DataFrame) -> Plan:
     """The audit of all layers on these pairs, each layer a game, with constants that are `known`."""
-    everything, per_pixel, of_conv = filters_of(net), flop_per_pixel(net), flop_of_convs(net)
+    everything, of_conv = filters_of(net), flop_of_convs(net)
     pixels = np.array([lr[0].numel() for lr in pairs.lr])
     tail = np.array([per_pixel[layer] for layer in everything.layers])
     whole = sum(of_conv.values())
