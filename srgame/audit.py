@@ -1,10 +1,12 @@
 """A network audited: the games that its filters can play, and one table of all their values."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -18,12 +20,53 @@ from srgame.networks import fingerprint
 from srgame.pairs import Pairs
 from srgame.shapley import ShapleyValues, sampled_shapley
 from srgame.two_level import cheaper_than_an_order, two_level_shapley
+from srgame.units import Workers
 from srgame.until import Until
 
 Unions = list[range] | None
 Played = tuple[pd.DataFrame, Game, Unions]  # who plays what, and who stays together
+Play = Callable[[int, Played], pd.DataFrame]
+Restored = Callable[[Filters], Game]
+
 
 HOW = ("empty", "grand", "units", "evaluations", "precision", "ended")
+
+
+@runtime_checkable
+class Players(Protocol):
+    """Who plays the games of a network on its pairs: `game` makes them, `units` makes units, `each` plays all games."""
+
+    @property
+    def units(self) -> Workers | None: ...
+
+    def game(self, filters: Filters, **restoration: Any) -> Game: ...
+
+    def each(self, play: Play, games: Iterable[tuple[int, Played]]) -> Iterator[pd.DataFrame]: ...
+
+
+@dataclass(frozen=True)
+class _Here:
+    """This process, which plays one game after the other."""
+
+    network: nn.Module
+    pairs: Pairs
+    units: None = None
+
+    def game(self, filters: Filters, **restoration: Any) -> Game:
+        return RestorationGame(self.network, filters, self.pairs, **restoration)
+
+    def each(self, play: Play, games: Iterable[tuple[int, Played]]) -> Iterator[pd.DataFrame]:
+        for game in games:
+            frame = play(*game)
+            yield frame
+            if (frame["ended"] == "interrupted").any():
+                return
+
+
+@contextmanager
+def here(network: nn.Module, pairs: Pairs) -> Iterator[Players]:
+    """The players of this process; those of a cluster are Cluster.holding (srgame/cluster.py)."""
+    yield _Here(network, pairs)
 
 
 def network_values(
@@ -39,6 +82,7 @@ def network_values(
     confidence: float = 0.95,
     progress: bool = False,
     keep: Path | None = None,
+    players: Callable[[nn.Module, Pairs], AbstractContextManager[Players]] = here,
     **restoration: Any,
 ) -> pd.DataFrame:
     """One row per player: layer, filter, shapley, stderr, low, high (payoff's unit), between_images, rank.
@@ -50,28 +94,37 @@ def network_values(
     this is cheaper than an order. `until` holds for each game; `restoration` goes to RestorationGame. After Ctrl-C what
     was measured is returned. With a folder to `keep` units in, a run goes on where it was stopped, to the last bit as
     if it had not been, and one that is asked for more adds to what is there.
+    Whoever the `players` are, the values are the same to the last bit, as long as they compute alike: on devices of one
+    kind, with the same libraries, as many threads and batches of the same size (a device that runs out of memory takes
+    smaller ones). Otherwise the last digits may differ; so they may where `until` counts seconds, and with them units.
+
 
     Raises InputError where that folder holds units of another game, or `gradients` are asked of one that has none.
     """
     if not 0 < confidence < 1:
         raise InputError(f"a confidence lies between 0 and 1, not {confidence}")
-    restored = partial(RestorationGame, network, pairs=pairs, **restoration)
     told = {"weights": fingerprint(network), "images": _fingerprint(pairs), "game": game, "seed": seed} | restoration
     if gradients is None:
         gradients = game == "all filters" and antithetic is None and cheaper_than_an_order(len(filters))
     frames: list[pd.DataFrame] = []
-    try:
-        for number, (players, played, unions) in enumerate(chosen("game", game, GAMES)(restored, filters)):
-            run = told | {"antithetic": antithetic, "gradients": gradients, "players": players.to_dict("list")}
+    with players(network, pairs) as playing:
+
+        def play(number: int, played: Played) -> pd.DataFrame:
+            who, restored, unions = played
+            run = told | {"antithetic": antithetic, "gradients": gradients, "players": who.to_dict("list")}
             kept = kept_in(keep / f"game{number}", run) if keep else None
             estimate = _estimator(gradients, antithetic, unions)
-            values = estimate(played, until=until, seed=seed, progress=progress, kept=kept)
-            frames.append(players.join(values.frame(confidence)).assign(**_how(values)))
-            if values.ended == "interrupted":
-                break
-    except KeyboardInterrupt:
-        if not frames:
-            raise
+            how: dict[str, Any] = {"seed": seed, "progress": progress, "kept": kept, "workers": playing.units}
+            values = estimate(restored, until=until, **how)
+            return who.join(values.frame(confidence)).assign(**_how(values))
+
+        games = chosen("game", game, GAMES)(partial(playing.game, **restoration), filters)
+        try:
+            for frame in playing.each(play, enumerate(games)):
+                frames.append(frame)
+        except KeyboardInterrupt:
+            if not frames:
+                raise
     return pd.concat(frames, ignore_index=True)
 
 
@@ -96,25 +149,25 @@ def _fingerprint(pairs: Pairs) -> str:
     return digest.hexdigest()
 
 
-def _each_layer(restored: Callable[..., RestorationGame], filters: Filters) -> Iterator[Played]:
+def _each_layer(restored: Restored, filters: Filters) -> Iterator[Played]:
     """Each layer's filters play a game of their own, the other layers being whole."""
     for layer, width in zip(filters.layers, filters.widths, strict=True):
         of_layer = Filters((layer,), (width,))
         yield of_layer.frame(), restored(of_layer), None
 
 
-def _layers(restored: Callable[..., RestorationGame], filters: Filters) -> Iterator[Played]:
+def _layers(restored: Restored, filters: Filters) -> Iterator[Played]:
     """The layers are the players."""
     players = pd.DataFrame({"layer": "all layers", "filter": filters.layers})
     yield players, Grouped(restored(filters), _unions(filters)), None
 
 
-def _within_layers(restored: Callable[..., RestorationGame], filters: Filters) -> Iterator[Played]:
+def _within_layers(restored: Restored, filters: Filters) -> Iterator[Played]:
     """All filters play one game, in orders that keep layers together: Owen values, comparable between layers."""
     yield filters.frame(), restored(filters), _unions(filters)
 
 
-def _all_filters(restored: Callable[..., RestorationGame], filters: Filters) -> Iterator[Played]:
+def _all_filters(restored: Restored, filters: Filters) -> Iterator[Played]:
     """All filters play one game, in any order."""
     yield filters.frame(), restored(filters), None
 

@@ -4,6 +4,7 @@ A row belongs to its weights, set, setting and image alone, so an interrupted ru
 what is missing is measured, and nothing twice.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -66,7 +67,7 @@ def benchmark(
     does not hold are tiled (`Tiled`).
 
     Raises InputError where no set is there, where networks enlarge differently, and where `folder` keeps results of
-    other weights or settings.
+    other weights, images or settings.
     """
     scale = _common_scale(networks, scale)
     degradations = _settings(degradations)
@@ -75,7 +76,7 @@ def benchmark(
     restore: dict[str, Restore] = {BASELINE: bicubic(scale)}
     restore |= {name: Tiled(network, tile, overlap) for name, network in networks.items()}
     identity = {"scale": scale, "crop": crop, "overlap": overlap, "seed": seed}
-    kept = _Kept(folder, identity, weights)
+    kept = _Kept(folder, identity, weights, _fingerprints(paths) if folder else {})
     pairs = [(path, dataset, setting) for dataset in paths for path in paths[dataset] for setting in degradations]
     asked = [(name, dataset, setting, path.name) for path, dataset, setting in pairs for name in restore]
     done = sum(key in kept.by_key for key in asked)
@@ -126,12 +127,26 @@ def _found(sets: Sequence[str], images: int | None) -> tuple[dict[str, list[Path
     return paths, missing
 
 
+def _fingerprints(paths: Mapping[str, Sequence[Path]]) -> dict[str, str]:
+    """The sha256 of each image file, by set and name."""
+    try:
+        return {
+            f"{dataset}/{path.name}": hashlib.sha256(path.read_bytes()).hexdigest()
+            for dataset, of_set in paths.items()
+            for path in of_set
+        }
+    except OSError as error:
+        raise InputError(f"'{error.filename}' cannot be read ({error.strerror}): replace or remove it") from error
+
+
 class _Kept:
     """The rows of a benchmark by KEY, in memory and, if there is a folder, on disk."""
 
-    def __init__(self, folder: Path | None, identity: dict[str, Any], weights: dict[str, str]) -> None:
+    def __init__(
+        self, folder: Path | None, identity: dict[str, Any], weights: dict[str, str], images: dict[str, str]
+    ) -> None:
         self.stem = folder / "benchmark" if folder else None
-        self.identity, self.weights = identity, weights
+        self.identity, self.weights, self.images = identity, weights, images
         self.by_key: dict[tuple[str, ...], Row] = {}
         self.written = monotonic()
         if self.stem and self.stem.with_suffix(".csv").exists():
@@ -142,11 +157,12 @@ class _Kept:
     def _read(self, path: Path) -> None:
         """Takes the rows in `path`; refuses those of other settings or weights."""
         try:
-            text = dict.fromkeys([*KEY, "weights"], str)
-            frame = pd.read_csv(path, dtype=text, keep_default_na=False, na_values={name: [""] for name in SCORES})
+            frame = pd.read_csv(path, dtype=str, keep_default_na=False, na_values={name: [""] for name in SCORES})
             if frame.empty:
                 return
-            settings = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["settings"]
+            frame = frame.astype(dict.fromkeys(SCORES, float))  # what pandas before 3 reads may be off by a bit
+            told = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+            settings, images = told["settings"], dict(told.get("images", {}))
             rows = {tuple(row[name] for name in KEY): row for row in frame[COLUMNS].to_dict("records")}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"'{path}' and its .json are no results of a benchmark: choose another folder") from error
@@ -156,8 +172,10 @@ class _Kept:
             for name, there in frame[["checkpoint", "weights"]].drop_duplicates().itertuples(index=False)
             if self.weights.get(name, there) != there
         ]
+        wrong += [f"another image '{name}'" for name, there in images.items() if self.images.get(name, there) != there]
         if wrong:
             raise InputError(f"'{path}' keeps results of {'; '.join(wrong)}: choose another folder")
+        self.images = images | self.images
         self.by_key = {key: {str(name): value for name, value in row.items()} for key, row in rows.items()}
 
     def add(self, key: tuple[str, ...], scores: dict[Any, float]) -> None:
@@ -169,6 +187,6 @@ class _Kept:
     def write(self, missing: dict[str, str]) -> None:
         if self.stem:
             weights = {row["checkpoint"]: row["weights"] for row in self.by_key.values()}
-            source = self.source | {"weights": weights, "missing": missing}
+            source = self.source | {"weights": weights, "images": self.images, "missing": missing}
             save_frame(self.stem, pd.DataFrame(list(self.by_key.values()), columns=COLUMNS), source)
             self.written = monotonic()

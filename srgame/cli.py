@@ -5,6 +5,8 @@ What a verb needs is imported when it runs, so that `srgame --help` answers at o
 
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -42,6 +44,8 @@ def shapley(
     confidence: float = 0.95,
     seed: int = 0,
     keep: Path | None = None,
+    scheduler: str | None = None,
+    workers: int | None = None,
     device: str = "cpu",
     output: Path = Path("srgame-output"),
 ) -> None:
@@ -74,6 +78,8 @@ def shapley(
         seed: of the orders.
         keep: a folder to keep what is sampled in: a run that was stopped goes on there, and one that is asked for more
             precision adds to it. It belongs to one network, image set and game.
+        scheduler: of a dask cluster that computes, its address or its scheduler file; trust it as your own shell.
+        workers: compute in so many processes here, each with as many threads as one alone would have.
         device: where to compute: cpu or cuda.
         output: the folder for results.
     """
@@ -90,28 +96,30 @@ def shapley(
     from srgame.until import Until
 
     writable(output)
-    model = load_network(checkpoint, network, scale).to(available(device))
+    model = load_network(checkpoint, network, scale)
     if "all" in layers and len(layers) > 1:
         raise InputError("'all' are all layers already: name no other beside it")
     filters = filters_of(model, None if layers == ("all",) else layers)
     pairs = load_pairs(dataset, degradation, scale_of(model), images, crop)
     print(f"{checkpoint}: {len(filters)} filters of {', '.join(filters.layers)}")
     print(f"on {', '.join(pairs.names)} ({degradation}); worth: {payoff} against {target}")
-    values = network_values(
-        model,
-        filters,
-        toward_bicubic(pairs) if target == "bicubic" else pairs,
-        until=Until(precision, evaluations, seconds, rms),
-        game=game,
-        seed=seed,
-        antithetic=antithetic,
-        gradients=gradients,
-        confidence=confidence,
-        progress=True,
-        keep=keep,
-        payoff=payoff,
-        absent=absent,
-    )
+    with _players(scheduler, workers, device) as players:
+        values = network_values(
+            model if scheduler or workers else model.to(available(device)),
+            filters,
+            toward_bicubic(pairs) if target == "bicubic" else pairs,
+            until=Until(precision, evaluations, seconds, rms),
+            game=game,
+            seed=seed,
+            antithetic=antithetic,
+            gradients=gradients,
+            confidence=confidence,
+            progress=True,
+            keep=keep,
+            players=players,
+            payoff=payoff,
+            absent=absent,
+        )
     unit = "dB" if payoff == "psnr" else ""
     print(shapley_table(values, unit, confidence))
     written = save_frame(
@@ -119,6 +127,20 @@ def shapley(
     )
     written += save_figure(output / "shapley", shapley_bars(values, unit))
     print("written:", *written)
+
+
+@contextmanager
+def _players(scheduler: str | None, workers: int | None, device: str) -> Iterator[Any]:
+    """This process, or the workers of a cluster."""
+    if scheduler is None and workers is None:
+        from srgame.audit import here
+
+        yield here
+        return
+    from srgame.cluster import connected
+
+    with connected(scheduler, workers, device) as cluster:
+        yield cluster.holding
 
 
 @app.command

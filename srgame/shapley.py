@@ -8,6 +8,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from srgame.coalitions import MOST, active_players, among, played, played_out, p
 from srgame.errors import InputError
 from srgame.game import Game
 from srgame.kept import Kept
-from srgame.units import Estimate, cheaper_played_out, mean_of, sample
+from srgame.units import Estimate, Workers, cheaper_played_out, mean_of, sample
 from srgame.until import Until
 
 PerPlayer = Float64[np.ndarray, " player"]
@@ -130,6 +131,7 @@ def sampled_shapley(
     unions: Sequence[Sequence[int]] | None = None,
     progress: bool = False,
     kept: Kept | None = None,
+    workers: Workers | None = None,
 ) -> ShapleyValues:
     """The Shapley values estimated, without bias, from random orders of the players.
 
@@ -137,9 +139,10 @@ def sampled_shapley(
     part (Mitchell et al. 2022), or two independent ones; by default the first PILOT units tell which. Parts, if the
     game has any, are games whose mean it is, such as its images: each has orders of its own. Where that lowers the
     error, a regression on the places in the orders, whose mean is known, is subtracted from the contributions. Unit k
-    depends on `seed` and the units before only. The values add up to v(N) − v(∅). Players in `game.dummies` are worth
+    depends on `seed` and the pilot units only. The values add up to v(N) − v(∅). Players in `game.dummies` are worth
     exactly 0 and are never sampled. Where all coalitions cost no more than a FEW units, these are played. Ctrl-C ends
-    the sampling and keeps what was measured; `progress` shows a bar. Units that are `kept` on disk are not made again.
+    the sampling and keeps what was measured; `progress` shows a bar. Units that are `kept` on disk are not made again;
+    `workers` make the others, or else this process.
 
     With `unions` that share out the players, only orders count in which the members of a union follow each other: the
     values are Owen's (1977), and the sum over a union is its own Shapley value in the game of the unions.
@@ -152,7 +155,9 @@ def sampled_shapley(
     cost = 2 * (len(active) - 1)
     if len(active) < 2 or (unions is None and cheaper_played_out(len(active), cost, until)):
         return exact_shapley(game)
-    return sampled_by(_Orders(game, active, antithetic, unions), until, cost, seed, progress, kept)
+    sampler = _Orders(game, active, antithetic, unions)
+    how = {"seed": seed, "progress": progress, "kept": kept, "workers": workers}
+    return sampled_by(sampler, until, cost, PILOT if antithetic is None else 0, **how)
 
 
 @dataclass(frozen=True)
@@ -189,11 +194,13 @@ class Sampler(ABC):
         return everyone
 
 
-def sampled_by(
-    sampler: Sampler, until: Until, cost: int, seed: int, progress: bool, kept: Kept | None
-) -> ShapleyValues:
-    """The values that units of `sampler` tell, each of which takes `cost` evaluations."""
-    sampled = sample(sampler.unit, until, cost, 2, seed, progress, lambda units: sampler.estimate(units).found, kept)
+def sampled_by(sampler: Sampler, until: Until, cost: int, pilot: int, **how: Any) -> ShapleyValues:
+    """The values that units of `sampler` tell, each of which takes `cost` evaluations; `how` goes to `sample`."""
+
+    def estimate_of(units: Float64[np.ndarray, "unit row active"]) -> Estimate:
+        return sampler.estimate(units).found
+
+    sampled = sample(sampler.unit, until, cost, beforehand=2, estimate=estimate_of, pilot=pilot, **how)
     estimate = sampler.estimate(sampled.units)
     return ShapleyValues(
         sampler.for_all(estimate.found.value),

@@ -18,7 +18,7 @@ from srgame.errors import InputError
 from srgame.game import Differentiable, Game
 from srgame.kept import Kept
 from srgame.shapley import Estimated, PerActive, Rows, Sampler, ShapleyValues, between, exact_shapley, sampled_by
-from srgame.units import mean_of
+from srgame.units import Workers, mean_of
 from srgame.until import Until
 
 Present = Bool[np.ndarray, " active"]
@@ -32,15 +32,21 @@ PILOT = 8  # units that tell how to split the work
 
 
 def two_level_shapley(
-    game: Game, *, until: Until, seed: int = 0, progress: bool = False, kept: Kept | None = None
+    game: Game,
+    *,
+    until: Until,
+    seed: int = 0,
+    progress: bool = False,
+    kept: Kept | None = None,
+    workers: Workers | None = None,
 ) -> ShapleyValues:
     """The Shapley values of a differentiable game of many players, estimated without bias from two levels.
 
     A unit has, for each part of the game, some coalitions and their complements, in which every player's gradient is
     taken, and some players, drawn at random, whose contribution to one of these pairs corrects it. The first PILOT
-    units split the work evenly; what they vary by says how the others do. `until`, `seed`, `progress` and `kept` are as
-    in `sampled_shapley`, and the values add up to v(N) − v(∅) as they do there. `gains["gradients"]` is by what factor
-    all this lowers the variance of as many contributions alone.
+    units split the work evenly; what they vary by says how the others do. `until`, `seed`, `progress`, `kept` and
+    `workers` are as in `sampled_shapley`, and the values add up to v(N) − v(∅) as they do there. `gains["gradients"]`
+    is by what factor all this lowers the variance of as many contributions alone.
 
     Raises InputError where the game has no gradient, or `until` allows fewer evaluations than one unit takes.
     """
@@ -48,7 +54,8 @@ def two_level_shapley(
     if len(active) < 2:
         return exact_shapley(game)
     sampler = _TwoLevels(game, active)
-    return sampled_by(sampler, until, sampler.cost, seed, progress, kept)
+    how = {"seed": seed, "progress": progress, "kept": kept, "workers": workers}
+    return sampled_by(sampler, until, sampler.cost, PILOT, **how)
 
 
 def cheaper_than_an_order(players: int) -> bool:

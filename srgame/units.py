@@ -1,12 +1,15 @@
 """Independent units of sampling: run until a limit is reached, and what their mean tells.
 
-A unit is an array of numbers, one per quantity that is estimated; unit k depends on (seed, k), and on the units before
-it if it chooses to, and on nothing else.
+A unit is an array of numbers, one per quantity that is estimated; unit k depends on (seed, k), and on the pilot units
+if it chooses to and is none of them, and on nothing else. So it does not matter where units are made, nor in which
+order: they are reduced in the order of their numbers.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 
 import numpy as np
@@ -19,7 +22,12 @@ from srgame.kept import Kept
 from srgame.until import SCHEDULE, Effort, Until
 
 Quantities = Float64[np.ndarray, "..."]
+Unit = Callable[[np.random.Generator, Sequence[Quantities]], Quantities]
+Make = Callable[[int], Quantities]
+# Makes the units of these numbers: each with its number, in whichever order they are done; it may begin some ahead.
+Workers = Callable[[Make, Iterator[int]], Generator[tuple[int, Quantities], None, None]]
 
+ENDLESS = 10**15  # more units than anybody makes
 BAR = "{percentage:3.0f}%|{bar}| {postfix} [{elapsed}<{remaining}]"
 FEW = 4  # units that could agree by luck: where all coalitions cost no more, they are played
 
@@ -76,7 +84,7 @@ class Sampled:
 
 
 def sample(
-    unit: Callable[[np.random.Generator, Sequence[Quantities]], Quantities],
+    unit: Unit,
     until: Until,
     cost: int,
     beforehand: int = 0,
@@ -84,10 +92,13 @@ def sample(
     progress: bool = False,
     estimate: Callable[[Float64[np.ndarray, "unit ..."]], Estimate] = mean_of,
     kept: Kept | None = None,
+    workers: Workers | None = None,
+    pilot: int = 0,
 ) -> Sampled:
     """Units until a limit is reached; each takes `cost` evaluations, and `beforehand` were spent before.
 
-    A unit is made of its own generator and the units before it. Those that are `kept` already are not made again.
+    A unit is made of its own generator and the first `pilot` units; these are made without. Units that are `kept`
+    already are not made again; `workers` make the others, or else this process, one by one.
 
     How precise they are is read off `estimate`, at the numbers of units that SCHEDULE holds, if anybody asks.
 
@@ -99,7 +110,12 @@ def sample(
     units: list[Quantities] = []
     start, precision, rms, ended = monotonic(), math.inf, math.inf, None
     looking = progress or until.precision is not None or until.rms is not None
-    with tqdm(total=1.0, disable=not progress, bar_format=BAR, leave=False, miniters=0) as bar:
+    most = ENDLESS if until.evaluations is None else max(0, until.evaluations - beforehand) // cost
+    makes = _Made(kept, workers or _one_by_one)
+    with (
+        tqdm(total=1.0, disable=not progress, bar_format=BAR, leave=False, miniters=0) as bar,
+        closing(makes.in_order(partial(_unit, unit, seed), min(pilot, most), most)) as coming,
+    ):
         while True:
             effort = Effort(len(units), beforehand + len(units) * cost, monotonic() - start, precision, rms)
             if ended := until.reached(effort, cost):
@@ -107,7 +123,7 @@ def sample(
             bar.set_postfix_str(f"{len(units)} units, precision {precision:.2%}" if units else "", refresh=False)
             bar.update(until.share_done(effort) - bar.n)
             try:
-                units.append(_unit(unit, units, seed, kept))
+                units.append(next(coming))
             except KeyboardInterrupt:
                 if not units:
                     raise
@@ -123,19 +139,58 @@ def sample(
     return Sampled(np.stack(units), beforehand + len(units) * cost, ended)
 
 
-def _unit(
-    unit: Callable[[np.random.Generator, Sequence[Quantities]], Quantities],
-    before: Sequence[Quantities],
-    seed: int,
-    kept: Kept | None,
-) -> Quantities:
-    number = len(before)
-    found = kept.get(number) if kept else None
-    if found is None:
-        found = unit(np.random.default_rng([seed, number]), before)
-        if kept:
-            kept.put(number, found)
-    return found
+def _unit(unit: Unit, seed: int, pilots: Sequence[Quantities], number: int) -> Quantities:
+    return unit(np.random.default_rng([seed, number]), pilots)
+
+
+def _one_by_one(make: Make, numbers: Iterator[int]) -> Generator[tuple[int, Quantities], None, None]:
+    for number in numbers:
+        yield number, make(number)
+
+
+@dataclass(frozen=True)
+class _Made:
+    """Units in the order of their numbers, wherever they come from: the folder they are kept in, or the workers."""
+
+    kept: Kept | None
+    workers: Workers
+
+    def in_order(
+        self, make: Callable[[Sequence[Quantities], int], Quantities], pilot: int, most: int
+    ) -> Generator[Quantities, None, None]:
+        """The pilot units, then those that may depend on them."""
+        pilots: list[Quantities] = []
+        for unit in self._of(range(pilot), partial(make, ())):
+            pilots.append(unit)
+            yield unit
+        yield from self._of(range(pilot, most), partial(make, pilots))
+
+    def _of(self, numbers: range, make: Make) -> Iterator[Quantities]:
+        come: dict[int, Quantities] = {}
+        wanted = numbers.start
+
+        def missing() -> Iterator[int]:
+            for number in numbers:
+                if number < wanted or number in come:
+                    continue
+                if number == wanted or (found := self._kept(number)) is None:  # whoever is wanted was looked for
+                    yield number
+                else:
+                    come[number] = found
+
+        with closing(self.workers(make, missing())) as made:
+            for wanted in numbers:
+                if wanted not in come and (found := self._kept(wanted)) is not None:
+                    come[wanted] = found
+                while wanted not in come:
+                    number, unit = next(made)
+                    if self.kept:
+                        self.kept.put(number, unit)
+                    come[number] = unit
+                yield come.pop(wanted)
+
+    def _kept(self, number: int) -> Quantities | None:
+        return self.kept.get(number) if self.kept else None
 
 
 def cheaper_played_out(players: int, cost: int, until: Until) -> bool:

@@ -101,9 +101,9 @@ def test_an_interrupted_run_continues(network: nn.Module, tmp_path: Path, monkey
     rest.calls = 10
     continued = run("cut", {"n": rest})
     assert rest.calls == 10 + 4 - 1
-    pd.testing.assert_frame_equal(continued.drop(columns="weights"), whole.drop(columns="weights"))
+    pd.testing.assert_frame_equal(continued.drop(columns="weights"), whole.drop(columns="weights"), check_exact=True)
     again = Stopping()
-    pd.testing.assert_frame_equal(run("cut", {"n": again}), continued)
+    pd.testing.assert_frame_equal(run("cut", {"n": again}), continued, check_exact=True)
     assert again.calls == 0
 
 
@@ -131,6 +131,20 @@ def test_foreign_results_are_refused(network: nn.Module, tmp_path: Path) -> None
     (tmp_path / "benchmark.csv").write_text("a,b\n1,2\n")
     with pytest.raises(InputError, match=r"benchmark\.csv' and its \.json are no results of a benchmark"):
         run()
+
+
+def test_results_on_other_images_of_the_same_name_are_refused(network: nn.Module, folder: Path) -> None:
+    def run(images: int) -> pd.DataFrame:
+        found = benchmark({"n": network}, [str(folder / "images")], ["clean"], folder=folder / "out", images=images)
+        return found.scores
+
+    first = run(3)
+    shutil.copy(folder / "images" / "7.png", folder / "images" / "3.png")
+    assert run(4).head(6).equals(first)  # which had not been measured
+    shutil.copy(folder / "images" / "7.png", folder / "images" / "1.png")
+    with pytest.raises(InputError, match=r"keeps results of another image '.*images/1\.png': choose another folder"):
+        run(1 + 1)
+    assert len(run(1)) == 2
 
 
 def test_networks_of_two_scales_are_refused(network: nn.Module) -> None:

@@ -4,11 +4,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Generator, Iterator
+from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pytest
 from games import Counting, FormulaGame, cubic, humped
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from srgame.audit import network_values
@@ -18,6 +24,7 @@ from srgame.kept import Kept, kept_in
 from srgame.networks import SRResNet
 from srgame.pairs import Pairs
 from srgame.shapley import ShapleyValues, sampled_shapley
+from srgame.units import Make, Quantities
 from srgame.until import Until
 
 UNIT = 2 * (16 - 1)
@@ -40,6 +47,43 @@ def test_a_run_that_goes_on_is_the_same_to_the_last_bit_and_plays_only_what_is_m
     assert np.array_equal(extended.value, whole.value) and np.array_equal(extended.stderr, whole.stderr)
     again = Counting(game)
     assert np.array_equal(values_of(again, 30, kept).value, whole.value) and sum(map(len, again.asked)) == 2
+
+
+class Whimsical:
+    """Workers who take up to `ahead` units in hand, deliver in any order, and stop after `patience` of them."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.rng, self.ahead, self.patience = rng, int(rng.integers(1, 9)), int(rng.integers(1, 12))
+
+    def __call__(self, make: Make, numbers: Iterator[int]) -> Generator[tuple[int, Quantities], None, None]:
+        in_hand: list[int] = []
+        while in_hand := in_hand + list(islice(numbers, self.ahead - len(in_hand))):
+            if not self.patience:
+                raise KeyboardInterrupt
+            self.patience -= 1
+            number = in_hand.pop(self.rng.integers(len(in_hand)))
+            yield number, make(number)
+
+
+@pytest.mark.parametrize("until", [{"evaluations": 2 + 20 * UNIT}, {"precision": 0.5}], ids=str)
+@pytest.mark.parametrize("game", [cubic(16, 0), humped(16, 0, 0.5)], ids=["cubic", "humped"])
+@given(seed=st.integers(0, 10**6))
+@settings(max_examples=10)
+def test_neither_who_makes_units_nor_their_order_nor_interruptions_change_a_bit(
+    game: FormulaGame, until: dict[str, Any], seed: int
+) -> None:
+    rng, ended = np.random.default_rng(seed), ""
+    with TemporaryDirectory() as folder:
+        while ended not in until:
+            kept = kept_in(Path(folder), {})
+            try:
+                found = sampled_shapley(game, until=Until(**until), kept=kept, workers=Whimsical(rng))
+                ended = found.ended
+            except KeyboardInterrupt:  # before there was anything
+                continue
+    whole = sampled_shapley(game, until=Until(**until))
+    assert np.array_equal(found.value, whole.value) and np.array_equal(found.stderr, whole.stderr)
+    assert (found.units, found.evaluations, found.used) == (whole.units, whole.evaluations, whole.used)
 
 
 @pytest.mark.parametrize("damage", [lambda b: b"", lambda b: b[:40], lambda b: b[:-1] + bytes([b[-1] ^ 1])])

@@ -18,7 +18,7 @@ FLOORS = [
     {"pairs"},
     {"evaluation", "game", "patches", "probes", "strategies"},
     {"coalitions", "training", "units"},
-    {"interactions", "semivalues", "shapley"},
+    {"cluster", "interactions", "semivalues", "shapley"},
     {"two_level"},
     {"audit", "pictures", "probe_pictures", "results", "tables"},
     {"benchmarks", "recipe", "scores", "side_by_side"},

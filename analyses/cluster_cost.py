@@ -1,0 +1,290 @@
+"""What does an audit of all filters of RRDBNet cost on 1, 8 and 64 GPUs, and where does scaling end? A plan on paper.
+
+There was no GPU. What can be measured on a CPU is measured, what a layer's resumed run computes is counted, what a GPU
+and a network sustain is assumed and a flag; from these the hours are projected. Each row says which of these it is.
+
+A game of n players takes units of 2(n − 1) coalitions on all images. With W the work of all units, in FLOP, S what it
+takes to build the games, U the largest unit with its game, F what a GPU sustains, B the bytes that go to each worker
+once and b those that a scheduler sends in a second, hours on G GPUs are projected as
+
+    T(1) = (W + S of each game once) / F
+    T(G) = max((W + S for each unit) / (G F), units × overhead) + U / F + G B / b
+
+that is: each unit comes to a worker that has to build its game, and the last one is waited for: upper bounds both.
+"""
+
+import pickle
+from dataclasses import dataclass
+from functools import partial
+from time import process_time
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from srgame.cluster import Cluster, connected
+from srgame.filters import CONVS, Filters, erased, filters_of, resume
+from srgame.game import RestorationGame
+from srgame.networks import NETWORKS, load_network
+from srgame.pairs import Pairs, load_pairs
+from srgame.recipe import run
+from srgame.shapley import sampled_shapley
+from srgame.style import BLUE, GREY, ORANGE, styled
+from srgame.until import SCHEDULE, Until
+
+MEASURED, COUNTED, ASSUMED, PROJECTED = "measured", "counted", "assumed", "projected"
+SIDE = 16  # LR pixels a side of the image that FLOP are counted on: a conv's are proportional to its pixels
+WHOLE_RUNS = 9  # to build a game: two whole runs of three coalitions and a resumed one, which is compared with them
+CURVE = tuple(2**k for k in range(15))
+
+SMOKE = {
+    "network": "srresnet", "dataset": "photographs", "images": 1, "crop": 32, "timed": 2, "timed_image": 0,
+    "sampled": "small-x4-original-0", "sampled_layers": ("conv_hr",), "sampled_units": 2, "tasks": 20,
+}  # fmt: skip
+
+
+def measure(
+    network: str = "rrdbnet",
+    dataset: str = "Set14",
+    images: int | None = None,
+    crop: int | None = None,
+    timed: int = 6,
+    timed_image: int = 8,
+    sampled: str = "srresnet-x4-bicubic",
+    sampled_layers: tuple[str, ...] = ("conv_first", "body.4.conv2", "body.8.conv2", "body.12.conv2", "conv_hr"),
+    sampled_units: int = 12,
+    precision: float = 0.02,
+    tasks: int = 1000,
+    gpus: tuple[int, ...] = (1, 8, 64),
+    flops_per_second: float = 20e12,
+    bytes_per_second: float = 1.25e9,
+) -> pd.DataFrame:
+    """One row per number: kind (measured, counted, assumed, projected), quantity, value, unit, layer, depth, gpus.
+
+    Seconds are of CPU time on one thread; those per coalition are for one image. Units needed are those that `sampled`
+    needs for `precision`, on four small crops; an error falls with the root of units × images, so with more images
+    fewer do.
+    `flops_per_second` that a GPU sustains and `bytes_per_second` that a scheduler sends are assumptions.
+    """
+    torch.set_num_threads(1)
+    net = NETWORKS[network](scale=4).eval()
+    pairs = load_pairs(dataset, images=images, crop=crop)
+    per_pixel = flop_per_pixel(net)
+    rows = _times(net, per_pixel, pairs.lr[timed_image][None], timed) + _units_needed(
+        sampled, sampled_layers, sampled_units, precision
+    )
+    rows += _overheads(net, pairs, tasks)
+    rows += [
+        _row(ASSUMED, "GPU sustains", flops_per_second, "FLOP/s"),
+        _row(ASSUMED, "scheduler sends", bytes_per_second, "B/s"),
+    ]
+    known = pd.DataFrame(rows)
+    plan = planned(net, per_pixel, pairs, known)
+    rows += _totals(plan)
+    for count in sorted({*gpus, *CURVE}):
+        rows += [
+            _row(PROJECTED, "hours", plan.hours(count), "h", gpus=count),
+            _row(PROJECTED, "efficiency", plan.hours(1) / count / plan.hours(count), "1", gpus=count),
+        ]
+    return pd.DataFrame(rows)
+
+
+def _row(
+    kind: str, quantity: str, value: float, unit: str, layer: str = "", depth: float = np.nan, gpus: float = np.nan
+) -> dict[str, Any]:
+    return {
+        "kind": kind, "quantity": quantity, "value": value, "unit": unit, "layer": layer, "depth": depth, "gpus": gpus
+    }  # fmt: skip
+
+
+@torch.inference_mode()
+def _times(net: nn.Module, per_pixel: dict[str, float], lr: Tensor, count: int) -> list[dict[str, Any]]:
+    """Of layers at all depths: what a coalition takes on one image, resumed behind the layer, and what it computes."""
+    everything, rows = filters_of(net), []
+    for place in np.unique(np.linspace(0, len(everything.layers) - 1, count).round().astype(int)):
+        layer, depth = everything.layers[place], place / (len(everything.layers) - 1)
+        filters = Filters((layer,), (everything.widths[place],))
+        cut = resume(net, [layer])
+        live = cut.head(lr)
+        start = process_time()
+        with erased(cut.tail, filters, torch.ones(1, len(filters), dtype=torch.bool)):
+            cut.tail(*live)
+        rows += [
+            _row(MEASURED, "coalition", process_time() - start, "s", layer, depth),
+            _row(COUNTED, "coalition", per_pixel[layer] * lr[0, 0].numel(), "FLOP", layer, depth),
+        ]
+    return rows
+
+
+def flop_per_pixel(net: nn.Module) -> dict[str, float]:
+    """Of each conv layer: the FLOP per LR pixel of a run resumed behind it, those of the convs in its tail."""
+    of_conv = flop_of_convs(net)
+    return {layer: sum(of_conv[conv] for conv in _convs_behind(net, layer)) for layer in of_conv}
+
+
+def _convs_behind(net: nn.Module, layer: str) -> list[str]:
+    """The conv layers that run anew when `layer` is erased."""
+    tail = resume(net, [layer]).tail  # in which the layer itself is the identity
+    return [name for name, module in tail.named_modules() if isinstance(module, CONVS)]
+
+
+def flop_of_convs(net: nn.Module) -> dict[str, float]:
+    """The FLOP per LR pixel of each conv layer in a whole run."""
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        net(torch.zeros(1, 3, SIDE, SIDE))
+    counted = {name: sum(flop.values()) for name, flop in counter.get_flop_counts().items()}
+    return {layer: counted[f"{type(net).__name__}.{layer}"] / SIDE**2 for layer in filters_of(net).layers}
+
+
+def _units_needed(sampled: str, layers: tuple[str, ...], units: int, precision: float) -> list[dict[str, Any]]:
+    """What a precision takes in layers of a trained network: units × images, from the precision that `units` reach."""
+    net, pairs = load_network(sampled), load_pairs("photographs", images=4, crop=32)
+    everything, rows = filters_of(net).layers, []
+    for layer in layers:
+        game = RestorationGame(net, filters_of(net, [layer]), pairs)
+        active = int((~game.dummies).sum())
+        values = sampled_shapley(game, until=Until(evaluations=2 + units * 2 * (active - 1)))
+        needed = values.units * len(pairs) * (values.precision / precision) ** 2
+        depth = everything.index(layer) / (len(everything) - 1)
+        rows.append(_row(MEASURED, f"units × images for {precision:.0%}", needed, "1", layer, depth))
+    return rows
+
+
+def _overheads(net: nn.Module, pairs: Pairs, tasks: int) -> list[dict[str, Any]]:
+    """What a cluster of two processes costs beside the work, and the bytes that travel.
+
+    Seconds are of CPU time of this process, in which both client and scheduler run.
+    """
+    shape = (len(pairs) + 3, max(filters_of(net).widths))
+    with connected(workers=2) as cluster:
+        bare = _bare(cluster, tasks)
+        with cluster.holding(net, pairs) as crew:
+            start = process_time()
+            done = sum(1 for _ in crew.units(partial(np.full, shape), iter(range(tasks))))
+            seconds = process_time() - start
+    return [
+        _row(MEASURED, "client and scheduler per unit", seconds / done, "s"),
+        _row(MEASURED, "scheduler per task", bare / tasks, "s"),
+        _row(MEASURED, "bytes once per worker", len(pickle.dumps((net, pairs))), "B"),
+        _row(COUNTED, "bytes back per unit", np.empty(shape).nbytes, "B"),
+    ]
+
+
+def _bare(cluster: Cluster, tasks: int) -> float:
+    """Seconds that tasks without work take, all sent at once."""
+    cluster.client.gather(cluster.client.map(abs, range(-8, 0)))
+    start = process_time()
+    cluster.client.gather(cluster.client.map(abs, range(tasks), pure=False))
+    return process_time() - start
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a whole audit takes: of each layer its units, the FLOP of one, and those to build its game."""
+
+    units: np.ndarray
+    unit: np.ndarray
+    building: np.ndarray
+    sustained: float  # FLOP/s
+    overhead: float  # s per unit
+    handing: float  # s per worker
+
+    def hours(self, gpus: int) -> float:
+        """The formula at the top."""
+        if gpus == 1:
+            return float((self.units * self.unit + self.building).sum() / self.sustained / 3600)
+        shared = (self.units * (self.unit + self.building)).sum() / self.sustained / gpus
+        last = (self.unit + self.building).max() / self.sustained
+        return float((max(shared, self.units.sum() * self.overhead) + last + gpus * self.handing) / 3600)
+
+
+def planned(net: nn.Module, per_pixel: dict[str, float], pairs: Pairs, known: pd.DataFrame) -> Plan:
+    """The audit of all layers on these pairs, each layer a game, with constants that are `known`."""
+    everything, of_conv = filters_of(net), flop_of_convs(net)
+    pixels = np.array([lr[0].numel() for lr in pairs.lr])
+    tail = np.array([per_pixel[layer] for layer in everything.layers])
+    whole = sum(of_conv.values())
+    needed = known[known["quantity"].str.startswith("units × images")].sort_values("depth")
+    depth = np.linspace(0, 1, len(tail))
+    units = np.ceil(np.interp(depth, needed["depth"], needed["value"]) / len(pairs)).clip(min(SCHEDULE))
+    only = known.groupby("quantity")["value"].first()
+    return Plan(
+        units,
+        2 * (np.array(everything.widths) - 1) * tail * pixels.sum(),
+        WHOLE_RUNS * whole * pixels[0] + (whole - tail) * pixels.sum(),
+        only["GPU sustains"],
+        only["client and scheduler per unit"],
+        only["bytes once per worker"] / only["scheduler sends"],
+    )
+
+
+def _totals(plan: Plan) -> list[dict[str, Any]]:
+    """What the plan adds up to, and where its scaling ends."""
+    shortest = (plan.unit + plan.building).min() / plan.sustained
+    efficient = [count for count in range(1, CURVE[-1] + 1) if plan.hours(1) / count / plan.hours(count) >= 0.5]
+    return [
+        _row(COUNTED, "layers", len(plan.units), "1"),
+        _row(PROJECTED, "units of all layers", plan.units.sum(), "1"),
+        _row(PROJECTED, "work", (plan.units * plan.unit).sum(), "FLOP"),
+        _row(PROJECTED, "shortest unit", shortest, "s"),
+        _row(PROJECTED, "longest unit", (plan.unit + plan.building).max() / plan.sustained, "s"),
+        _row(PROJECTED, "workers whom one client keeps busy with shortest units", shortest / plan.overhead, "1"),
+        _row(PROJECTED, "most GPUs at half efficiency", max(efficient), "1"),
+    ]
+
+
+def found(frame: pd.DataFrame) -> str:
+    """What was found, in a sentence."""
+    hours = frame[frame["quantity"] == "hours"].set_index("gpus")["value"]
+    only = frame[frame["gpus"].isna() & frame["layer"].isna()].set_index("quantity")["value"]
+    three = ", ".join(f"{hours[count]:.3g} h on {count}" for count in (1, 8, 64) if count in hours)
+    return (
+        f"Projected, no GPU was there: {three} GPUs of an assumed {only['GPU sustains'] / 1e12:.3g} TFLOP/s each;\n"
+        f"half of the time is lost from {only['most GPUs at half efficiency']:,.0f} GPUs on"
+    )
+
+
+def draw(frame: pd.DataFrame) -> Figure:
+    """What a coalition takes here by depth, beside its FLOP; and the hours projected on GPUs."""
+    with styled():
+        figure = Figure(figsize=(6.4, 2.9))
+        left, right = figure.subplots(1, 2)
+        _draw_times(left, frame[frame["quantity"] == "coalition"])
+        _draw_hours(right, frame)
+        figure.suptitle(found(frame), fontsize=8)
+    return figure
+
+
+def _draw_times(panel: Axes, rows: pd.DataFrame) -> None:
+    seconds, flop = (rows[rows["unit"] == unit].set_index("depth")["value"] for unit in ("s", "FLOP"))
+    rate = float((flop * seconds).sum() / (seconds**2).sum())
+    panel.plot(seconds.index, seconds, "o", color=BLUE, label="measured")
+    panel.plot(flop.index, flop / rate, color=GREY, label=f"FLOP counted, at {rate / 1e9:.0f} GFLOP/s")
+    panel.set(xlabel="depth of the erased layer", ylabel="s per coalition and image", ylim=(0, None))
+    panel.set_title("measured, on one CPU thread")
+    panel.legend(loc="lower left", fontsize=6)
+
+
+def _draw_hours(panel: Axes, frame: pd.DataFrame) -> None:
+    hours = frame[frame["quantity"] == "hours"].sort_values("gpus")
+    marked = hours[hours["gpus"].isin((1, 8, 64))]
+    panel.loglog(
+        hours["gpus"], hours["value"].iloc[0] / hours["gpus"], color=GREY, linestyle="--", label="as if linear"
+    )
+    panel.loglog(hours["gpus"], hours["value"], color=ORANGE, label="projected")
+    panel.loglog(marked["gpus"], marked["value"], "o", color=ORANGE)
+    for row in marked.itertuples():
+        panel.annotate(f"{row.value:.3g} h", (row.gpus, row.value), (4, 4), textcoords="offset points", fontsize=7)
+    end = frame.loc[frame["quantity"] == "most GPUs at half efficiency", "value"].iloc[0]
+    panel.axvline(end, color=GREY, linewidth=0.8, linestyle=":", label="half of the time is lost")
+    panel.set(xlabel="GPUs", ylabel="hours for all filters", title="projected, not measured")
+    panel.legend(loc="lower left", fontsize=6)
+
+
+if __name__ == "__main__":
+    run(__file__, measure, draw)

@@ -1,0 +1,24 @@
+"""The findings quote what the figures' numbers say."""
+
+import re
+from importlib import import_module
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import regenerate
+
+ROOT = Path(__file__).parents[1]
+QUOTED = re.findall(r"^> `(\w+)`: (.+)$", (ROOT / "analyses" / "FINDINGS.md").read_text(encoding="utf-8"), re.MULTILINE)
+
+
+@pytest.mark.parametrize(("name", "sentence"), QUOTED, ids=[name for name, _ in QUOTED])
+def test_a_quoted_sentence_is_the_one_that_the_numbers_make(name: str, sentence: str) -> None:
+    frame = pd.read_csv(ROOT / "figures" / f"{name}.csv")
+    assert import_module(name).found(frame) == sentence
+
+
+def test_every_recipe_that_finds_something_is_quoted() -> None:
+    finding = {name for name in regenerate.recipes() if hasattr(import_module(name), "found")}
+    silent = {name for name in finding if not import_module(name).found(pd.read_csv(ROOT / "figures" / f"{name}.csv"))}
+    assert finding - silent == {name for name, _ in QUOTED}
