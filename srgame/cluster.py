@@ -141,7 +141,7 @@ class Crew:
         self.client, self.cluster, self.held, self.images = cluster.client, cluster.name, held, images
         self.stopped = Event()
         self._numbers = count()
-        self._size, self._last_seen = 0, monotonic()
+        self._size, self._looked, self._last_seen = 0, 0.0, monotonic()
 
     def game(self, filters: Filters, **restoration: Any) -> Game:
         """RestorationGame(network, filters, pairs, …), built only where it is played: on the workers."""
@@ -208,10 +208,10 @@ class Crew:
     def _first(self, done: "SimpleQueue[Future]") -> Future:
         """The first that is done, well or not."""
         while not self.stopped.is_set():
-            try:
-                return done.get(timeout=LOOK)
-            except Empty:
+            if monotonic() - self._looked > LOOK:
                 self._look()
+            with suppress(Empty):
+                return done.get(timeout=LOOK)
         raise KeyboardInterrupt
 
     def _result(self, future: Future) -> Any:
@@ -235,9 +235,10 @@ class Crew:
             self._size = len(self.client.nthreads())
         except (CancelledError, OSError, RuntimeError) as error:
             raise self._lost(error) from error
+        self._looked = monotonic()
         if self._size:
-            self._last_seen = monotonic()
-        elif monotonic() - self._last_seen > PATIENCE:
+            self._last_seen = self._looked
+        elif self._looked - self._last_seen > PATIENCE:
             raise InputError(f"{self.cluster}: no worker for {PATIENCE:.0f} seconds; {ONWARD}")
 
     def _lost(self, error: BaseException) -> InputError:
