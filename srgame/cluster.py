@@ -48,7 +48,7 @@ Future = DaskFuture[Any]
 ABREAST = 8  # games that are played at a time, or as many as workers: none waits for the last units of one game
 AHEAD = 2  # units on their way for each worker: one in its hands, one beside it
 AT_HAND = 2  # games that a worker holds ready; to build one again costs about as much as some whole runs
-ANSWER = 10.0  # seconds to wait for a scheduler
+ANSWER = 10.0  # seconds to wait for a scheduler, or for what a worker has ready
 PATIENCE = 60.0  # seconds to wait for a worker where there is none
 LOOK = 0.5  # seconds between looks at whether anybody is still there
 ALONE = Lock()  # in its process: torch.fx changes all modules while it traces, and erasing hooks the network
@@ -216,7 +216,7 @@ class Crew:
 
     def _result(self, future: Future) -> Any:
         try:
-            found, warned = future.result()
+            found, warned = self._fetched(future)
             for message, category in warned:
                 warnings.warn(message, category, stacklevel=2)
             return found
@@ -228,6 +228,17 @@ class Crew:
             raise self._lost(error) from error
         finally:
             future.release()
+
+    def _fetched(self, future: Future) -> Any:
+        """What the task returned; if it lay on a worker that has gone since, it is made again."""
+        while not self.stopped.is_set():
+            try:
+                return future.result(timeout=ANSWER)
+            except TimeoutError:
+                if future.status == "error":  # the task's own
+                    raise
+                self._look()
+        raise KeyboardInterrupt
 
     def _look(self) -> None:
         """Counts the workers. Raises InputError where there has been none for a while, or nobody to ask."""
