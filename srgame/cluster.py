@@ -48,7 +48,7 @@ Future = DaskFuture[Any]
 ABREAST = 8  # games that are played at a time, or as many as workers: none waits for the last units of one game
 AHEAD = 2  # units on their way for each worker: one in its hands, one beside it
 AT_HAND = 2  # games that a worker holds ready; to build one again costs about as much as some whole runs
-ANSWER = 10.0  # seconds to wait for a scheduler
+ANSWER = 10.0  # seconds to wait for a scheduler, or for what a worker has ready
 PATIENCE = 60.0  # seconds to wait for a worker where there is none
 LOOK = 0.5  # seconds between looks at whether anybody is still there
 ALONE = Lock()  # in its process: torch.fx changes all modules while it traces, and erasing hooks the network
@@ -141,7 +141,7 @@ class Crew:
         self.client, self.cluster, self.held, self.images = cluster.client, cluster.name, held, images
         self.stopped = Event()
         self._numbers = count()
-        self._size, self._last_seen = 0, monotonic()
+        self._size, self._looked, self._last_seen = 0, 0.0, monotonic()
 
     def game(self, filters: Filters, **restoration: Any) -> Game:
         """RestorationGame(network, filters, pairs, …), built only where it is played: on the workers."""
@@ -208,15 +208,15 @@ class Crew:
     def _first(self, done: "SimpleQueue[Future]") -> Future:
         """The first that is done, well or not."""
         while not self.stopped.is_set():
-            try:
-                return done.get(timeout=LOOK)
-            except Empty:
+            if monotonic() - self._looked > LOOK:
                 self._look()
+            with suppress(Empty):
+                return done.get(timeout=LOOK)
         raise KeyboardInterrupt
 
     def _result(self, future: Future) -> Any:
         try:
-            found, warned = future.result()
+            found, warned = self._fetched(future)
             for message, category in warned:
                 warnings.warn(message, category, stacklevel=2)
             return found
@@ -229,15 +229,27 @@ class Crew:
         finally:
             future.release()
 
+    def _fetched(self, future: Future) -> Any:
+        """What the task returned; if it lay on a worker that has gone since, it is made again."""
+        while not self.stopped.is_set():
+            try:
+                return future.result(timeout=ANSWER)
+            except TimeoutError:
+                if future.status == "error":  # the task's own
+                    raise
+                self._look()
+        raise KeyboardInterrupt
+
     def _look(self) -> None:
         """Counts the workers. Raises InputError where there has been none for a while, or nobody to ask."""
         try:
             self._size = len(self.client.nthreads())
         except (CancelledError, OSError, RuntimeError) as error:
             raise self._lost(error) from error
+        self._looked = monotonic()
         if self._size:
-            self._last_seen = monotonic()
-        elif monotonic() - self._last_seen > PATIENCE:
+            self._last_seen = self._looked
+        elif self._looked - self._last_seen > PATIENCE:
             raise InputError(f"{self.cluster}: no worker for {PATIENCE:.0f} seconds; {ONWARD}")
 
     def _lost(self, error: BaseException) -> InputError:

@@ -168,6 +168,7 @@ def test_a_run_whose_workers_are_gone_says_so_and_loses_nothing(
     small: SRResNet, photographs: Pairs, threads: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(room, "PATIENCE", 0.1)
+    monkeypatch.setattr(room, "ANSWER", 1.0)
     local = threads(1)
     when(lambda: kept(tmp_path) >= 2, lambda: local.scale(0))
     with (
