@@ -9,7 +9,7 @@ from families import SMALL, measured
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from psnr_tables import NOT_THERE, absences, shipped, strategy_of
+from psnr_tables import NOT_THERE, WIDTH, absences, shipped, strategy_of
 from scipy import stats
 from torch import nn
 
@@ -19,7 +19,6 @@ from srgame.style import STRATEGIES
 
 FAMILY = SMALL
 NETWORKS = shipped(FAMILY)
-WIDTH = 112  # characters in a line above a picture
 
 
 def per_network(

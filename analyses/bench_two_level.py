@@ -23,6 +23,7 @@ from srgame.style import BLUE, GREY, ORANGE, styled
 from srgame.two_level import two_level_shapley
 from srgame.until import Until
 
+ROUNDING = 1e-6  # a relative error below it is no sampling error
 SMOKE = {"layers": ("conv_hr",), "payoffs": ("psnr",), "crop": 16, "evaluations": 2000}
 
 ESTIMATORS: dict[str, Callable[..., ShapleyValues]] = {"orders": sampled_shapley, "two_level": two_level_shapley}
@@ -70,18 +71,19 @@ def _spent(estimator: Callable[..., ShapleyValues], game: RestorationGame, until
 
 def draw(frame: pd.DataFrame) -> Figure:
     """The gain in each game: below 1, orders are cheaper."""
+    exact = frame[["orders_error", "two_level_error"]].max(axis=1) < ROUNDING
     with styled():
         figure = Figure(figsize=(5.2, 2.6))
         panel = figure.subplots()
-        names = frame["layer"] + " (" + frame["players"].astype(str) + "), " + frame["payoff"]
-        colours = np.where(frame["gain"] > 1, BLUE, ORANGE)
-        panel.barh(names[::-1], frame["gain"][::-1], color=colours[::-1])
+        names = frame["layer"] + " (" + frame["players"].astype(str) + "), " + frame["payoff"].replace("-mse", "−MSE")
+        gain = frame["gain"].mask(exact)
+        panel.barh(names[::-1], gain[::-1], color=np.where(gain > 1, BLUE, ORANGE)[::-1])
         panel.axvline(1, color=GREY, linewidth=0.8)
-        for place, gain in enumerate(frame["gain"][::-1]):
-            text = "solved by one pair of orders" if gain < 1e-6 else f"{gain:.2g}"
-            panel.annotate(text, (max(gain, 0.01), place), (3, 0), textcoords="offset points", va="center")
+        for place, value in enumerate(gain[::-1]):
+            text = "both exact, to rounding" if np.isnan(value) else f"{value:.2g}"
+            panel.annotate(text, (np.nan_to_num(value, nan=1), place), (3, 0), textcoords="offset points", va="center")
         panel.set_xscale("log")
-        panel.set_xlim(0.01, 100)  # a game that one pair of orders solves has no place on it
+        panel.set_xlim(0.1, 100)
         panel.set_xlabel("squared error of orders / of two levels, at equal evaluations")
     return figure
 

@@ -1,6 +1,7 @@
 """How alike channels are, strategy by strategy: what Figures 4, 7 and 8 share."""
 
 from collections.abc import Callable
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from families import (
 )
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from psnr_tables import absences
+from psnr_tables import WIDTH, absences
 
 from srgame.probes.cosine import channel_cosine, cosine_matrix
 from srgame.probes.streams import lr_images
@@ -60,6 +61,17 @@ def cosine_frame(
     frame["sample"] = sample_title(dataset, len(lr), crop)
     frame = frame[["strategy", "network", "layer", "first", "second", "cosine", "sample", "reason"]]
     return frame.astype({"first": "Int64", "second": "Int64"}).round({"cosine": 4})
+
+
+def found(frame: pd.DataFrame) -> str:
+    """How alike the channels are, in a sentence."""
+    family, size = family_of(frame), frame.assign(size=frame["cosine"].abs())
+    means = size.groupby(["layer", "strategy"], sort=False)["size"].mean()
+    parts = []
+    for layer in measured(frame)["layer"].dropna().unique():
+        own = [f"{strategy} {means[layer, strategy]:.2f}" for strategy in STRATEGIES if (layer, strategy) in means]
+        parts.append(f"{layer_title(layer, family)}: {', '.join(own)}")
+    return f"Mean |cosine| between a layer's channels — {'; '.join(parts)}." if parts else ""
 
 
 def draw_cosines(frame: pd.DataFrame, blocks: str) -> Figure:
@@ -107,7 +119,8 @@ def draw_cosines(frame: pd.DataFrame, blocks: str) -> Figure:
             )
             bar.set_label("cosine", fontsize=7)
             bar.ax.tick_params(labelsize=6)
-        figure.suptitle(f"{title}\n{frame['sample'].iloc[0]}\n{absences(frame['reason'])}".strip(), fontsize=8)
+        lines = [f"{title}. {frame['sample'].iloc[0]}", found(frame), absences(frame["reason"])]
+        figure.suptitle("\n".join(fill(line, WIDTH) for line in lines if line), fontsize=8)
     return figure
 
 

@@ -9,14 +9,14 @@ from textwrap import fill
 
 import numpy as np
 import pandas as pd
-from audited import WIDTH, mean_interval
+from audited import mean_interval
 from crops import bare
 from families import SMALL, family_of, family_title, first_of_each, layer_title, probed, sample_title
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure, SubFigure
-from psnr_tables import COLOURS, OFFSETS, absences, shipped, strategy_of
+from psnr_tables import COLOURS, OFFSETS, WIDTH, absences, shipped, strategy_of
 from rasters import LINE, extremes, picture_of, raster
 from torch import nn
 from torch.nn.functional import adaptive_avg_pool2d

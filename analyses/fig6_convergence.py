@@ -1,12 +1,13 @@
 """Figure 6: what does training with EATS converge to? Its losses, what an erasure changes, and how far bicubic is."""
 
 from pathlib import Path
+from textwrap import fill
 
 import pandas as pd
 from families import SMALL, empty, family_title
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from psnr_tables import strategy_of
+from psnr_tables import WIDTH, strategy_of
 
 from srgame.errors import InputError
 from srgame.recipe import run
@@ -51,6 +52,17 @@ def measure(family: str = SMALL, networks: tuple[str, ...] = logged(), last: int
     return pd.concat(frames, ignore_index=True)[columns].dropna()
 
 
+def found(frame: pd.DataFrame) -> str:
+    """Where training ends, in a sentence."""
+    same = frame.replace({"quantity": {"pull": "to_bicubic"}}).sort_values("step")
+    last = same.groupby(["quantity", "strategy"], sort=False)["value"].last()
+    parts = []
+    for quantity, name in (("erasure", "‖f − f′‖"), ("to_bicubic", "‖f − Bic‖")):
+        own = [f"{strategy} {last[quantity, strategy]:.4f}" for strategy in STRATEGIES if (quantity, strategy) in last]
+        parts += [f"{name} {', '.join(own)}"] if own else []
+    return f"At the end of training, mean per value in [0, 1]: {'; '.join(parts)}."
+
+
 def draw(frame: pd.DataFrame) -> Figure:
     """Losses; distances to the erased network and to bicubic; PSNR; and RRDBNet's panel, empty."""
     ends = frame.groupby("strategy")["step"].max()
@@ -69,12 +81,12 @@ def draw(frame: pd.DataFrame) -> Figure:
         rrdbnet.set_title("RRDBNet-EATS\n")
         shown = [name for name in STRATEGIES if name in ends]
         handles = [losses.plot([], [], color=STRATEGIES[name], linewidth=2)[0] for name in shown]
-        labels = [f"{name}, to step {ends[name]:,}" for name in shown]
+        labels = [f"{name} ({ends[name]:,} steps)" for name in shown]
         figure.legend(handles, labels, loc="outside lower center", ncols=len(shown))
         family = str(frame["network"].iloc[0]).split(f"-{frame['strategy'].iloc[0]}")[0]
         figure.suptitle(
-            f"Training of {family_title(family)}; a point is the mean of the steps since the one before\n"
-            "losses and distances: L1 per value in [0, 1]",
+            f"Training of {family_title(family)}; a point is the mean of steps since the one before\n"
+            + fill(found(frame), WIDTH),
             fontsize=8,
         )
     return figure

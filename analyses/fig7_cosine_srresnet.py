@@ -6,6 +6,7 @@ The paper's blocks are the 2nd, 8th and 14th of 16; those of small networks lie 
 from functools import partial
 
 from cosines import CHEAP, draw_cosines, measured_in
+from cosines import found as found
 
 from srgame.recipe import run
 

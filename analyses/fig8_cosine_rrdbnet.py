@@ -3,6 +3,7 @@
 from functools import partial
 
 from cosines import CHEAP, draw_cosines, measured_in
+from cosines import found as found
 
 from srgame.recipe import run
 

@@ -7,6 +7,7 @@ is not in the zoo, and sets that are not there, stay visible with the reason.
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -23,10 +24,11 @@ from srgame.style import STRATEGIES, styled
 
 SIZES = {"Set5": 5, "Set14": 14, "BSD100": 100, "Urban100": 100, "Manga109": 109}
 SETS = tuple(SIZES)
-AGAINST = ("original", "dropout", "bicubic-pull")
+AGAINST = ("original", "dropout", "bicubic-pull", BASELINE)
 CHANNELS = ("rgb", "y")
 NOT_THERE = "not in the zoo: "
 ON_THE_WAY = "-step"
+WIDTH = 112  # characters in a line above a picture
 NONE = "nothing"  # a row of PSNR itself, not of a difference
 COLUMNS = ["strategy", "against", *CELL, "channel", "psnr", "low", "high", "images", "seeds", "reported", "reason"]
 COLOURS = {BASELINE: "black"} | STRATEGIES
@@ -140,7 +142,8 @@ def _measured(where: pd.DataFrame, strategy: str, against: str, score: str) -> d
     values = by_seed.loc[strategy]
     if against == NONE:
         return {"psnr": values.to_numpy().mean(), "images": values.shape[1], "seeds": len(values)}
-    differences = np.asarray((values - by_seed.loc[against]).dropna(), dtype=float)
+    others = by_seed.loc[against]
+    differences = np.asarray((values - (others.iloc[0] if against == BASELINE else others)).dropna(), dtype=float)
     if not len(differences):
         return {"reason": f"{strategy} and {against} have no seed in common"}
     low, high = paired_bootstrap(differences)
@@ -180,6 +183,24 @@ def paired_bootstrap(
     return float(low), float(high)
 
 
+def found(frame: pd.DataFrame, strategy: str = "eats") -> str:
+    """How `strategy` fares against the others over the cells of the table (RGB), in a sentence; "" if there is none."""
+    rows = frame[(frame["strategy"] == strategy) & (frame["channel"] == "rgb")].dropna(subset=["psnr"])
+    parts = []
+    for other, each in rows[rows["against"] != NONE].groupby("against", sort=False):
+        better, worse = (each["low"] > 0).sum(), (each["high"] < 0).sum()
+        parts.append(f"{other} {_signed(each['psnr'].mean())} dB (above 0 in {better}, below in {worse})")
+    if not parts:
+        return ""
+    seeds = int(rows["seeds"].max())
+    those = f"{len(each)} sets and settings, {seeds} seed{'s' * (seeds > 1)}"
+    return f"{strategy} minus the others, mean over {those} (95% intervals over images): {'; '.join(parts)}."
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2f}".replace("-", "−")
+
+
 def draw_table(frame: pd.DataFrame, title: str) -> Figure:
     """A row of panels per set: PSNR, and the difference to Original; ours filled, the paper's hollow (RGB)."""
     rgb = frame[frame["channel"] == "rgb"].fillna({"reason": ""})
@@ -209,7 +230,8 @@ def draw_table(frame: pd.DataFrame, title: str) -> Figure:
             handles=handles, loc="outside lower center", ncols=len(handles), columnspacing=1, handletextpad=0.2
         )
         title = f"{title}; RGB; b: blur, n: noise, j: JPEG"
-        figure.suptitle(f"{title}\n{absences(rgb.loc[rgb['against'] == NONE, 'reason'])}".strip(), fontsize=8)
+        lines = [title, found(frame), absences(rgb.loc[rgb["against"] == NONE, "reason"])]
+        figure.suptitle("\n".join(fill(line, WIDTH) for line in lines if line), fontsize=8)
     return figure
 
 

@@ -3,6 +3,7 @@
 from functools import partial
 
 from psnr_tables import CHEAP, draw_table, measured_as
+from psnr_tables import found as found
 
 from srgame.recipe import run
 
