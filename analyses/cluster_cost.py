@@ -44,7 +44,8 @@ CURVE = tuple(2**k for k in range(15))
 
 SMOKE = {
     "network": "srresnet", "dataset": "photographs", "images": 1, "crop": 32, "timed": 2, "timed_image": 0,
-    "sampled": "small-x4-original-0", "sampled_layers": ("conv_hr",), "sampled_units": 2, "sampled_crop": 32, "tasks": 20,
+    "sampled": "small-x4-original-0", "sampled_layers": ("conv_hr",), "sampled_units": 2, "sampled_crop": 32,
+    "tasks": 20,
 }  # fmt: skip
 
 
