@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pandas as pd
 from torch import nn
 
 from srgame.errors import InputError, chosen
+from srgame.files import held
 from srgame.filters import Filters
 from srgame.game import Grouped, RestorationGame
 from srgame.kept import kept_in
@@ -46,14 +48,14 @@ def network_values(
     goes to RestorationGame. After Ctrl-C what was measured is returned. With a folder to `keep` units in, a run goes on
     where it was stopped, to the last bit as if it had not been, and one that is asked for more adds to what is there.
 
-    Raises InputError where that folder holds units of another game.
+    Raises InputError where that folder holds units of another game, or another run goes on there.
     """
     if not 0 < confidence < 1:
         raise InputError(f"a confidence lies between 0 and 1, not {confidence}")
     restored = partial(RestorationGame, network, pairs=pairs, **restoration)
     told = {"weights": fingerprint(network), "images": _fingerprint(pairs), "game": game, "seed": seed} | restoration
     frames: list[pd.DataFrame] = []
-    try:
+    with held(keep), suppress(KeyboardInterrupt):
         for number, (players, estimate) in enumerate(chosen("game", game, GAMES)(restored, filters)):
             run = told | {"antithetic": antithetic, "players": players.to_dict("list")}
             kept = kept_in(keep / f"game{number}", run) if keep else None
@@ -61,9 +63,8 @@ def network_values(
             frames.append(players.join(values.frame(confidence)).assign(**_how(values)))
             if values.ended == "interrupted":
                 break
-    except KeyboardInterrupt:
-        if not frames:
-            raise
+    if not frames:
+        raise KeyboardInterrupt
     return pd.concat(frames, ignore_index=True)
 
 

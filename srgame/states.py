@@ -26,6 +26,7 @@ def save(folder: Path, state: Mapping[str, Any], beside: Mapping[str, Callable[[
     partials = {name: folder / f"{name}.partial" for name in files}
     try:
         for name, write in files.items():
+            partials[name].unlink(missing_ok=True)  # a link there would lead out of the folder
             write(partials[name])
         if (folder / STATES[0]).exists():
             os.replace(folder / STATES[0], folder / STATES[1])  # noqa: PTH105
