@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from srgame.devices import out_of_memory
 from srgame.errors import InputError
 from srgame.filters import Absence, Filters, Resumable, ResumeError, absence_named, erased, resume
 from srgame.metrics import Payoff, payoff_named
@@ -92,8 +93,13 @@ class RestorationGame:
                 restored = (self._restored(self.cut, self.recorded[image], part) for part in coalitions.split(batch))
                 return torch.cat([self.payoff(sr, hr).cpu() for sr in restored])
             except (MemoryError, RuntimeError) as error:
-                if batch == 1 or not _out_of_memory(error):
+                if not out_of_memory(error):
                     raise
+                if batch == 1:
+                    raise InputError(
+                        f"memory does not hold one run of the network on '{self.pairs.names[image]}': "
+                        "crop the images, or free memory"
+                    ) from error
             self.batch = batch = batch // 2
 
     def _restored(self, cut: Resumable, recorded: tuple[Any, ...], present: Coalitions) -> Tensor:
@@ -171,11 +177,6 @@ class _OnImage:
 
     def __call__(self, coalitions: Coalitions) -> Worth:
         return self.game.worth(coalitions, self.image)
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Whether this is what a device without memory left raises; a CPU has no type of its own for it."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
 
 
 def _repeated(value: Any, count: int) -> Any:
