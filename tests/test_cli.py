@@ -15,12 +15,12 @@ import pandas as pd
 import pytest
 import torch
 from commands import HEARS_CTRL_C
-from safetensors.torch import save_file
 
 from srgame.cli import main
 from srgame.degradations.steps import degraded
 from srgame.images import read_image
 from srgame.networks import SRResNet
+from srgame.networks.weights import save_weights
 from srgame.pairs import load_pairs
 from srgame.side_by_side import labels
 from srgame.training import seeded
@@ -203,7 +203,7 @@ def two_runs(tmp_path: Path) -> list[Path]:
     paths = [tmp_path / run / "weights.safetensors" for run in ("original", "eats")]
     for seed, path in enumerate(paths):
         path.parent.mkdir()
-        save_file(seeded(lambda: SRResNet(features=6, blocks=2), seed).state_dict(), path)
+        save_weights(seeded(lambda: SRResNet(features=6, blocks=2), seed).state_dict(), path)
     return paths
 
 
