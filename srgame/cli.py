@@ -284,7 +284,7 @@ def main() -> None:
         app.cli(prog="srgame", description="Audits a super-resolution network as a cooperative game.")
     except InputError as error:
         sentence = str(error)
-    except (MemoryError, OSError, RuntimeError) as error:
+    except Exception as error:
         sentence = _limit(error)
     else:
         return

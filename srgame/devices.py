@@ -5,6 +5,17 @@ from torch import nn
 
 from srgame.errors import InputError
 
+# What torch, oneDNN, OpenCV and Python's threads say of it; each in a type of its own that says nothing.
+OUT_OF_MEMORY = (
+    "allocate memory",
+    "to allocate",
+    "bad_alloc",
+    "not enough memory",
+    "Insufficient memory",
+    "create a memory",
+    "new thread",
+)
+
 
 def available(name: str) -> str:
     """The name of a device that is there; raises InputError where it is not."""
@@ -15,11 +26,10 @@ def available(name: str) -> str:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether this is what a device without memory left raises; a CPU has no type of its own for it."""
+    """Whether this is what a device without memory left raises."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    said = ("allocate memory", "not enough memory", "std::bad_alloc", "could not create a memory object")
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in said)
+    return any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 def device_of(network: nn.Module) -> torch.device:

@@ -92,7 +92,7 @@ class RestorationGame:
             try:
                 restored = (self._restored(self.cut, self.recorded[image], part) for part in coalitions.split(batch))
                 return torch.cat([self.payoff(sr, hr).cpu() for sr in restored])
-            except (MemoryError, RuntimeError) as error:
+            except Exception as error:
                 if not out_of_memory(error):
                     raise
                 if batch == 1:

@@ -225,11 +225,12 @@ def test_flipped_bits_in_weights_are_seen_where_a_checksum_is_carried(tmp_path: 
 
 
 def test_a_file_without_a_checksum_is_named_with_its_sha256(tmp_path: Path) -> None:
-    content = save(dict(small("srresnet-x4").state_dict()))
-    (tmp_path / "other.safetensors").write_bytes(content)
-    told = hashlib.sha256(content).hexdigest()
-    with pytest.warns(UserWarning, match=rf"other.safetensors' carries no checksum, .* with its publisher's, {told}"):
-        load_network(tmp_path / "other.safetensors")
+    weights = dict(small("srresnet-x4").state_dict())
+    for name, content in {"other.safetensors": save(weights), "old.pth": torched(weights, new=False)}.items():
+        (tmp_path / name).write_bytes(content)
+        told = hashlib.sha256(content).hexdigest()
+        with pytest.warns(UserWarning, match=rf"{name}' carries no checksum, .* with its publisher's, {told}"):
+            load_network(tmp_path / name)
 
 
 def test_a_name_in_a_checkpoint_neither_writes_nor_controls_the_terminal(

@@ -20,6 +20,7 @@ Weights = dict[str, Tensor]
 
 CONTAINERS = ("params_ema", "params", "state_dict", "model_state_dict", "net")
 CHECKSUM = "srgame.sha256"  # in the metadata of the safetensors that srgame writes
+LONGEST_HEADER = 100_000_000  # bytes, by the definition of safetensors
 PICKLES = (b"\x80\x03", b"\x80\x04", b"\x80\x05")  # Python's own; torch writes zips, and pickles of protocol 2
 
 
@@ -65,7 +66,8 @@ def carries_checksum(path: Path) -> bool:
     """Whether damage to the numbers in a file that `read_weights` has read would be seen."""
     with path.open("rb") as file:
         first = file.read(8)
-        return first.startswith(b"PK") or CHECKSUM in _metadata(first + file.read(int.from_bytes(first, "little")))
+        header = file.read(min(int.from_bytes(first, "little"), LONGEST_HEADER))
+        return first.startswith(b"PK") or CHECKSUM in _metadata(first + header)
 
 
 def _read(path: Path) -> Any:
