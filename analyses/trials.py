@@ -161,7 +161,7 @@ class Problem:
         """The command, which writes below `output`."""
         network = ["--network", "srresnet"]
         images, weights = str(self.images), str(checkpoint or self.checkpoint)
-        size = "--features 4 --blocks 1 --batch 1 --patch 16 --crop 0 --pool 2 --steps 24 --save-every 2 --ema 0.9"
+        size = "--features 4 --blocks 1 --batch 1 --patch 16 --crop 0 --pool 2 --steps 12 --save-every 2 --ema 0.9"
         ended = "--evaluations 250 --precision None --seconds None --keep"
         words = {
             "train": [images, *size.split(), "--strategy", "eats", "--validation", images],
