@@ -48,8 +48,9 @@ from srgame.recipe import run
 from srgame.style import BLUE, GREEN, ORANGE, RED, styled
 
 VERBS = ("train", "shapley", "evaluate")
-SMOKE = {"kills": 2, "disks": 1, "memories": 1, "damages": 24, "images": 24, "pairs": 1}
+SMOKE = {"kills": 1, "disks": 1, "memories": 1, "damages": 27, "images": 60, "pairs": 1}
 Trials = Iterator[tuple[str, str]]  # of each trial what it was done to, and the outcome
+Calm = dict[str, tuple[Contents, float]]  # what each verb writes undisturbed, and how many seconds it takes
 
 
 def measure(
@@ -83,15 +84,16 @@ def _measured(kills: int, disks: int, memories: int, damages: int, images: int, 
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         small = problem(Path(folder))
+        calm = {verb: _undisturbed(small, verb) for verb in VERBS}
         faults: dict[str, Callable[[], Trials]] = {
-            "killed at a random moment": lambda: _killed(small, kills, seed),
-            "disk full": lambda: _disk_full(small, disks, seed),
-            "memory short": lambda: _memory_short(small, memories, seed),
+            "killed at a random moment": lambda: _killed(small, calm, kills, seed),
+            "disk full": lambda: _disk_full(small, calm, disks, seed),
+            "memory short": lambda: _memory_short(small, calm, memories, seed),
             "file damaged": lambda: _damaged(small, damages, seed),
             "image damaged": lambda: _images(small, images, seed),
             "image unusable": lambda: _unusable(small),
             "folder read-only": lambda: _read_only(small),
-            "two runs in one folder": lambda: _at_once(small, pairs, seed),
+            "two runs in one folder": lambda: _at_once(small, calm, pairs, seed),
         }
         for fault, trials in faults.items():
             counts: dict[str, Counter[str]] = {}
@@ -131,11 +133,11 @@ def _told(ended: Ended, found: Contents, expected: Contents) -> str:
     return outcome
 
 
-def _killed(small: Problem, kills: int, seed: int) -> Trials:
+def _killed(small: Problem, calm: Calm, kills: int, seed: int) -> Trials:
     """kill -9 at a moment drawn evenly from an undisturbed run; then the same command again."""
     for verb in VERBS:
         rng, hit = random.Random(seed), 0
-        expected, seconds = _undisturbed(small, verb)
+        expected, seconds = calm[verb]
         while hit < kills:
             with fresh(small.folder) as output:
                 ended = start(small.words(verb, output), undrawn).end(kill_after=rng.uniform(0, seconds))
@@ -144,14 +146,13 @@ def _killed(small: Problem, kills: int, seed: int) -> Trials:
                     yield verb, _again(small, verb, output, expected)
 
 
-def _disk_full(small: Problem, disks: int, seed: int) -> Trials:
+def _disk_full(small: Problem, calm: Calm, disks: int, seed: int) -> Trials:
     """Room for a random part of what the command writes; then enough."""
     for verb in VERBS:
-        rng = random.Random(seed)
+        rng, (expected, _) = random.Random(seed), calm[verb]
         with fresh(small.folder) as output:
             command(small.words(verb, output), always_writing)
             needed = sum(-(-path.stat().st_size // 4096) * 4096 for path in output.rglob("*") if path.is_file())
-            expected = written(verb, output)
         for _ in range(disks):
             with fresh(small.folder) as output, small_disk(output, rng.randrange(needed)) as (how, prepare, make_room):
                 ended = command(small.words(verb, output), both(always_writing, prepare))
@@ -163,11 +164,11 @@ def _disk_full(small: Problem, disks: int, seed: int) -> Trials:
                 yield f"{verb}, {how}", outcome
 
 
-def _memory_short(small: Problem, memories: int, seed: int) -> Trials:
+def _memory_short(small: Problem, calm: Calm, memories: int, seed: int) -> Trials:
     """A random limit on memory, between nothing and what the command takes."""
     for verb in VERBS:
         rng = random.Random(seed)
-        expected, _ = _undisturbed(small, verb)
+        expected, _ = calm[verb]
         for _ in range(memories):
             with fresh(small.folder) as output:
                 ended = command(small.words(verb, output), little_memory(int(2 ** rng.uniform(12, 28))))
@@ -311,11 +312,11 @@ def _read_only(small: Problem) -> Trials:
             yield f"{verb}, {how}", _told(command(small.words(verb, output)), {}, {"nothing": b""})
 
 
-def _at_once(small: Problem, pairs: int, seed: int) -> Trials:
+def _at_once(small: Problem, calm: Calm, pairs: int, seed: int) -> Trials:
     """A second run of the same command, begun while the first goes on: one of them is refused, the other unharmed."""
     for verb in VERBS:
         rng = random.Random(seed)
-        expected, seconds = _undisturbed(small, verb)
+        expected, seconds = calm[verb]
         for _ in range(pairs):
             with fresh(small.folder) as output:
                 words = small.words(verb, output)
