@@ -1,7 +1,9 @@
 """Files that are whole or not there, folders with one process in them, and what tells a run from another."""
 
+import io
 import os
 import socket
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -41,6 +43,22 @@ def writable(folder: Path) -> Path:
     except OSError as error:
         raise InputError(f"nothing can be written to '{folder}' ({error.strerror}): choose another") from error
     return folder
+
+
+def check_zip(path: Path, content: bytes) -> None:
+    """Raises InputError for a zip of torch's that would unpack to more than it is: torch's never do, bombs always.
+
+    Raises BadZipFile where a part is not what its CRC-32 says, which torch does not look at.
+    """
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        unpacked = sum(part.file_size for part in archive.infolist())
+        if unpacked > len(content):
+            raise InputError(
+                f"refused: '{path}' has {len(content):,} bytes but would unpack to {unpacked:,}, and the limit is its "
+                "own size, since torch.save does not compress: where you trust it, load it and save it again"
+            )
+        if damaged := archive.testzip():
+            raise zipfile.BadZipFile(damaged)
 
 
 @contextmanager

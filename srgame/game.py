@@ -41,9 +41,10 @@ class RestorationGame:
     `payoff` is one of metrics.PAYOFFS or a function of (sr, hr) that returns a float64 number per image; `absent` says
     what an erased filter responds, as in `erased`; `batch` is the number of coalitions in one run of the network, by
     default what suits the device. All that lies before the filters' first layer is computed once per image. Where the
-    network cannot be resumed there, every coalition takes a whole run, and a warning says so.
+    network cannot be resumed there, every coalition takes a whole run, and a warning says so. Batches are halved where
+    memory ends. Rounding changes little: φ of PSNR lies within 1e-6 dB of that in float64, whatever the batch.
 
-    Raises InputError where the network's images do not have the size of `pairs.hr`.
+    Raises InputError where the network's images do not have the size of `pairs.hr`, and where memory does not hold one.
     """
 
     def __init__(

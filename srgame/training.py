@@ -164,10 +164,13 @@ class _Trainee:
         """The log of the run whose state this is, after taking up that state."""
         if state is None:
             return []
-        self.network.load_state_dict(state["network"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.average = {name: value.to(self.average[name].device) for name, value in state["average"].items()}
-        log: list[Row] = state["log"]
+        try:
+            self.network.load_state_dict(state["network"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.average = {name: value.to(self.average[name].device) for name, value in state["average"].items()}
+            log: list[Row] = state["log"]
+        except (KeyError, RuntimeError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"the state in the folder does not fit its own run ({error}): train elsewhere") from error
         return log
 
     def save(self, folder: Path, run: Mapping[str, Any], log: list[Row]) -> None:

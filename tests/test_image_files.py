@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from srgame.benchmarks import benchmark
+from srgame.degradations.folder import degrade_set
 from srgame.errors import InputError
 from srgame.headers import Header, header_of
 from srgame.images import MOST_PIXELS, image_paths, read_image, read_rgb
@@ -217,6 +218,8 @@ def test_other_names_come_back_from_a_csv_as_they_are(tmp_path: Path) -> None:
         "images",
         "out",
     ]
+    degraded = degrade_set(str(tmp_path / "images"), tmp_path / "lr", "bicubic")
+    assert {path.parent for path in degraded} == {tmp_path / "lr"} and len(list((tmp_path / "lr").iterdir())) == 8
     again = benchmark({}, [str(tmp_path / "images")], ["clean"], folder=folder).scores
     assert again.equals(measured)
 

@@ -191,6 +191,14 @@ def test_a_zip_that_would_fill_the_memory_is_refused_with_the_limit(tmp_path: Pa
         InputError, match=rf"refused: .*bomb.pth' has {size:,} bytes but would unpack to 1,04\d,\d+, and"
     ):
         read_weights(tmp_path / "bomb.pth")
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / STATES[0]).write_bytes((tmp_path / "bomb.pth").read_bytes())
+    with (
+        pytest.warns(UserWarning, match="it is not used"),
+        pytest.raises(InputError, match="cannot be read: remove it"),
+    ):
+        last_good(run, {})
     declared = torched({"a": torch.zeros(2)})
     place = declared.rfind(b"PK\x01\x02") + 24
     (tmp_path / "lie.pth").write_bytes(declared[:place] + struct.pack("<I", 2**32 - 2) + declared[place + 4 :])

@@ -5,7 +5,6 @@ import io
 import json
 import re
 import warnings
-import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor
 
 from srgame.errors import InputError
+from srgame.files import check_zip
 
 Weights = dict[str, Tensor]
 
@@ -84,7 +84,7 @@ def _read(path: Path) -> Any:
         if content[8:9] == b"{":
             return _from_safetensors(content)
         if content.startswith(b"PK"):
-            _check_zip(path, content)
+            check_zip(path, content)
         with warnings.catch_warnings(action="ignore"):  # torch's guesses at why it will refuse
             return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except InputError:
@@ -109,22 +109,6 @@ def _metadata(content: bytes) -> dict[str, str]:
         return dict(told.get("__metadata__", {}))
     except (ValueError, AttributeError, OverflowError):
         return {}
-
-
-def _check_zip(path: Path, content: bytes) -> None:
-    """Raises InputError for a zip that would unpack to more than it is: torch's never do, bombs always.
-
-    Raises BadZipFile where a part is not what its CRC-32 says, which torch does not look at.
-    """
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        unpacked = sum(part.file_size for part in archive.infolist())
-        if unpacked > len(content):
-            raise InputError(
-                f"refused: '{path}' has {len(content):,} bytes but would unpack to {unpacked:,}, and the limit is its "
-                "own size, since torch.save does not compress: where you trust it, load it and save it again"
-            )
-        if damaged := archive.testzip():
-            raise zipfile.BadZipFile(damaged)
 
 
 def _refusal(path: Path, content: bytes, error: Exception) -> str:
