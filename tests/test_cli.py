@@ -208,7 +208,7 @@ def test_a_second_run_in_a_folder_is_refused_by_each_verb_that_goes_on_there(
     (tmp_path / "images").mkdir()
     cv2.imwrite(str(tmp_path / "images" / "one.png"), np.zeros((40, 40, 3), np.uint8))
     small = ["--crop", 32, "--images", 1, "--output", tmp_path / "out"]
-    size = "--features 4 --blocks 1 --patch 32 --crop 0 --steps 1 --validation".split()
+    size = ["--features", "4", "--blocks", "1", "--patch", "32", "--crop", "0", "--steps", "1", "--validation"]
     images = tmp_path / "images"
     verbs = {
         "train": [images, *size, images, "--output", tmp_path / "out"],
