@@ -48,7 +48,7 @@ from srgame.recipe import run
 from srgame.style import BLUE, GREEN, ORANGE, RED, styled
 
 VERBS = ("train", "shapley", "evaluate")
-SMOKE = {"kills": 1, "disks": 1, "memories": 1, "damages": 27, "images": 60, "pairs": 1}
+SMOKE = {"kills": 1, "disks": 1, "memories": 1, "damages": 27, "images": 60, "pairs": 1, "processes": 1}
 Trials = Iterator[tuple[str, str]]  # of each trial what it was done to, and the outcome
 Calm = dict[str, tuple[Contents, float]]  # what each verb writes undisturbed, and how many seconds it takes
 
@@ -61,25 +61,36 @@ def measure(
     images: int = 1200,
     pairs: int = 8,
     seed: int = 0,
+    processes: int = 2,
 ) -> pd.DataFrame:
     """One row per fault and what it befell: fault, what, trials, a count for each of OUTCOMES, seconds for all trials.
 
     Harmless: the command, or the same one again, ends with the result of an undisturbed run, to the last byte (within
     1e-6 where memory is short, since batches are then smaller). Refused: in one sentence, with exit status 2; where a
     disk was full, the same command must also end with that result once there is room. Noted: another result, after a
-    note that the file carries no checksum. Traceback: anything else but a result. Wrong: another result without a word.
+    note that the file carries no checksum. Traceback: no result, and no sentence, as where it crashes or hangs. Wrong:
+    another result without a word.
 
     Kills, disks, memories and pairs count trials of each verb; damages and images are shared out among kinds of files.
     Commands run in forks of a process of its own that has everything imported: so a kill hits work, not an import; they
     draw no pictures but where a disk is full. Images and checkpoints are damaged and read without a command around.
     """
     settings = {name: value for name, value in locals().items()}
-    order = [sys.executable, str(Path(__file__).resolve()), "--in-a-process-of-its-own", json.dumps(settings)]
-    made = subprocess.run(order, stdout=subprocess.PIPE, text=True, check=True)
-    return pd.read_csv(StringIO(made.stdout))
+    order = [sys.executable, str(Path(__file__).resolve()), "--in-a-process-of-its-own"]
+    running = [
+        subprocess.Popen([*order, json.dumps(settings | {"part": part})], stdout=subprocess.PIPE, text=True)
+        for part in range(processes)
+    ]
+    told = [process.communicate()[0] for process in running]
+    if any(process.returncode for process in running):
+        raise InputError("a process that tries faults has failed: see above")
+    return pd.concat([pd.read_csv(StringIO(table)) for table in told], ignore_index=True)
 
 
-def _measured(kills: int, disks: int, memories: int, damages: int, images: int, pairs: int, seed: int) -> pd.DataFrame:
+def _measured(
+    kills: int, disks: int, memories: int, damages: int, images: int, pairs: int, seed: int, processes: int, part: int
+) -> pd.DataFrame:
+    """The rows of every so manieth fault."""
     warm()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -87,15 +98,15 @@ def _measured(kills: int, disks: int, memories: int, damages: int, images: int, 
         calm = {verb: _undisturbed(small, verb) for verb in VERBS}
         faults: dict[str, Callable[[], Trials]] = {
             "killed at a random moment": lambda: _killed(small, calm, kills, seed),
-            "disk full": lambda: _disk_full(small, calm, disks, seed),
-            "memory short": lambda: _memory_short(small, calm, memories, seed),
             "file damaged": lambda: _damaged(small, damages, seed),
+            "disk full": lambda: _disk_full(small, calm, disks, seed),
             "image damaged": lambda: _images(small, images, seed),
+            "memory short": lambda: _memory_short(small, calm, memories, seed),
             "image unusable": lambda: _unusable(small),
-            "folder read-only": lambda: _read_only(small),
             "two runs in one folder": lambda: _at_once(small, calm, pairs, seed),
+            "folder read-only": lambda: _read_only(small),
         }
-        for fault, trials in faults.items():
+        for fault, trials in list(faults.items())[part::processes]:
             counts: dict[str, Counter[str]] = {}
             seconds: Counter[str] = Counter()
             began = monotonic()
@@ -255,21 +266,22 @@ def _read(same: Callable[[], bool]) -> str:
     return "noted" if any("carries no checksum" in str(note.message) for note in notes) else "wrong"
 
 
-FORMATS = (".png", ".jpg", ".webp", ".bmp", ".tiff", ".ppm")
+FORMATS = {".png": "PNG", ".jpg": "JPEG (no checksum)", ".webp": "WebP (no checksum)"}
+FORMATS |= {f".{name.lower()}": f"{name} (no checksum)" for name in ("BMP", "TIFF", "PPM")}
 
 
 def _images(small: Problem, images: int, seed: int) -> Trials:
     """Damaged images of each format, read; no format but PNG carries checksums."""
     rng = np.random.default_rng(seed)
     pixels = read_rgb(small.images / "one.png")
-    for suffix in FORMATS:
+    for suffix, kind in FORMATS.items():
         content = cv2.imencode(suffix, pixels)[1].tobytes()
         path = small.folder / f"damaged{suffix}"
         path.write_bytes(content)
         good = read_rgb(path)
         for _ in range(-(-images // len(FORMATS))):
             path.write_bytes(damaged(content, rng))
-            yield suffix[1:].upper(), _read(partial(_same_pixels, path, good))
+            yield kind, _read(partial(_same_pixels, path, good))
 
 
 def _same_pixels(path: Path, good: np.ndarray) -> bool:

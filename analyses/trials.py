@@ -33,6 +33,7 @@ from srgame.networks.weights import save_weights
 from srgame.training import seeded
 
 OUTCOMES = ("harmless", "refused", "noted", "traceback", "wrong")
+PATIENCE = 120.0  # seconds for a command that takes one
 Contents = dict[str, bytes]
 Prepare = Callable[[], None]
 
@@ -54,7 +55,7 @@ class Ended:
 
 @dataclass
 class Running:
-    """A command that runs."""
+    """A command that runs; one that hangs for PATIENCE seconds is killed."""
 
     pid: int
     began: float
@@ -62,10 +63,15 @@ class Running:
 
     def end(self, kill_after: float | None = None) -> Ended:
         """Waits for its end, which `kill_after` seconds after its start is SIGKILL."""
-        if kill_after is not None:
-            time.sleep(max(0.0, self.began + kill_after - time.monotonic()))
-            os.kill(self.pid, signal.SIGKILL)
-        status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        last = self.began + (PATIENCE if kill_after is None else kill_after)
+        while (ended := os.waitpid(self.pid, os.WNOHANG)) == (0, 0):
+            left = last - time.monotonic()
+            if left <= 0:
+                os.kill(self.pid, signal.SIGKILL)
+                ended = os.waitpid(self.pid, 0)
+                break
+            time.sleep(min(left, 0.005))
+        status = os.waitstatus_to_exitcode(ended[1])
         seconds = time.monotonic() - self.began
         with self.said:
             self.said.seek(0)

@@ -13,6 +13,7 @@ OUT_OF_MEMORY = (
     "not enough memory",
     "Insufficient memory",
     "create a memory",
+    "create a primitive",
     "new thread",
 )
 
