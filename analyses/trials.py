@@ -5,6 +5,7 @@ random moment of it is one of its work. What it does, it does as `srgame` would:
 """
 
 import contextlib
+import fcntl
 import gc
 import io
 import os
@@ -13,7 +14,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -59,7 +59,7 @@ class Running:
 
     pid: int
     began: float
-    said: io.BufferedRandom
+    said: io.BufferedReader
 
     def end(self, kill_after: float | None = None) -> Ended:
         """Waits for its end, which `kill_after` seconds after its start is SIGKILL."""
@@ -74,7 +74,6 @@ class Running:
         status = os.waitstatus_to_exitcode(ended[1])
         seconds = time.monotonic() - self.began
         with self.said:
-            self.said.seek(0)
             return Ended(status, self.said.read().decode(errors="replace"), seconds)
 
 
@@ -106,7 +105,8 @@ def both(*prepares: Prepare) -> Prepare:
 
 def start(words: list[str], prepare: Prepare = lambda: None) -> Running:
     """`srgame` with these words, after `prepare`, in a fork."""
-    said = tempfile.TemporaryFile()  # noqa: SIM115
+    said, saying = os.pipe()  # which no limit on files holds for
+    fcntl.fcntl(saying, fcntl.F_SETPIPE_SZ, 2**20)  # so that nobody has to listen before the end
     sys.stdout.flush()
     sys.stderr.flush()
     began = time.monotonic()
@@ -114,8 +114,8 @@ def start(words: list[str], prepare: Prepare = lambda: None) -> Running:
     if pid == 0:
         status = 1
         try:
-            os.dup2(said.fileno(), 1)
-            os.dup2(said.fileno(), 2)
+            os.dup2(saying, 1)
+            os.dup2(saying, 2)
             sys.argv = ["srgame", *words]
             prepare()
             main()
@@ -129,7 +129,8 @@ def start(words: list[str], prepare: Prepare = lambda: None) -> Running:
                 sys.stdout.flush()
                 sys.stderr.flush()
             os._exit(status)
-    return Running(pid, began, said)
+    os.close(saying)
+    return Running(pid, began, os.fdopen(said, "rb"))
 
 
 def command(words: list[str], prepare: Prepare = lambda: None) -> Ended:
@@ -241,7 +242,8 @@ def small_disk(folder: Path, size: int) -> Iterator[tuple[str, Prepare, Callable
     try:
         _mount("-o", f"size={max(4096, size)}", "-t", "tmpfs", "tmpfs", str(folder))
     except (OSError, subprocess.CalledProcessError):  # only root may mount
-        yield "files of limited size", lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)), lambda: None
+        most = size // 16  # of one file; a command writes many
+        yield "files of limited size", lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most)), lambda: None
         return
     try:
         yield "a small tmpfs", lambda: None, lambda: _mount("-o", "remount,size=64m", str(folder))
