@@ -7,7 +7,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.resources import files
 from pathlib import Path
 from threading import Lock
@@ -134,8 +134,13 @@ def _check(path: Path, header: Header) -> None:
 def _complaints() -> Iterator[list[str]]:
     """What C libraries print to standard error while open, which is the only place where libjpeg tells of damage."""
     told = list[str]()
-    with _ONE_AT_A_TIME, tempfile.TemporaryFile() as kept:
-        before = os.dup(2)
+    with _ONE_AT_A_TIME, ExitStack() as stack:
+        try:
+            kept = stack.enter_context(tempfile.TemporaryFile())
+            before = os.dup(2)
+        except OSError:  # no room to listen, or nowhere to speak
+            yield told
+            return
         os.dup2(kept.fileno(), 2)
         try:
             yield told
