@@ -345,7 +345,7 @@ MEANINGS = {
     "harmless": "harmless: the undisturbed result",
     "refused": "refused in a sentence",
     "noted": "another result, after a note",
-    "traceback": "traceback",
+    "traceback": "traceback, crash or hang",
     "wrong": "another result, without a word",
 }
 
