@@ -117,7 +117,7 @@ def _known(names: Collection[str], name: str) -> str:
 
 
 def _own(weights: Weights, network: str | None, path: Path) -> tuple[nn.Module, Weights]:
-    """The network of NETWORKS that fits the weights, itself still without any, and the weights under its names."""
+    """The network of NETWORKS that fits the weights, not yet with them, and the weights under its names."""
     name = _recognised(weights, path) if network is None else network
     if name not in NETWORKS:
         raise InputError(
@@ -128,7 +128,7 @@ def _own(weights: Weights, network: str | None, path: Path) -> tuple[nn.Module, 
     try:
         weights = layout.names(weights)
         settings = {setting: value for setting, value in layout.settings(weights).items() if value}
-        with torch.device("meta"):
+        with torch.random.fork_rng(devices=[]):  # the initial weights are thrown away, and nobody's numbers with them
             return NETWORKS[full_size](**settings), weights
     except InputError as error:
         raise InputError(f"'{path}' cannot be loaded: {error}") from error
