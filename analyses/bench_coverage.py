@@ -48,6 +48,7 @@ LOOKS: dict[str, dict[str, Any]] = {
     "two levels": {"color": "black", "marker": "D"},
 }
 BAND = (0.93, 0.97)
+MOST_OF_TWO_LEVELS = 24  # units
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class SolvedGame:
     worth: Worths
     shapley: Known
     slope: Worths
+    smooth: bool = True  # by a formula
 
     def gradient(self, presences: Tensor) -> Tensor:
         return self.slope(presences.double())
@@ -104,10 +106,16 @@ def measure(
     rows = []
     for name, game in _games(players, network, layer, groups, images, crop):
         for estimator, sampled in ESTIMATORS.items():
-            for count in units:
+            for count in units if sampled is not two_level_shapley else _affordable(game, units):
                 tried = _tried(game, sampled, count, repetitions)
                 rows.append({"game": name, "estimator": estimator, "units": count} | tried)
     return pd.DataFrame(rows)
+
+
+def _affordable(game: SolvedGame | MeanGame, units: tuple[int, ...]) -> tuple[int, ...]:
+    """How many units of two levels are tried: fewer, as each costs several orders; none where slopes take a network."""
+    smooth = all(part.smooth for part in getattr(game, "parts", [game]))
+    return tuple(count for count in units if count <= MOST_OF_TWO_LEVELS) if smooth else ()
 
 
 def _tried(
@@ -201,7 +209,9 @@ def _saturating(rng: np.random.Generator, size: int) -> Worths:
     return lambda p: height * torch.log1p(p @ weights)
 
 
-def _of_tables(players: int, members: Int[np.ndarray, "game member"], tables: Tensor, slope: Worths) -> SolvedGame:
+def _of_tables(
+    players: int, members: Int[np.ndarray, "game member"], tables: Tensor, slope: Worths, smooth: bool = True
+) -> SolvedGame:
     """A sum of games of a few members each: `tables[g, c]` is what coalition c, read as bits, is worth in game g."""
     bits = torch.zeros(players, len(members)).double()
     for place, column in enumerate(members.T):
@@ -212,7 +222,7 @@ def _of_tables(players: int, members: Int[np.ndarray, "game member"], tables: Te
         code = 2.0 ** torch.arange(len(group)).double()
         alone = SolvedGame(len(group), lambda p, code=code, table=table: table[(p @ code).long()], np.zeros(0), slope)  # type: ignore[misc]
         shapley[group] += exact_shapley(alone).value
-    return SolvedGame(players, lambda p: tables.flatten()[(p @ bits).long() + start].sum(1), shapley, slope)
+    return SolvedGame(players, lambda p: tables.flatten()[(p @ bits).long() + start].sum(1), shapley, slope, smooth)
 
 
 def _humped(players: int) -> SolvedGame:
@@ -248,7 +258,7 @@ def _in_groups(game: Differentiable, groups: int) -> SolvedGame:
     for group, members in enumerate(grouped.groups):
         join[group, members] = 1
     slope: Worths = lambda p: game.gradient(p.float() @ join) @ join.double().T  # noqa: E731
-    return _of_tables(groups, np.arange(groups)[None], worth[None], slope)
+    return _of_tables(groups, np.arange(groups)[None], worth[None], slope, smooth=False)
 
 
 def draw(frame: pd.DataFrame) -> Figure:

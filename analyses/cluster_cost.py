@@ -44,7 +44,8 @@ CURVE = tuple(2**k for k in range(15))
 
 SMOKE = {
     "network": "srresnet", "dataset": "photographs", "images": 1, "crop": 32, "timed": 2, "timed_image": 0,
-    "sampled": "small-x4-original-0", "sampled_layers": ("conv_hr",), "sampled_units": 2, "tasks": 20,
+    "sampled": "small-x4-original-0", "sampled_layers": ("conv_hr",), "sampled_units": 2, "sampled_crop": 32,
+    "tasks": 20,
 }  # fmt: skip
 
 
@@ -56,8 +57,17 @@ def measure(
     timed: int = 6,
     timed_image: int = 8,
     sampled: str = "srresnet-x4-bicubic",
-    sampled_layers: tuple[str, ...] = ("conv_first", "body.4.conv2", "body.8.conv2", "body.12.conv2", "conv_hr"),
-    sampled_units: int = 12,
+    sampled_layers: tuple[str, ...] = (
+        "conv_first",
+        "body.0.conv1",
+        "body.2.conv1",
+        "body.8.conv2",
+        "body.14.conv1",
+        "body.15.conv2",
+        "conv_hr",
+    ),
+    sampled_units: int = 8,
+    sampled_crop: int = 64,
     precision: float = 0.02,
     tasks: int = 1000,
     gpus: tuple[int, ...] = (1, 8, 64),
@@ -67,17 +77,16 @@ def measure(
     """One row per number: kind (measured, counted, assumed, projected), quantity, value, unit, layer, depth, gpus.
 
     Seconds are of CPU time on one thread; those per coalition are for one image. Units needed are those that `sampled`
-    needs for `precision`, on four small crops; an error falls with the root of units × images, so with more images
-    fewer do.
+    needs for `precision` on the four photographs' crops, and between its layers their geometric mean; an error falls
+    with the root of units × images, so with more images fewer do.
     `flops_per_second` that a GPU sustains and `bytes_per_second` that a scheduler sends are assumptions.
     """
     torch.set_num_threads(1)
     net = NETWORKS[network](scale=4).eval()
     pairs = load_pairs(dataset, images=images, crop=crop)
     per_pixel = flop_per_pixel(net)
-    rows = _times(net, per_pixel, pairs.lr[timed_image][None], timed) + _units_needed(
-        sampled, sampled_layers, sampled_units, precision
-    )
+    rows = _times(net, per_pixel, pairs.lr[timed_image][None], timed)
+    rows += _units_needed(sampled, sampled_layers, sampled_units, sampled_crop, precision)
     rows += _overheads(net, pairs, tasks)
     rows += [
         _row(ASSUMED, "GPU sustains", flops_per_second, "FLOP/s"),
@@ -141,9 +150,11 @@ def flop_of_convs(net: nn.Module) -> dict[str, float]:
     return {layer: counted[f"{type(net).__name__}.{layer}"] / SIDE**2 for layer in filters_of(net).layers}
 
 
-def _units_needed(sampled: str, layers: tuple[str, ...], units: int, precision: float) -> list[dict[str, Any]]:
+def _units_needed(
+    sampled: str, layers: tuple[str, ...], units: int, crop: int, precision: float
+) -> list[dict[str, Any]]:
     """What a precision takes in layers of a trained network: units × images, from the precision that `units` reach."""
-    net, pairs = load_network(sampled), load_pairs("photographs", images=4, crop=32)
+    net, pairs = load_network(sampled), load_pairs("photographs", images=4, crop=crop)
     everything, rows = filters_of(net).layers, []
     for layer in layers:
         game = RestorationGame(net, filters_of(net, [layer]), pairs)
@@ -211,7 +222,8 @@ def planned(net: nn.Module, per_pixel: dict[str, float], pairs: Pairs, known: pd
     whole = sum(of_conv.values())
     needed = known[known["quantity"].str.startswith("units × images")].sort_values("depth")
     depth = np.linspace(0, 1, len(tail))
-    units = np.ceil(np.interp(depth, needed["depth"], needed["value"]) / len(pairs)).clip(min(SCHEDULE))
+    between = np.exp(np.interp(depth, needed["depth"], np.log(needed["value"])))  # they span orders of magnitude
+    units = np.ceil(between / len(pairs)).clip(min(SCHEDULE))
     only = known.groupby("quantity")["value"].first()
     return Plan(
         units,

@@ -13,6 +13,7 @@ import pandas as pd
 from torch import nn
 
 from srgame.errors import InputError, chosen
+from srgame.files import held
 from srgame.filters import Filters
 from srgame.game import Game, Grouped, RestorationGame
 from srgame.kept import kept_in
@@ -99,7 +100,8 @@ def network_values(
     smaller ones). Otherwise the last digits may differ; so they may where `until` counts seconds, and with them units.
 
 
-    Raises InputError where that folder holds units of another game, or `gradients` are asked of one that has none.
+    Raises InputError where that folder holds units of another game, or another run goes on there, and where `gradients`
+    are asked of a game that has none.
     """
     if not 0 < confidence < 1:
         raise InputError(f"a confidence lies between 0 and 1, not {confidence}")
@@ -107,7 +109,7 @@ def network_values(
     if gradients is None:
         gradients = game == "all filters" and antithetic is None and cheaper_than_an_order(len(filters))
     frames: list[pd.DataFrame] = []
-    with players(network, pairs) as playing:
+    with held(keep), players(network, pairs) as playing:
 
         def play(number: int, played: Played) -> pd.DataFrame:
             who, restored, unions = played

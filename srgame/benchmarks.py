@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -19,11 +20,11 @@ from tqdm import tqdm
 from srgame.degradations.testing import SETTINGS
 from srgame.errors import InputError, chosen
 from srgame.evaluation import Restore, bicubic, evaluate
-from srgame.files import differences
+from srgame.files import differences, held
 from srgame.images import image_paths
 from srgame.networks import fingerprint, scale_of
 from srgame.pairs import load_pairs
-from srgame.results import provenance, save_frame
+from srgame.results import as_csv, as_json, provenance, save_files
 from srgame.tiling import Tiled
 
 BASELINE = "bicubic"
@@ -33,6 +34,7 @@ COLUMNS = [KEY[0], "weights", *KEY[1:], *SCORES]
 SECONDS_BETWEEN_WRITES = 1.0
 
 Row = dict[str, Any]
+Key = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def benchmark(
     does not hold are tiled (`Tiled`).
 
     Raises InputError where no set is there, where networks enlarge differently, and where `folder` keeps results of
-    other weights, images or settings.
+    other weights, images or settings, damaged ones, or those of a run that goes on.
     """
     scale = _common_scale(networks, scale)
     degradations = _settings(degradations)
@@ -76,22 +78,35 @@ def benchmark(
     restore: dict[str, Restore] = {BASELINE: bicubic(scale)}
     restore |= {name: Tiled(network, tile, overlap) for name, network in networks.items()}
     identity = {"scale": scale, "crop": crop, "overlap": overlap, "seed": seed}
-    kept = _Kept(folder, identity, weights, _fingerprints(paths) if folder else {})
     pairs = [(path, dataset, setting) for dataset in paths for path in paths[dataset] for setting in degradations]
-    asked = [(name, dataset, setting, path.name) for path, dataset, setting in pairs for name in restore]
-    done = sum(key in kept.by_key for key in asked)
-    try:
-        with tqdm(total=len(asked), initial=done, disable=not progress, unit="image") as bar:
-            for path, dataset, setting in pairs:
-                todo = [key for name in restore if (key := (name, dataset, setting, path.name)) not in kept.by_key]
-                if todo:
-                    pair = load_pairs(str(path), setting, scale, None, crop, seed)
-                for key in todo:
-                    kept.add(key, evaluate(restore[key[0]], pair)[SCORES].iloc[0].to_dict())
-                    bar.update()
-    finally:
-        kept.write(missing)
+    with held(folder):
+        kept = _Kept(folder, identity, weights, _fingerprints(paths) if folder else {})
+        try:
+            asked = _measured(kept, restore, pairs, identity, progress)
+        finally:
+            kept.write(missing)
     return Benchmark(pd.DataFrame([kept.by_key[key] for key in asked], columns=COLUMNS), missing)
+
+
+def _measured(
+    kept: "_Kept",
+    restore: Mapping[str, Restore],
+    pairs: Sequence[tuple[Path, str, str]],
+    identity: Mapping[str, Any],
+    progress: bool,
+) -> list[Key]:
+    """All keys that are asked for, after measuring what is not kept yet."""
+    asked: list[Key] = [(name, dataset, setting, path.name) for path, dataset, setting in pairs for name in restore]
+    done = sum(key in kept.by_key for key in asked)
+    with tqdm(total=len(asked), initial=done, disable=not progress, unit="image") as bar:
+        for path, dataset, setting in pairs:
+            todo = [key for name in restore if (key := (name, dataset, setting, path.name)) not in kept.by_key]
+            if todo:
+                pair = load_pairs(str(path), setting, identity["scale"], None, identity["crop"], identity["seed"])
+            for key in todo:
+                kept.add(key, evaluate(restore[key[0]], pair)[SCORES].iloc[0].to_dict())
+                bar.update()
+    return asked
 
 
 def _common_scale(networks: Mapping[str, nn.Module], scale: int | None) -> int:
@@ -147,7 +162,8 @@ class _Kept:
     ) -> None:
         self.stem = folder / "benchmark" if folder else None
         self.identity, self.weights, self.images = identity, weights, images
-        self.by_key: dict[tuple[str, ...], Row] = {}
+        self.by_key: dict[Key, Row] = {}
+        self.digest = ""
         self.written = monotonic()
         if self.stem and self.stem.with_suffix(".csv").exists():
             self._read(self.stem.with_suffix(".csv"))
@@ -157,28 +173,36 @@ class _Kept:
     def _read(self, path: Path) -> None:
         """Takes the rows in `path`; refuses those of other settings or weights."""
         try:
-            frame = pd.read_csv(path, dtype=str, keep_default_na=False, na_values={name: [""] for name in SCORES})
-            if frame.empty:
-                return
-            frame = frame.astype(dict.fromkeys(SCORES, float))  # what pandas before 3 reads may be off by a bit
             told = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
             settings, images = told["settings"], dict(told.get("images", {}))
+            digests, content = list(told["csv_sha256"]), path.read_bytes()
+            frame = pd.read_csv(BytesIO(content), dtype=str, keep_default_na=False)
+            frame[SCORES] = frame[SCORES].map(lambda score: float(score or "nan"))  # to the last digit
             rows = {tuple(row[name] for name in KEY): row for row in frame[COLUMNS].to_dict("records")}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"'{path}' and its .json are no results of a benchmark: choose another folder") from error
-        wrong = list(differences(settings, self.identity).values())
+        self.digest = hashlib.sha256(content).hexdigest()
+        if self.digest not in digests:
+            raise InputError(
+                f"'{path}' is damaged or was changed (its sha256 is not in its .json): remove both to measure again"
+            )
+        wrong = list(differences(settings, self.identity).values()) if rows else []
         wrong += [
             f"weights {there[:8]}… of '{name}', not {self.weights[name][:8]}…"
             for name, there in frame[["checkpoint", "weights"]].drop_duplicates().itertuples(index=False)
             if self.weights.get(name, there) != there
         ]
-        wrong += [f"another image '{name}'" for name, there in images.items() if self.images.get(name, there) != there]
+        wrong += [
+            f"another image '{name}'"
+            for name, there in images.items()
+            if rows and self.images.get(name, there) != there
+        ]
         if wrong:
             raise InputError(f"'{path}' keeps results of {'; '.join(wrong)}: choose another folder")
         self.images = images | self.images
         self.by_key = {key: {str(name): value for name, value in row.items()} for key, row in rows.items()}
 
-    def add(self, key: tuple[str, ...], scores: dict[Any, float]) -> None:
+    def add(self, key: Key, scores: dict[Any, float]) -> None:
         row = dict(zip(KEY, key, strict=True)) | {"weights": self.weights[key[0]]} | scores
         self.by_key[key] = row
         if monotonic() - self.written > SECONDS_BETWEEN_WRITES:
@@ -187,6 +211,10 @@ class _Kept:
     def write(self, missing: dict[str, str]) -> None:
         if self.stem:
             weights = {row["checkpoint"]: row["weights"] for row in self.by_key.values()}
-            source = self.source | {"weights": weights, "images": self.images, "missing": missing}
-            save_frame(self.stem, pd.DataFrame(list(self.by_key.values()), columns=COLUMNS), source)
-            self.written = monotonic()
+            table = as_csv(pd.DataFrame(list(self.by_key.values()), columns=COLUMNS))
+            digest = hashlib.sha256(table).hexdigest()
+            # of the csv before and of this one: whoever is stopped between the two files leaves one of them
+            digests = {"csv_sha256": [self.digest, digest]}
+            source = self.source | {"weights": weights, "images": self.images, "missing": missing} | digests
+            save_files(self.stem, {".json": as_json(source), ".csv": table})
+            self.digest, self.written = digest, monotonic()

@@ -3,6 +3,7 @@
 What a verb needs is imported when it runs, so that `srgame --help` answers at once.
 """
 
+import errno
 import sys
 import warnings
 from collections.abc import Iterator
@@ -303,14 +304,35 @@ app.command(probing.app, name="probe", help="Look at what the channels of one or
 
 
 def main() -> None:
-    """The command line: a user's mistake is one sentence and exit status 2."""
-    warnings.showwarning = _one_sentence  # type: ignore[assignment]
+    """The command line: a user's mistake, or a machine's limit, is one sentence and exit status 2."""
+    warnings.showwarning = _note  # type: ignore[assignment]
     try:
         app.cli(prog="srgame", description="Audits a super-resolution network as a cooperative game.")
     except InputError as error:
-        print(f"srgame: {error}", file=sys.stderr)
-        sys.exit(2)
+        sentence = str(error)
+    except Exception as error:
+        sentence = _limit(error)
+    else:
+        return
+    print(f"srgame: {_one_line(sentence)}", file=sys.stderr)
+    sys.exit(2)
 
 
-def _one_sentence(message: Warning | str, *_: Any) -> None:
-    print(f"srgame: note: {message}", file=sys.stderr)
+def _limit(error: Exception) -> str:
+    """What of the machine is used up; raises the error itself where that is not why."""
+    from srgame.devices import out_of_memory
+
+    if out_of_memory(error):
+        return "memory does not hold this: crop the images, take smaller batches, or free memory"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS):
+        return f"nothing can be written any more ({error.strerror}): free space, and the same command goes on"
+    raise error
+
+
+def _note(message: Warning | str, *_: Any) -> None:
+    print(f"srgame: note: {_one_line(str(message))}", file=sys.stderr)
+
+
+def _one_line(text: str) -> str:
+    """The text with its control characters spelt out: a name from a file may hold any."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

@@ -1,11 +1,22 @@
-"""Files that are whole or not there, and what tells a run from another."""
+"""Files that are whole or not there, folders with one process in them, and what tells a run from another."""
 
+import io
 import os
-from collections.abc import Mapping
+import socket
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from srgame.errors import InputError
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks: there two runs in one folder are not told apart
+    fcntl = None  # type: ignore[assignment]
+
+LOCK = ".in-use"
 
 
 def replaced(path: Path, content: bytes) -> Path:
@@ -32,6 +43,65 @@ def writable(folder: Path) -> Path:
     except OSError as error:
         raise InputError(f"nothing can be written to '{folder}' ({error.strerror}): choose another") from error
     return folder
+
+
+def check_zip(path: Path, content: bytes) -> None:
+    """Raises InputError for a zip of torch's that would unpack to more than it is: torch's never do, bombs always.
+
+    Raises BadZipFile where a part is not what its CRC-32 says, which torch does not look at.
+    """
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        unpacked = sum(part.file_size for part in archive.infolist())
+        if unpacked > len(content):
+            raise InputError(
+                f"refused: '{path}' has {len(content):,} bytes but would unpack to {unpacked:,}, and the limit is its "
+                "own size, since torch.save does not compress: where you trust it, load it and save it again"
+            )
+        if damaged := archive.testzip():
+            raise zipfile.BadZipFile(damaged)
+
+
+@contextmanager
+def held(folder: Path | None) -> Iterator[None]:
+    """While open, the folder is this run's alone; the lock ends with the process, however that ends. None: no lock.
+
+    Raises InputError where another run, of this process or another, holds it, or nothing can be written there.
+    """
+    if folder is None or fcntl is None:
+        yield
+        return
+    path = writable(folder) / LOCK
+    with _locked(path) as lock:
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {socket.gethostname()}")
+        lock.flush()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _locked(path: Path) -> TextIO:
+    """The file at `path`, open and locked."""
+    while True:
+        try:
+            lock = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644), "r+")
+        except OSError as error:
+            raise InputError(f"nothing can be written to '{path.parent}' ({error.strerror}): choose another") from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            with lock:
+                raise InputError(
+                    f"'{path.parent}' is in use by another run ({lock.read() or 'just starting'}): "
+                    "wait for its end, or choose another folder"
+                ) from error
+        except OSError:  # a file system without locks
+            return lock
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+                return lock
+        lock.close()  # whoever held it has removed it meanwhile
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, str]:

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor, nn
 
+from srgame.devices import out_of_memory
 from srgame.errors import InputError
 from srgame.filters import Absence, Filters, Presences, Resumable, ResumeError, absence_named, erased, resume
 from srgame.metrics import Payoff, payoff_named
@@ -49,9 +50,10 @@ class RestorationGame:
     `payoff` is one of metrics.PAYOFFS or a function of (sr, hr) that returns a float64 number per image; `absent` says
     what an erased filter responds, as in `erased`; `batch` is the number of coalitions in one run of the network, by
     default what suits the device. All that lies before the filters' first layer is computed once per image. Where the
-    network cannot be resumed there, every coalition takes a whole run, and a warning says so.
+    network cannot be resumed there, every coalition takes a whole run, and a warning says so. Batches are halved where
+    memory ends. Rounding changes little: φ of PSNR lies within 1e-6 dB of that in float64, whatever the batch.
 
-    Raises InputError where the network's images do not have the size of `pairs.hr`.
+    Raises InputError where the network's images do not have the size of `pairs.hr`, and where memory does not hold one.
     """
 
     def __init__(
@@ -117,9 +119,14 @@ class RestorationGame:
         while True:
             try:
                 return torch.cat([played(part).cpu() for part in torch.split(rows, batch)])
-            except (MemoryError, RuntimeError) as error:
-                if batch == 1 or not _out_of_memory(error):
+            except Exception as error:
+                if not out_of_memory(error):
                     raise
+                if batch == 1:
+                    raise InputError(
+                        f"memory does not hold one run of the network on '{self.pairs.names[image]}': "
+                        "crop the images, or free memory"
+                    ) from error
             self.batch = batch = batch // 2
 
     def _restored(self, cut: Resumable, recorded: tuple[Any, ...], present: Presences) -> Tensor:
@@ -200,11 +207,6 @@ class _OnImage:
 
     def gradient(self, presences: Float[Tensor, "row player"]) -> Float64[Tensor, "row player"]:
         return self.game.gradient(presences, self.image)
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Whether this is what a device without memory left raises; a CPU has no type of its own for it."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
 
 
 def _repeated(value: Any, count: int) -> Any:

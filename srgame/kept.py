@@ -35,10 +35,13 @@ class Kept:
         except OSError:
             return None
         digest, array = content[:DIGEST], content[DIGEST:]
-        if hashlib.sha256(array).digest() != digest:
+        try:
+            if hashlib.sha256(array).digest() != digest:
+                raise ValueError("its checksum is not that of its unit")
+            unit: Quantities = np.lib.format.read_array(io.BytesIO(array), allow_pickle=False)
+        except Exception:  # foreign bytes, whose checksum may be right, raise anything
             warnings.warn(f"'{path}' is damaged: its unit is computed again", stacklevel=2)
             return None
-        unit: Quantities = np.load(io.BytesIO(array), allow_pickle=False)
         return unit
 
     def put(self, number: int, unit: Quantities) -> None:
@@ -68,7 +71,7 @@ def _read(source: Path) -> dict[str, Any]:
     try:
         there = json.loads(source.read_text(encoding="utf-8"))
         return dict(there)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise InputError(f"'{source}' does not say which game is kept there ({error}): keep units elsewhere") from error
 
 

@@ -3,8 +3,10 @@
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +36,27 @@ def save_frame(stem: Path, frame: pd.DataFrame, source: dict[str, Any]) -> list[
 
     Raises InputError where the folder cannot be written to.
     """
+    return save_files(stem, {".csv": as_csv(frame), ".json": as_json(source)})
+
+
+def as_csv(frame: pd.DataFrame) -> bytes:
+    """The frame as a csv file holds it."""
+    return frame.to_csv(index=False).encode()
+
+
+def as_json(source: dict[str, Any]) -> bytes:
+    """The provenance as a json file holds it."""
+    return f"{json.dumps(source, indent=2, ensure_ascii=False)}\n".encode()
+
+
+def save_files(stem: Path, contents: Mapping[str, bytes]) -> list[Path]:
+    """Writes a file for each suffix, in that order, each whole or not at all; returns their paths.
+
+    Raises InputError where the folder cannot be written to.
+    """
     try:
         stem.parent.mkdir(parents=True, exist_ok=True)
-        return [
-            replaced(stem.with_suffix(".csv"), frame.to_csv(index=False).encode()),
-            replaced(stem.with_suffix(".json"), f"{json.dumps(source, indent=2, ensure_ascii=False)}\n".encode()),
-        ]
+        return [replaced(stem.with_suffix(suffix), content) for suffix, content in contents.items()]
     except OSError as error:
         raise InputError(f"results cannot be written to '{stem.parent}' ({error.strerror}): choose another") from error
 
@@ -49,16 +66,11 @@ def save_figure(stem: Path, figure: Figure) -> list[Path]:
 
     Raises InputError where they cannot be written.
     """
-    paths = [stem.with_suffix(".png"), stem.with_suffix(".pdf")]
-    try:
-        with styled():
-            figure.savefig(paths[0])
-            figure.savefig(paths[1], metadata={"CreationDate": None})
-    except OSError as error:
-        raise InputError(
-            f"'{stem}.png' or .pdf cannot be written ({error.strerror}): remove it, or choose another"
-        ) from error
-    return paths
+    png, pdf = BytesIO(), BytesIO()
+    with styled():
+        figure.savefig(png, format="png")
+        figure.savefig(pdf, format="pdf", metadata={"CreationDate": None})
+    return save_files(stem, {".png": png.getvalue(), ".pdf": pdf.getvalue()})
 
 
 def _commit() -> str:

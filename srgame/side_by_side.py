@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from torch import nn
 from tqdm import tqdm
 
@@ -64,6 +65,8 @@ class Comparison:
         written = []
         for stem, table in {name: frame, **more}.items():
             written += save_frame(self.compared.output / stem, table, provenance(flags, **facts))
+        for text in figure.findobj(Text):
+            text.set_parse_math(False)  # a name with dollar signs is a name
         written += save_figure(self.compared.output / name, figure)
         print(summary.to_string(index=False, float_format=lambda value: f"{value:.4g}"))
         print("written:", *written)

@@ -1,8 +1,8 @@
 """Files of a training that outlast it: each is whole or not there, and of two states the last good one is used."""
 
+import io
 import os
 import warnings
-import zipfile
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 
 from srgame.errors import InputError
-from srgame.files import differences
+from srgame.files import check_zip, differences
 
 STATES = ("state.pt", "state.before.pt")  # the last one, and the one before in case it is damaged
 
@@ -26,6 +26,7 @@ def save(folder: Path, state: Mapping[str, Any], beside: Mapping[str, Callable[[
     partials = {name: folder / f"{name}.partial" for name in files}
     try:
         for name, write in files.items():
+            partials[name].unlink(missing_ok=True)  # a link there would lead out of the folder
             write(partials[name])
         if (folder / STATES[0]).exists():
             os.replace(folder / STATES[0], folder / STATES[1])  # noqa: PTH105
@@ -58,9 +59,9 @@ def last_good(folder: Path, run: Mapping[str, Any]) -> dict[str, Any] | None:
 def _read(path: Path) -> dict[str, Any] | None:
     """What a state file holds, or, with a warning, None where it is damaged or foreign."""
     try:
-        if damaged := zipfile.ZipFile(path).testzip():  # torch.load takes some flipped bits for weights
-            raise zipfile.BadZipFile(damaged)
-        state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+        content = path.read_bytes()
+        check_zip(path, content)  # torch.load takes some flipped bits for weights
+        state: dict[str, Any] = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
         return state | {"run": dict(state["run"]), "step": int(state["log"][-1]["step"])}
     except Exception:  # damaged bytes raise anything
         warnings.warn(f"'{path}' is damaged or no state of a training: it is not used", stacklevel=2)

@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from srgame import processes
 from srgame.errors import InputError
 from srgame.evaluation import evaluate
-from srgame.files import writable
+from srgame.files import held, writable
+from srgame.networks.weights import save_weights
 from srgame.pairs import Pairs
 from srgame.patches import Batches
 from srgame.states import last_good, save
@@ -84,22 +84,24 @@ def fit(
     SIGTERM or Ctrl-C asks to stop. A run is the same if strategy, size, schedule, seed and `settings`, whatever else
     describes it, are. Where torchrun has started several processes, gradients and losses are means over all of them.
 
-    Raises InputError where a loss is not finite, where `folder` cannot be written to, and where the state in it is
-    unreadable or of another run.
+    Raises InputError where a loss is not finite, where `folder` cannot be written to or another run goes on there, and
+    where the state in it is unreadable or of another run.
     """
     writable(folder)
     network = strategy.network.train()
     size = sum(weights.numel() for weights in network.parameters())
     run = {"strategy": type(strategy).__name__, "weights": size, **asdict(schedule), "seed": seed, **(settings or {})}
     trainee = _Trainee(strategy, schedule)
-    log = trainee.resumed(last_good(folder, run))
-    show = _board(folder) if processes.rank() == 0 else None
-    for row in _rows(trainee, batches, schedule, folder, seed, start=int(log[-1]["step"]) if log else 0):
-        log.append(row)
-        if show:
-            log[-1] |= _validated(network, validation or {}) if schedule.whole(int(row["step"])) else {}
-            trainee.save(folder, run, log)
-            show(log[-1])
+    first = processes.rank() == 0
+    with held(folder if first else None):
+        log = trainee.resumed(last_good(folder, run))
+        show = _board(folder) if first else None
+        for row in _rows(trainee, batches, schedule, folder, seed, start=int(log[-1]["step"]) if log else 0):
+            log.append(row)
+            if show:
+                log[-1] |= _validated(network, validation or {}) if schedule.whole(int(row["step"])) else {}
+                trainee.save(folder, run, log)
+                show(log[-1])
     return pd.DataFrame(log)
 
 
@@ -162,10 +164,13 @@ class _Trainee:
         """The log of the run whose state this is, after taking up that state."""
         if state is None:
             return []
-        self.network.load_state_dict(state["network"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.average = {name: value.to(self.average[name].device) for name, value in state["average"].items()}
-        log: list[Row] = state["log"]
+        try:
+            self.network.load_state_dict(state["network"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.average = {name: value.to(self.average[name].device) for name, value in state["average"].items()}
+            log: list[Row] = state["log"]
+        except (KeyError, RuntimeError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"the state in the folder does not fit its own run ({error}): train elsewhere") from error
         return log
 
     def save(self, folder: Path, run: Mapping[str, Any], log: list[Row]) -> None:
@@ -173,10 +178,10 @@ class _Trainee:
         average = {name: value.contiguous() for name, value in self.average.items()}
         beside: dict[str, Callable[[Path], None]] = {
             "log.csv": lambda path: pd.DataFrame(log).to_csv(path, index=False),
-            "weights.safetensors": lambda path: save_file(weights, path),
+            "weights.safetensors": lambda path: save_weights(weights, path),
         }
         if average:
-            beside["weights.ema.safetensors"] = lambda path: save_file(average, path)
+            beside["weights.ema.safetensors"] = lambda path: save_weights(average, path)
         optimiser = self.optimiser.state_dict()
         save(folder, {"run": run, "network": weights, "optimiser": optimiser, "average": average, "log": log}, beside)
 

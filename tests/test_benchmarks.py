@@ -128,6 +128,10 @@ def test_foreign_results_are_refused(network: nn.Module, tmp_path: Path) -> None
     nn.init.zeros_(other.conv_last.weight)
     with pytest.raises(InputError, match=r"keeps results of weights \w{8}… of 'n', not \w{8}…: choose another"):
         run(networks={"n": other})
+    measured = (tmp_path / "benchmark.csv").read_text()
+    (tmp_path / "benchmark.csv").write_text(measured.replace("1", "7", 1))
+    with pytest.raises(InputError, match=r"benchmark\.csv' is damaged or was changed .*: remove both to measure again"):
+        run()
     (tmp_path / "benchmark.csv").write_text("a,b\n1,2\n")
     with pytest.raises(InputError, match=r"benchmark\.csv' and its \.json are no results of a benchmark"):
         run()

@@ -1,5 +1,6 @@
 """The command line as a user meets it."""
 
+import errno
 import json
 import re
 import signal
@@ -15,12 +16,13 @@ import pandas as pd
 import pytest
 import torch
 from commands import HEARS_CTRL_C
-from safetensors.torch import save_file
 
 from srgame.cli import main
 from srgame.degradations.steps import degraded
+from srgame.files import held
 from srgame.images import read_image
 from srgame.networks import SRResNet
+from srgame.networks.weights import save_weights
 from srgame.pairs import load_pairs
 from srgame.side_by_side import labels
 from srgame.training import seeded
@@ -177,6 +179,49 @@ def test_a_users_mistake_is_one_sentence_and_status_2(srgame: Run, checkpoint: P
     assert len([line for line in error.splitlines() if line.startswith("srgame: ") and "note" not in line]) == 1
 
 
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (MemoryError(), "memory does not hold this: crop the images, take smaller batches, or free memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 1"), "memory does not hold this"),
+        (cv2.error("Insufficient memory"), "memory does not hold this"),
+        (OSError(errno.ENOSPC, "No space left on device"), "nothing can be written any more (No space left on device)"),
+    ],
+)
+def test_a_limit_of_the_machine_is_one_sentence_and_a_bug_is_not(
+    srgame: Run, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, sentence: str
+) -> None:
+    def broken(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("srgame.networks.load_network", broken)
+    status, _, said = srgame("layers", checkpoint)
+    assert status == 2 and said.startswith(f"srgame: {sentence}") and said.count("\n") == 1
+    error = ZeroDivisionError("a bug")
+    with pytest.raises(ZeroDivisionError):
+        srgame("layers", checkpoint)
+
+
+def test_a_second_run_in_a_folder_is_refused_by_each_verb_that_goes_on_there(
+    srgame: Run, checkpoint: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "images").mkdir()
+    cv2.imwrite(str(tmp_path / "images" / "one.png"), np.zeros((40, 40, 3), np.uint8))
+    small = ["--crop", 32, "--images", 1, "--output", tmp_path / "out"]
+    size = ["--features", "4", "--blocks", "1", "--patch", "32", "--crop", "0", "--steps", "1", "--validation"]
+    images = tmp_path / "images"
+    verbs = {
+        "train": [images, *size, images, "--output", tmp_path / "out"],
+        "shapley": [checkpoint, *small, "--evaluations", 60, "--keep", tmp_path / "out"],
+        "evaluate": [checkpoint, *small, "--degradations", "clean"],
+    }
+    for verb, words in verbs.items():
+        with held(tmp_path / "out"):
+            status, _, error = srgame(verb, *words)
+        assert status == 2 and f"'{tmp_path / 'out'}' is in use by another run (process" in error
+        assert srgame(verb, *words)[0] == 0
+
+
 @pytest.mark.parametrize("degradation", ["bicubic", "second-order", "bsrgan"])
 def test_degrade_writes_lr_images_and_a_manifest_that_makes_them_again(
     srgame: Run, tmp_path: Path, degradation: str
@@ -203,7 +248,7 @@ def two_runs(tmp_path: Path) -> list[Path]:
     paths = [tmp_path / run / "weights.safetensors" for run in ("original", "eats")]
     for seed, path in enumerate(paths):
         path.parent.mkdir()
-        save_file(seeded(lambda: SRResNet(features=6, blocks=2), seed).state_dict(), path)
+        save_weights(seeded(lambda: SRResNet(features=6, blocks=2), seed).state_dict(), path)
     return paths
 
 

@@ -26,7 +26,8 @@ from srgame.filters import filters_of
 from srgame.game import RestorationGame
 from srgame.metrics import psnr
 from srgame.networks import SRResNet
-from srgame.pairs import Pairs
+from srgame.pairs import Pairs, load_pairs
+from srgame.two_level import PILOT, unit_cost
 from srgame.until import Until
 
 LAYERS = ["body.0.conv1", "conv_hr"]
@@ -102,6 +103,14 @@ def kept(folder: Path, game: int = 0) -> int:
 def test_two_processes_find_what_one_finds(small: SRResNet, photographs: Pairs, two: Cluster, game: str) -> None:
     one = values_of(small, photographs, 22, game=game)
     assert values_of(small, photographs, 22, game=game, players=two.holding).equals(one)
+
+
+def test_gradients_are_taken_by_the_workers(small: SRResNet, two: Cluster) -> None:
+    pairs, filters = load_pairs("photographs", images=1, crop=16), filters_of(small, LAYERS)
+    how: dict[str, Any] = {"until": Until(evaluations=2 + 10 * unit_cost(len(filters))), "gradients": True}
+    one = network_values(small, filters, pairs, **how)
+    assert network_values(small, filters, pairs, players=two.holding, **how).equals(one)
+    assert (one["used"] == "gradients").all() and (one["units"] > PILOT).all()
 
 
 @pytest.mark.parametrize("antithetic", [True, False])

@@ -1,11 +1,16 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there, and folders with one run in them."""
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from commands import room_for
 
 from srgame.errors import InputError
-from srgame.files import differences, replaced, writable
+from srgame.files import LOCK, differences, held, replaced, writable
 
 
 def test_what_cannot_be_replaced_stays_as_it_was(tmp_path: Path) -> None:
@@ -14,7 +19,17 @@ def test_what_cannot_be_replaced_stays_as_it_was(tmp_path: Path) -> None:
     (tmp_path / "taken").mkdir()
     with pytest.raises(OSError, match="taken"):
         replaced(tmp_path / "taken", b"third")
+    with room_for(4), pytest.raises(OSError, match="too large"):
+        replaced(path, b"more than there is room for")
+    assert path.read_bytes() == b"second"
     assert sorted(found.name for found in tmp_path.iterdir()) == ["a", "taken"]
+
+
+def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "outside").write_bytes(b"precious")
+    (tmp_path / "link").symlink_to(tmp_path / "outside")
+    replaced(tmp_path / "link", b"ours")
+    assert (tmp_path / "outside").read_bytes() == b"precious" and (tmp_path / "link").read_bytes() == b"ours"
 
 
 def test_differences_are_named_on_both_sides() -> None:
@@ -25,5 +40,47 @@ def test_differences_are_named_on_both_sides() -> None:
 def test_a_folder_that_takes_no_file_is_refused(tmp_path: Path) -> None:
     assert writable(tmp_path / "a" / "b").is_dir() and not list((tmp_path / "a" / "b").iterdir())
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match=r"nothing can be written to '.*file' \("):
-        writable(tmp_path / "file")
+    for nowhere in (tmp_path / "file", Path("/proc/srgame")):
+        with pytest.raises(InputError, match=rf"nothing can be written to '{nowhere}' \("):
+            writable(nowhere)
+        with pytest.raises(InputError, match=rf"nothing can be written to '{nowhere}' \("), held(nowhere):
+            pass
+
+
+def test_a_folder_is_held_by_one_run_which_is_named_and_leaves_no_trace(tmp_path: Path) -> None:
+    sentence = rf"'{tmp_path}' is in use by another run \(process {os.getpid()} on .*\): wait for its end, or choose"
+    with held(tmp_path):
+        for _ in range(2):
+            with pytest.raises(InputError, match=sentence), held(tmp_path):
+                pass
+        with held(tmp_path / "below"), held(None):
+            pass
+    assert [found.name for found in tmp_path.iterdir()] == ["below"] and not list((tmp_path / "below").iterdir())
+    with pytest.raises(ZeroDivisionError), held(tmp_path):
+        _ = 1 / 0
+    with held(tmp_path):
+        pass
+
+
+def test_a_lock_does_not_outlive_a_killed_process(tmp_path: Path) -> None:
+    code = f"with held(Path({str(tmp_path)!r})): print(1, flush=True), time.sleep(60)"
+    code = f"from srgame.files import *; import time\n{code}"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stdout.readline() == b"1\n"
+        with pytest.raises(InputError, match=f"process {process.pid} on"), held(tmp_path):
+            pass
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+    assert (tmp_path / LOCK).exists()
+    with held(tmp_path):
+        pass
+    assert not (tmp_path / LOCK).exists()
+
+
+def test_a_lock_is_never_written_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "outside").write_bytes(b"precious")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / LOCK).symlink_to(tmp_path / "outside")
+    with pytest.raises(InputError, match="nothing can be written"), held(tmp_path / "run"):
+        pass
+    assert (tmp_path / "outside").read_bytes() == b"precious"

@@ -5,6 +5,7 @@ import warnings
 import pytest
 import torch
 import torch.nn.functional as F
+from commands import memory_for
 from torch import Tensor, nn
 
 from srgame.errors import InputError
@@ -182,8 +183,24 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does(
     expected = RestorationGame(small, filters, photographs, psnr, batch=2)
     assert torch.equal(game(coalitions), expected(coalitions)) and game.batch == 2
 
+    def starved(sr: torch.Tensor, hr: torch.Tensor) -> torch.Tensor:
+        raise error
+
+    with pytest.raises(InputError, match="memory does not hold one run of the network on 'astronaut': crop the images"):
+        RestorationGame(small, filters, photographs, starved)(coalitions)
+
     def broken(sr: torch.Tensor, hr: torch.Tensor) -> torch.Tensor:
         raise RuntimeError("something else")
 
     with pytest.raises(RuntimeError, match="something else"):
         RestorationGame(small, filters, photographs, broken)(coalitions)
+
+
+def test_batches_are_halved_where_memory_really_ends(small: SRResNet) -> None:
+    filters, pairs = filters_of(small, ["conv_hr"]), load_pairs(images=1, crop=96)
+    coalitions = torch.rand(512, len(filters), generator=torch.Generator().manual_seed(0)) < 0.5
+    expected = RestorationGame(small, filters, pairs, batch=4)(coalitions)
+    game = RestorationGame(small, filters, pairs, batch=512)
+    with memory_for(2**26):  # a batch of 512 takes more than twice that for the responses of conv_hr alone
+        found = game(coalitions)
+    assert game.batch < 512 and (found - expected).abs().max() < 1e-6

@@ -15,13 +15,13 @@ import pytest
 from games import Counting, FormulaGame, cubic, humped
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import save_file
 
 from srgame.audit import network_values
 from srgame.errors import InputError
 from srgame.filters import filters_of
 from srgame.kept import Kept, kept_in
 from srgame.networks import SRResNet
+from srgame.networks.weights import save_weights
 from srgame.pairs import Pairs
 from srgame.shapley import ShapleyValues, sampled_shapley
 from srgame.units import Make, Quantities
@@ -131,7 +131,7 @@ def test_a_networks_run_goes_on_and_refuses_other_images(small: SRResNet, photog
 
 
 def test_a_run_killed_at_a_random_moment_goes_on_from_the_command_line(small: SRResNet, tmp_path: Path) -> None:
-    save_file(small.state_dict(), tmp_path / "small.safetensors")
+    save_weights(small.state_dict(), tmp_path / "small.safetensors")
     words = [
         "shapley",
         str(tmp_path / "small.safetensors"),

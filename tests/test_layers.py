@@ -11,7 +11,7 @@ import srgame
 
 PACKAGE = Path(srgame.__file__).parent
 FLOORS = [
-    {"errors", "processes"},
+    {"errors", "headers", "processes"},
     {"files"},
     {"compared", "devices", "images", "kept", "metrics", "networks", "states", "style", "until"},
     {"degradations", "filters", "tiling"},

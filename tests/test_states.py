@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from commands import room_for
 from safetensors.torch import load_file
 
 from srgame.errors import InputError
@@ -32,17 +33,26 @@ def test_a_saved_state_comes_back_and_the_one_before_is_kept(tmp_path: Path) -> 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log.csv", *sorted(STATES)]
 
 
-@pytest.mark.parametrize("name", ["log.csv", STATES[0]])
-def test_a_full_disk_loses_no_earlier_state(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("room", [0, 100], ids=["not even for the log", "not for the state"])
+def test_a_full_disk_loses_no_earlier_state(tmp_path: Path, room: int) -> None:
     write = {"log.csv": lambda path: path.write_text("step\n1\n") and None}
     save(tmp_path, state_at(1), write)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    (tmp_path / f"{name}.partial").symlink_to("/dev/full")  # what is written there fails as on a full disk
-    with pytest.raises(InputError, match=r"cannot be written to .* it keeps the state saved before"):
+    with room_for(room), pytest.raises(InputError, match=r"cannot be written to .* it keeps the state saved before"):
         save(tmp_path, state_at(2), write)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     save(tmp_path, state_at(3), write)
     assert last_good(tmp_path, RUN)["step"] == 3
+
+
+def test_a_link_in_a_run_folder_leads_nothing_out_of_it(tmp_path: Path) -> None:
+    outside, folder = tmp_path / "outside", tmp_path / "run"
+    folder.mkdir()
+    outside.write_text("precious")
+    for name in ("log.csv", "log.csv.partial", STATES[0], f"{STATES[0]}.partial"):
+        (folder / name).symlink_to(outside)
+    save(folder, state_at(1), {"log.csv": lambda path: path.write_text("step\n1\n") and None})
+    assert outside.read_text() == "precious" and last_good(folder, RUN)["step"] == 1
 
 
 @pytest.mark.filterwarnings("ignore:.*damaged")

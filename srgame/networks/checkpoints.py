@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from srgame.errors import InputError
 from srgame.networks.layouts import LAYOUTS, NETWORKS
-from srgame.networks.weights import Weights, read_weights
+from srgame.networks.weights import Weights, carries_checksum, digest, read_weights
 
 ZOO = Path(__file__).with_name("zoo")
 
@@ -28,11 +28,17 @@ def load_network(checkpoint: str | Path, network: str | None = None, scale: int 
     read off the shapes, or "module:function": that code is imported, and the function called, with `scale` if it takes
     one, for a module to fill. Without `network`, the names of the weights say which of ours it is.
 
-    Warns where filters are tied. Raises InputError where the network cannot be had exactly as it was saved, or is of
-    another `scale`. Nothing in a file is ever run.
+    Warns where filters are tied, and where a file carries no checksum. Raises InputError where the network cannot be
+    had exactly as it was saved, or is of another `scale`. Nothing in a file is ever run.
     """
     path, network = _located(checkpoint, network)
     weights = read_weights(path)
+    if path.parent != ZOO and not carries_checksum(path):
+        warnings.warn(
+            f"'{path}' carries no checksum, so that damage to its numbers would go unseen: "
+            f"compare its sha256 with its publisher's, {hashlib.sha256(path.read_bytes()).hexdigest()}",
+            stacklevel=2,
+        )
     if network is not None and ":" in network:
         built = _imported(network, scale)
     else:
@@ -87,11 +93,7 @@ def scale_of(network: nn.Module) -> int:
 
 def fingerprint(network: nn.Module) -> str:
     """The sha256 of the state_dict's names and bytes, in its order."""
-    digest = hashlib.sha256()
-    for name, tensor in network.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()
+    return digest(network.state_dict().items())
 
 
 def _located(checkpoint: str | Path, network: str | None) -> tuple[Path, str | None]:
@@ -115,7 +117,7 @@ def _known(names: Collection[str], name: str) -> str:
 
 
 def _own(weights: Weights, network: str | None, path: Path) -> tuple[nn.Module, Weights]:
-    """The network of NETWORKS that fits the weights, itself still without any, and the weights under its names."""
+    """The network of NETWORKS that fits the weights, not yet with them, and the weights under its names."""
     name = _recognised(weights, path) if network is None else network
     if name not in NETWORKS:
         raise InputError(
@@ -126,7 +128,7 @@ def _own(weights: Weights, network: str | None, path: Path) -> tuple[nn.Module, 
     try:
         weights = layout.names(weights)
         settings = {setting: value for setting, value in layout.settings(weights).items() if value}
-        with torch.device("meta"):
+        with torch.random.fork_rng(devices=[]):  # the initial weights are thrown away, and nobody's numbers with them
             return NETWORKS[full_size](**settings), weights
     except InputError as error:
         raise InputError(f"'{path}' cannot be loaded: {error}") from error

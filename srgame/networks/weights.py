@@ -1,9 +1,11 @@
 """A checkpoint file read as tensors and nothing else: no code in it ever runs."""
 
+import hashlib
 import io
+import json
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,13 @@ import torch
 from torch import Tensor
 
 from srgame.errors import InputError
+from srgame.files import check_zip
 
 Weights = dict[str, Tensor]
 
 CONTAINERS = ("params_ema", "params", "state_dict", "model_state_dict", "net")
+CHECKSUM = "srgame.sha256"  # in the metadata of the safetensors that srgame writes
+LONGEST_HEADER = 100_000_000  # bytes, by the definition of safetensors
 PICKLES = (b"\x80\x03", b"\x80\x04", b"\x80\x05")  # Python's own; torch writes zips, and pickles of protocol 2
 
 
@@ -24,6 +29,8 @@ def read_weights(path: Path) -> Weights:
 
     A file that holds several sets is read for the first of CONTAINERS: averaged weights before raw ones, as Real-ESRGAN
     does. DataParallel's prefix `module.` is dropped. Tensors that shared memory when they were saved share it still.
+
+    What carries a checksum is held to it: torch's zips (CRC-32 of each part) and what `save_weights` wrote.
 
     Raises InputError, with the file's name, where there are no plain, finite tensors to be had without running code.
     """
@@ -41,6 +48,28 @@ def read_weights(path: Path) -> Weights:
     return weights
 
 
+def save_weights(weights: Weights, path: Path) -> None:
+    """Writes safetensors that carry a checksum of their names and numbers, which `read_weights` holds them to."""
+    safetensors.torch.save_file(weights, path, {CHECKSUM: digest(sorted(weights.items()))})
+
+
+def digest(weights: Iterable[tuple[str, Tensor]]) -> str:
+    """The sha256 of names and bytes, in their order."""
+    told = hashlib.sha256()
+    for name, tensor in weights:
+        told.update(name.encode())
+        told.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return told.hexdigest()
+
+
+def carries_checksum(path: Path) -> bool:
+    """Whether damage to the numbers in a file that `read_weights` has read would be seen."""
+    with path.open("rb") as file:
+        first = file.read(8)
+        header = file.read(min(int.from_bytes(first, "little"), LONGEST_HEADER))
+        return first.startswith(b"PK") or CHECKSUM in _metadata(first + header)
+
+
 def _read(path: Path) -> Any:
     """What `path` holds; its first bytes say in which format, whatever its name says."""
     try:
@@ -53,11 +82,33 @@ def _read(path: Path) -> Any:
         raise InputError(f"'{path}' is a git-LFS pointer, not the weights themselves: run 'git lfs pull'")
     try:
         if content[8:9] == b"{":
-            return safetensors.torch.load(content)
+            return _from_safetensors(content)
+        if content.startswith(b"PK"):
+            check_zip(path, content)
         with warnings.catch_warnings(action="ignore"):  # torch's guesses at why it will refuse
             return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except InputError:
+        raise
     except Exception as error:  # a parser of foreign bytes: what it raises on damaged ones is not documented
         raise InputError(_refusal(path, content, error)) from error
+
+
+def _from_safetensors(content: bytes) -> Weights:
+    """The tensors; raises ValueError where the file carries a checksum that is not theirs."""
+    weights = safetensors.torch.load(content)
+    told = _metadata(content).get(CHECKSUM)
+    if told is not None and told != digest(sorted(weights.items())):
+        raise ValueError("its checksum is not that of its weights")
+    return weights
+
+
+def _metadata(content: bytes) -> dict[str, str]:
+    """What the header of safetensors says beside names and shapes; nothing of any other file."""
+    try:
+        told = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        return dict(told.get("__metadata__", {}))
+    except (ValueError, AttributeError, OverflowError):
+        return {}
 
 
 def _refusal(path: Path, content: bytes, error: Exception) -> str:
@@ -83,4 +134,6 @@ def _unwrapped(content: Any, path: Path) -> Mapping[str, Tensor]:
 
 def _is_plain(tensor: Tensor) -> bool:
     dense = tensor.layout is torch.strided and not (tensor.is_quantized or tensor.is_meta)
-    return dense and not tensor.is_complex() and tensor.numel() > 0
+    if not dense or tensor.is_complex() or tensor.numel() == 0:
+        return False
+    return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()  # not one number, expanded

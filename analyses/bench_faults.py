@@ -1,0 +1,382 @@
+"""What becomes of a run that is killed, starved, or fed damage: harmless, refused in a sentence, or ever wrong?"""
+
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
+from io import StringIO
+from pathlib import Path
+from time import monotonic, sleep
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from safetensors.torch import save_file
+from trials import (
+    OUTCOMES,
+    Contents,
+    Ended,
+    Problem,
+    always_writing,
+    both,
+    command,
+    damaged,
+    fresh,
+    judged,
+    little_memory,
+    problem,
+    read_only,
+    small_disk,
+    start,
+    undrawn,
+    warm,
+    written,
+)
+
+from srgame.errors import InputError
+from srgame.images import read_rgb
+from srgame.networks import fingerprint, load_network
+from srgame.networks.weights import read_weights
+from srgame.recipe import run
+from srgame.style import BLUE, GREEN, ORANGE, RED, styled
+
+VERBS = ("train", "shapley", "evaluate")
+SMOKE = {"kills": 1, "disks": 1, "memories": 1, "damages": 27, "images": 60, "pairs": 1, "processes": 1}
+Trials = Iterator[tuple[str, str]]  # of each trial what it was done to, and the outcome
+Calm = dict[str, tuple[Contents, float]]  # what each verb writes undisturbed, and how many seconds it takes
+
+
+def measure(
+    kills: int = 100,
+    disks: int = 15,
+    memories: int = 15,
+    damages: int = 1080,
+    images: int = 1200,
+    pairs: int = 8,
+    seed: int = 0,
+    processes: int = 2,
+) -> pd.DataFrame:
+    """One row per fault and what it befell: fault, what, trials, a count for each of OUTCOMES, seconds for all trials.
+
+    Harmless: the command, or the same one again, ends with the result of an undisturbed run, to the last byte (within
+    1e-6 where memory is short, since batches are then smaller). Refused: in one sentence, with exit status 2; where a
+    disk was full, the same command must also end with that result once there is room. Noted: another result, after a
+    note that the file carries no checksum. Traceback: no result, and no sentence, as where it crashes or hangs. Wrong:
+    another result without a word.
+
+    Kills, disks, memories and pairs count trials of each verb; damages and images are shared out among kinds of files.
+    Commands run in forks of a process of its own that has everything imported: so a kill hits work, not an import; they
+    draw no pictures but where a disk is full. Images and checkpoints are damaged and read without a command around.
+    """
+    settings = {name: value for name, value in locals().items()}
+    order = [sys.executable, str(Path(__file__).resolve()), "--in-a-process-of-its-own"]
+    running = [
+        subprocess.Popen([*order, json.dumps(settings | {"part": part})], stdout=subprocess.PIPE, text=True)
+        for part in range(processes)
+    ]
+    told = [process.communicate()[0] for process in running]
+    if any(process.returncode for process in running):
+        raise InputError("a process that tries faults has failed: see above")
+    return pd.concat([pd.read_csv(StringIO(table)) for table in told], ignore_index=True)
+
+
+def _measured(
+    kills: int, disks: int, memories: int, damages: int, images: int, pairs: int, seed: int, processes: int, part: int
+) -> pd.DataFrame:
+    """The rows of every so manieth fault."""
+    warm()
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        small = problem(Path(folder))
+        calm = {verb: _undisturbed(small, verb) for verb in VERBS}
+        faults: dict[str, Callable[[], Trials]] = {
+            "killed at a random moment": lambda: _killed(small, calm, kills, seed),
+            "file damaged": lambda: _damaged(small, damages, seed),
+            "disk full": lambda: _disk_full(small, calm, disks, seed),
+            "image damaged": lambda: _images(small, images, seed),
+            "memory short": lambda: _memory_short(small, calm, memories, seed),
+            "image unusable": lambda: _unusable(small),
+            "two runs in one folder": lambda: _at_once(small, calm, pairs, seed),
+            "folder read-only": lambda: _read_only(small),
+        }
+        for fault, trials in list(faults.items())[part::processes]:
+            counts: dict[str, Counter[str]] = {}
+            seconds: Counter[str] = Counter()
+            began = monotonic()
+            for what, outcome in trials():
+                counts.setdefault(what, Counter())[outcome] += 1
+                seconds[what] += monotonic() - began  # type: ignore[assignment]
+                began = monotonic()
+            for what, found in counts.items():
+                numbers = {"trials": found.total(), **{outcome: found[outcome] for outcome in OUTCOMES}}
+                rows.append({"fault": fault, "what": what, **numbers, "seconds": round(seconds[what], 1)})
+                print(rows[-1], file=sys.stderr, flush=True)
+    return pd.DataFrame(rows)
+
+
+def _undisturbed(small: Problem, verb: str) -> tuple[Contents, float]:
+    """What the command writes, and how long it takes at most of three times."""
+    seconds = 0.0
+    for _ in range(3):
+        with fresh(small.folder) as output:
+            ended = command(small.words(verb, output), undrawn)
+            expected, seconds = written(verb, output), max(seconds, ended.seconds)
+    return expected, seconds
+
+
+def _again(small: Problem, verb: str, output: Path, expected: Contents) -> str:
+    """The outcome of the same command, which goes on where another left off."""
+    return _told(command(small.words(verb, output), undrawn), written(verb, output), expected)
+
+
+def _told(ended: Ended, found: Contents, expected: Contents) -> str:
+    """The outcome; what was said is shown where it is one that must not be."""
+    outcome = judged(ended, found, expected)
+    if outcome in ("traceback", "wrong"):
+        print(outcome, ended.status, ended.said, file=sys.stderr, flush=True)
+    return outcome
+
+
+def _killed(small: Problem, calm: Calm, kills: int, seed: int) -> Trials:
+    """kill -9 at a moment drawn evenly from an undisturbed run; then the same command again."""
+    for verb in VERBS:
+        rng, hit = random.Random(seed), 0
+        expected, seconds = calm[verb]
+        while hit < kills:
+            with fresh(small.folder) as output:
+                ended = start(small.words(verb, output), undrawn).end(kill_after=rng.uniform(0, seconds))
+                if ended.status == -9:  # and not at its end already
+                    hit += 1
+                    yield verb, _again(small, verb, output, expected)
+
+
+def _disk_full(small: Problem, calm: Calm, disks: int, seed: int) -> Trials:
+    """Room for a random part of what the command writes; then enough."""
+    for verb in VERBS:
+        rng, (expected, _) = random.Random(seed), calm[verb]
+        with fresh(small.folder) as output:
+            command(small.words(verb, output), always_writing)
+            needed = sum(-(-path.stat().st_size // 4096) * 4096 for path in output.rglob("*") if path.is_file())
+        for _ in range(disks):
+            with fresh(small.folder) as output, small_disk(output, rng.randrange(needed)) as (how, prepare, make_room):
+                ended = command(small.words(verb, output), both(always_writing, prepare))
+                outcome = _told(ended, written(verb, output), expected)
+                if outcome == "refused":
+                    make_room()
+                    goes_on = _again(small, verb, output, expected)
+                    outcome = outcome if goes_on == "harmless" else goes_on
+                yield f"{verb}, {how}", outcome
+
+
+def _memory_short(small: Problem, calm: Calm, memories: int, seed: int) -> Trials:
+    """A random limit on memory, between nothing and what the command takes."""
+    for verb in VERBS:
+        rng = random.Random(seed)
+        expected, _ = calm[verb]
+        for _ in range(memories):
+            with fresh(small.folder) as output:
+                ended = command(small.words(verb, output), little_memory(int(2 ** rng.uniform(12, 28))))
+                found = written(verb, output) if ended.status == 0 else None
+                if found and all(_close(found[name], expected[name]) for name in expected):
+                    found = expected
+                yield verb, _told(ended, found or {}, expected)
+
+
+def _close(one: bytes, other: bytes) -> bool:
+    """Whether two tables differ by rounding only, or two files not at all."""
+    if one == other:
+        return True
+    try:
+        left, right = (pd.read_csv(StringIO(content.decode())) for content in (one, other))
+        pd.testing.assert_frame_equal(left, right, atol=1e-6)
+    except (AssertionError, ValueError):
+        return False
+    return True
+
+
+def _damaged(small: Problem, damages: int, seed: int) -> Trials:
+    """Bits flipped, stretches zeroed, files cut or emptied: of what runs go on from, and of checkpoints."""
+    rng, foreign = np.random.default_rng(seed), small.folder / "foreign"
+    foreign.mkdir()
+    weights = read_weights(small.checkpoint)
+    checkpoints = {"ours.safetensors": small.checkpoint.read_bytes()}
+    save_file(weights, foreign / "others.safetensors")
+    torch.save(weights, foreign / "torch.pth")
+    torch.save(weights, foreign / "old.pth", _use_new_zipfile_serialization=False)
+    checkpoints |= {path.name: path.read_bytes() for path in sorted(foreign.iterdir())}
+    kept = {
+        "a kept unit": ("shapley", "kept/game0/0000003.unit"),
+        "what tells of units": ("shapley", "kept/game0/game.json"),
+        "a training state": ("train", "state.pt"),
+        "an evaluation's csv": ("evaluate", "benchmark.csv"),
+        "an evaluation's json": ("evaluate", "benchmark.json"),
+    }
+    names = {"ours.safetensors": "safetensors of srgame", "others.safetensors": "safetensors of others (no checksum)"}
+    names |= {"torch.pth": "checkpoint of torch", "old.pth": "checkpoint of torch before 1.6 (no checksum)"}
+    each = -(-damages // (len(kept) + len(checkpoints)))
+    for what, (verb, name) in kept.items():
+        yield from ((what, outcome) for outcome in _damaged_run(small, verb, name, each, rng))
+    for name, content in checkpoints.items():
+        for outcome in _damaged_checkpoint(foreign / name, content, each, rng):
+            yield names[name], outcome
+
+
+def _damaged_run(small: Problem, verb: str, name: str, trials: int, rng: np.random.Generator) -> Iterator[str]:
+    """A run that was finished, damaged, and is then asked for again."""
+    with fresh(small.folder) as output:
+        words = small.words(verb, output)
+        command(words, undrawn)
+        whole = {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
+        expected = written(verb, output)
+        for _ in range(trials):
+            for path, content in whole.items():
+                path.write_bytes(damaged(content, rng) if path == output / name else content)
+            yield _told(command(words, undrawn), written(verb, output), expected)
+
+
+def _damaged_checkpoint(path: Path, content: bytes, trials: int, rng: np.random.Generator) -> Iterator[str]:
+    """The network in a damaged checkpoint: whether it is the same."""
+    path.write_bytes(content)
+    with warnings.catch_warnings(record=True):
+        good = fingerprint(load_network(path, "srresnet"))
+    for _ in range(trials):
+        path.write_bytes(damaged(content, rng))
+        yield _read(lambda: fingerprint(load_network(path, "srresnet")) == good)
+
+
+def _read(same: Callable[[], bool]) -> str:
+    """The outcome of reading a damaged file, by whether what is read is what was read before the damage."""
+    with warnings.catch_warnings(record=True) as notes:
+        warnings.simplefilter("always")
+        try:
+            if same():
+                return "harmless"
+        except InputError:
+            return "refused"
+        except Exception as error:
+            print(repr(error), file=sys.stderr, flush=True)
+            return "traceback"
+    return "noted" if any("carries no checksum" in str(note.message) for note in notes) else "wrong"
+
+
+FORMATS = {".png": "PNG", ".jpg": "JPEG (no checksum)", ".webp": "WebP (no checksum)"}
+FORMATS |= {f".{name.lower()}": f"{name} (no checksum)" for name in ("BMP", "TIFF", "PPM")}
+
+
+def _images(small: Problem, images: int, seed: int) -> Trials:
+    """Damaged images of each format, read; no format but PNG carries checksums."""
+    rng = np.random.default_rng(seed)
+    pixels = read_rgb(small.images / "one.png")
+    for suffix, kind in FORMATS.items():
+        content = cv2.imencode(suffix, pixels)[1].tobytes()
+        path = small.folder / f"damaged{suffix}"
+        path.write_bytes(content)
+        good = read_rgb(path)
+        for _ in range(-(-images // len(FORMATS))):
+            path.write_bytes(damaged(content, rng))
+            yield kind, _read(partial(_same_pixels, path, good))
+
+
+def _same_pixels(path: Path, good: np.ndarray) -> bool:
+    return np.array_equal(read_rgb(path), good)
+
+
+def _unusable(small: Problem) -> Trials:
+    """Images that are none, or none to restore: each command refuses each."""
+    from PIL import Image
+
+    picture = Image.open(small.images / "one.png")
+    other = Image.eval(picture, lambda value: 255 - value)
+    folder = small.folder / "unusable"
+    folder.mkdir()
+    files = {
+        "zero bytes": "zero.png",
+        "1×1": "dot.png",
+        "CMYK": "print.jpg",
+        "animated": "moving.webp",
+        "bomb": "bomb.ppm",
+    }
+    (folder / files["zero bytes"]).touch()
+    picture.crop((0, 0, 1, 1)).save(folder / files["1×1"])
+    picture.convert("CMYK").save(folder / files["CMYK"])
+    picture.save(folder / files["animated"], save_all=True, append_images=[other])
+    (folder / files["bomb"]).write_bytes(b"P6 100000 100000 255\n" + bytes(64))
+    for what, name in files.items():
+        for verb in ("train", "shapley", "evaluate", "interactions", "degrade"):
+            with fresh(small.folder) as output:
+                words = [
+                    str(folder / name) if word == str(small.images) else word for word in small.words(verb, output)
+                ]
+                yield what, _told(command(words, undrawn), {}, {"nothing": b""})
+
+
+def _read_only(small: Problem) -> Trials:
+    """Every verb that writes, into a folder where nothing can be written."""
+    for verb in (*VERBS, "interactions", "probe", "degrade"):
+        with fresh(small.folder) as output, read_only(output) as how:
+            yield f"{verb}, {how}", _told(command(small.words(verb, output)), {}, {"nothing": b""})
+
+
+def _at_once(small: Problem, calm: Calm, pairs: int, seed: int) -> Trials:
+    """A second run of the same command, begun while the first goes on: one of them is refused, the other unharmed."""
+    for verb in VERBS:
+        rng, met = random.Random(seed), 0
+        expected, seconds = calm[verb]
+        while met < pairs:
+            with fresh(small.folder) as output:
+                words, wait = small.words(verb, output), rng.uniform(0, seconds)
+                first, later = start(words, undrawn), start(words, both(undrawn, partial(sleep, wait)))
+                ended = first.end(), later.end()
+                outcomes = [_told(each, written(verb, output), expected) for each in ended]
+                if ended[0].seconds > wait:  # the first had not ended when the second began
+                    met += 1
+                    yield verb, max(outcomes, key=OUTCOMES.index)
+
+
+COLOURS = dict(zip(OUTCOMES, (GREEN, BLUE, ORANGE, "black", RED), strict=True))
+MEANINGS = {
+    "harmless": "harmless: the undisturbed result",
+    "refused": "refused in a sentence",
+    "noted": "another result, after a note",
+    "traceback": "traceback, crash or hang",
+    "wrong": "another result, without a word",
+}
+
+
+def draw(frame: pd.DataFrame) -> Figure:
+    """A bar for each fault and what it befell: the share of each outcome, and the number of trials."""
+    with styled():
+        figure = Figure(figsize=(6.2, 0.19 * len(frame) + 1.1))
+        panel = figure.subplots()
+        places = np.arange(len(frame)) + 0.8 * frame["fault"].ne(frame["fault"].shift()).cumsum().to_numpy()
+        left = np.zeros(len(frame))
+        for outcome in OUTCOMES:
+            share = (100 * frame[outcome] / frame["trials"]).to_numpy()
+            label = f"{MEANINGS[outcome]} ({frame[outcome].sum():,})"
+            panel.barh(places, share, 0.8, left=left, color=COLOURS[outcome], label=label)
+            left += share
+        for place, trials in zip(places, frame["trials"], strict=True):
+            panel.text(101, place, f"{trials:,}", va="center")
+        panel.set_yticks(places, [f"{what}" for what in frame["what"]])
+        for fault, rows in frame.groupby("fault", sort=False):
+            panel.text(0, places[rows.index[0]] - 0.5, str(fault), va="bottom", weight="bold")
+        panel.set_ylim(places[-1] + 0.6, places[0] - 1.3)
+        panel.set_xlim(0, 100)
+        panel.grid(False)
+        panel.set_xlabel("share of trials (%); their number at the right")
+        figure.legend(loc="outside upper center", ncols=2)
+    return figure
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--in-a-process-of-its-own"]:
+        sys.stdout.write(_measured(**json.loads(sys.argv[2])).to_csv(index=False))
+    else:
+        run(__file__, measure, draw)

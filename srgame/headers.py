@@ -1,0 +1,127 @@
+"""What the first bytes of an image file say of it, read before anything is decoded."""
+
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+FORMATS = "PNG, JPEG, WebP, BMP, TIFF, PPM, PGM, GIF"
+
+
+@dataclass(frozen=True)
+class Header:
+    """An image's size in pixels, its number of pages or frames, and whether its colours are those of print."""
+
+    width: int
+    height: int
+    frames: int = 1
+    printed: bool = False  # CMYK, or Lab
+
+
+def header_of(content: bytes) -> Header | None:
+    """What the header says; None where it is none of FORMATS', or cut off."""
+    try:
+        return next((read(content) for marks, read in _READERS.items() if content.startswith(marks)), None)
+    except (struct.error, LookupError, ValueError, OverflowError, StopIteration):
+        return None
+
+
+def _png(content: bytes) -> Header:
+    width, height = struct.unpack_from(">II", content, 16)
+    control = content.find(b"acTL", 0, content.find(b"IDAT"))  # animated PNGs have it before their pixels
+    frames = struct.unpack_from(">I", content, control + 4)[0] if control > 0 else 1
+    return Header(width, height, frames)
+
+
+def _jpeg(content: bytes) -> Header:
+    place = 2
+    while True:
+        while content[place + 1] == 0xFF:  # filled up
+            place += 1
+        marker, (length,) = content[place + 1], struct.unpack_from(">H", content, place + 2)
+        if content[place] != 0xFF or marker == 0xDA:
+            raise ValueError("no frame before the pixels")
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width, components = struct.unpack_from(">HHB", content, place + 5)
+            return Header(width, height, printed=components == 4)
+        place += 2 + length
+
+
+def _webp(content: bytes) -> Header:
+    kind = content[12:16]
+    if kind == b"VP8X":
+        width, height = (1 + int.from_bytes(content[at : at + 3], "little") for at in (24, 27))
+        return Header(width, height, content.count(b"ANMF") if content[20] & 2 else 1)
+    if kind == b"VP8L":
+        bits = int.from_bytes(content[21:25], "little")
+        return Header(1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF))
+    width, height = struct.unpack_from("<HH", content, 26)
+    return Header(width & 0x3FFF, height & 0x3FFF)
+
+
+def _bmp(content: bytes) -> Header:
+    if content[14] == 12:
+        return Header(*struct.unpack_from("<HH", content, 18))
+    width, height = struct.unpack_from("<ii", content, 18)
+    return Header(abs(width), abs(height))
+
+
+def _gif(content: bytes) -> Header:
+    width, height = struct.unpack_from("<HH", content, 6)
+    return Header(width, height, sum(1 for _ in _gif_frames(content)))
+
+
+def _gif_frames(content: bytes) -> Iterator[int]:
+    """Where each frame begins."""
+    place = 13 + (3 << (content[10] & 7) + 1 if content[10] & 0x80 else 0)
+    while content[place] != 0x3B:
+        if content[place] == 0x2C:
+            yield place
+            packed = content[place + 9]
+            place += 11 + (3 << (packed & 7) + 1 if packed & 0x80 else 0)
+        else:
+            place += 2
+        while content[place]:
+            place += 1 + content[place]
+        place += 1
+
+
+def _tiff(content: bytes) -> Header:
+    """Of the first page; a second one counts, unless it is marked as a smaller version of the first."""
+    end = "<" if content.startswith(b"II") else ">"
+    big = content[2:4] in (b"\x2b\x00", b"\x00\x2b")
+    offset = struct.unpack_from(f"{end}Q" if big else f"{end}I", content, 8 if big else 4)[0]
+    pages: list[dict[int, int]] = []
+    while offset and len(pages) < 64:
+        page, offset = _tiff_page(content, offset, end, big)
+        if not pages or not page.get(254, 0) & 1:
+            pages.append(page)
+    return Header(pages[0][256], pages[0][257], len(pages), pages[0].get(262) in (5, 8, 9))
+
+
+def _tiff_page(content: bytes, offset: int, end: str, big: bool) -> tuple[dict[int, int], int]:
+    """The first value of each whole-numbered tag, and where the next page is told of."""
+    (count,) = struct.unpack_from(f"{end}Q" if big else f"{end}H", content, offset)
+    entries, size = (offset + 8, 20) if big else (offset + 2, 12)
+    page = {}
+    for at in range(entries, entries + min(count, 4096) * size, size):
+        tag, kind = struct.unpack_from(f"{end}HH", content, at)
+        if kind in (3, 4, 16):
+            form = {3: "H", 4: "I", 16: "Q"}[kind]
+            page[tag] = struct.unpack_from(end + form, content, at + (12 if big else 8))[0]
+    return page, struct.unpack_from(f"{end}Q" if big else f"{end}I", content, entries + count * size)[0]
+
+
+def _pnm(content: bytes) -> Header:
+    numbers = (word for line in content[2:512].split(b"\n") for word in line.split(b"#")[0].split())
+    return Header(int(next(numbers)), int(next(numbers)))
+
+
+_READERS: dict[tuple[bytes, ...], Callable[[bytes], Header]] = {
+    (b"\x89PNG\r\n\x1a\n",): _png,
+    (b"\xff\xd8\xff",): _jpeg,
+    (b"RIFF",): _webp,
+    (b"BM",): _bmp,
+    (b"GIF8",): _gif,
+    (b"II\x2a\x00", b"MM\x00\x2a", b"II\x2b\x00", b"MM\x00\x2b"): _tiff,
+    tuple(b"P%d" % kind for kind in range(1, 7)): _pnm,
+}
