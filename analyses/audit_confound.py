@@ -81,11 +81,12 @@ def found(frame: pd.DataFrame) -> str:
 
 
 def verdict(frame: pd.DataFrame) -> str:
-    """Whether the gain is more than coming nearer to bicubic upsampling."""
+    """Whether the gain is more than being drawn to bicubic upsampling: that of the control, or coming nearer to it."""
     known = frame.dropna(subset=["gain", "below"])
     if known.empty:
         return "—"
-    return "differs" if (known["gain"] - known["below"]).mean() < 0.1 * known["gain"].mean() else "agrees so far"
+    left = known["over_pull"].fillna(known["gain"] - known["below"])
+    return "differs" if left.mean() < 0.1 * known["gain"].mean() else "agrees so far"
 
 
 def draw(frame: pd.DataFrame) -> Figure:

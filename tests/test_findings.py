@@ -18,7 +18,8 @@ def test_a_quoted_sentence_is_the_one_that_the_numbers_make(name: str, sentence:
     assert import_module(name).found(frame) == sentence
 
 
-def test_every_recipe_that_finds_something_is_quoted() -> None:
-    finding = {name for name in regenerate.recipes() if hasattr(import_module(name), "found")}
+def test_every_recipe_that_finds_something_of_the_paper_is_quoted() -> None:
+    of_paper = [name for name in regenerate.recipes() if re.match("fig|tab|audit|training", name)]
+    finding = {name for name in of_paper if hasattr(import_module(name), "found")}
     silent = {name for name in finding if not import_module(name).found(pd.read_csv(ROOT / "figures" / f"{name}.csv"))}
     assert finding - silent == {name for name, _ in QUOTED}
