@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from audited import NETWORKS, headed, legend, per_network, strategies_in
+from audited import NETWORKS, headed, per_network, strategies_in
 from families import measured
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -112,7 +112,14 @@ def draw(frame: pd.DataFrame) -> Figure:
             _scatter(scatter, rows[rows["kind"] == PLAYER], str(layer))
             _sizes(sizes, rows[rows["kind"] == SIZE])
             _bars(bars, rates(rows))
-        legend(figure, panels[0, 0])
+        marks = [(name, {"color": STRATEGIES[name], "linewidth": 2}) for name in strategies_in(frame)]
+        marks += [
+            (name, {"color": "0.4", "marker": mark, "ls": "", "markersize": 4})
+            for name, mark in MARKERS.items()
+            if name in set(frame["absent"])
+        ]
+        handles = [panels[0, 0].plot([], [], label=name, **style)[0] for name, style in marks]
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return headed(figure, found(frame), frame)
 
 
@@ -131,7 +138,7 @@ def _scatter(panel: Axes, rows: pd.DataFrame, layer: str) -> None:
             "elinewidth": 0.5,
         }
         error = [own["shapley"] - own["low"], own["high"] - own["shapley"]]
-        panel.errorbar(own["leave_one_out"], own["shapley"], error, ls="", label=f"{strategy}, {absent}", **style)
+        panel.errorbar(own["leave_one_out"], own["shapley"], error, ls="", **style)
     panel.axline((0, 0), slope=1, color="black", linewidth=0.6)
     panel.set_xscale("symlog", linthresh=1e-3)
     panel.set_yscale("symlog", linthresh=1e-3)
