@@ -106,8 +106,8 @@ def draw(frame: pd.DataFrame) -> Figure:
                 panel.errorbar(own["cosine"], values, error, fmt="o", **style)
                 panel.axhline(0, color="black", linewidth=0.6)
                 told = summary.loc[(strategy, layer)]
-                shares = f"{told['replace']:.0%} replace, {told['need']:.0%} need each other"
-                panel.set_title(f"{strategy}, {layer}:\n{shares}", fontsize=6)
+                shares = f"{told['replace']:.0%} negative, {told['need']:.0%} positive"
+                panel.set_title(f"{strategy}, {layer}:\n{shares}", fontsize=7)
                 panel.set_xlim(-1.05, 1.05)
                 panel.set_xticks([-1, -0.5, 0, 0.5, 1])
         for panel in panels[:, 0]:

@@ -74,6 +74,15 @@ def found(frame: pd.DataFrame) -> str:
     return f"Mean |cosine| between a layer's channels — {'; '.join(parts)}." if parts else ""
 
 
+def verdict(frame: pd.DataFrame) -> str:
+    """Whether channels are less alike with EATS than with Original, in each layer."""
+    means = frame.assign(size=frame["cosine"].abs()).groupby(["layer", "strategy"])["size"].mean().unstack()
+    if not {"original", "eats"} <= set(means):
+        return "—"
+    less = means["eats"] < means["original"]
+    return "agrees so far" if less.all() else "partly" if less.any() else "differs"
+
+
 def draw_cosines(frame: pd.DataFrame, blocks: str) -> Figure:
     """A row per layer: each strategy's matrix, and how many pairs of channels are less alike than |cos|.
 

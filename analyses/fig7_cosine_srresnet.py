@@ -7,6 +7,7 @@ from functools import partial
 
 from cosines import CHEAP, draw_cosines, measured_in
 from cosines import found as found
+from cosines import verdict as verdict
 
 from srgame.recipe import run
 

@@ -197,6 +197,15 @@ def found(frame: pd.DataFrame, strategy: str = "eats") -> str:
     return f"{strategy} minus the others, mean over {those} (95% intervals over images): {'; '.join(parts)}."
 
 
+def verdict(frame: pd.DataFrame) -> str:
+    """Whether EATS has the higher PSNR (RGB) than Original and Dropout in each cell, as printed."""
+    rows = frame[(frame["strategy"] == "eats") & (frame["channel"] == "rgb")].dropna(subset=["psnr"])
+    gains = rows.loc[rows["against"].isin(["original", "dropout"]), "psnr"]
+    if gains.empty:
+        return "—"
+    return "agrees so far" if (gains > 0).all() else "partly" if (gains > 0).any() else "differs"
+
+
 def _signed(value: float) -> str:
     return f"{value:+.2f}".replace("-", "−")
 

@@ -4,6 +4,7 @@ from functools import partial
 
 from psnr_tables import CHEAP, draw_table, measured_as
 from psnr_tables import found as found
+from psnr_tables import verdict as verdict
 
 from srgame.recipe import run
 

@@ -2,6 +2,7 @@
 
 from importlib import import_module
 
+import cosines
 import fig1_overview
 import fig2_erasure
 import numpy as np
@@ -112,3 +113,12 @@ def test_a_network_that_is_bicubic_upsampling_is_shown_as_such(monkeypatch: pyte
     eats, plain = (frame[frame["strategy"] == name] for name in ("eats", "bicubic"))
     assert set(eats["to_bicubic"]) == {100.0}
     assert list(eats["pixels"]) == list(plain["pixels"]) and list(eats["psnr"]) == list(plain["psnr"])
+
+
+def test_cosines_agree_where_channels_are_less_alike_with_eats() -> None:
+    rows = [("a", "original", 0.4), ("a", "eats", -0.2), ("b", "original", -0.1), ("b", "eats", 0.3)]
+    frame = pd.DataFrame(rows, columns=["layer", "strategy", "cosine"])
+    assert cosines.verdict(frame) == "partly"
+    assert cosines.verdict(frame[frame["layer"] == "a"]) == "agrees so far"
+    assert cosines.verdict(frame[frame["layer"] == "b"]) == "differs"
+    assert cosines.verdict(frame[frame["strategy"] == "eats"]) == "—"

@@ -118,3 +118,15 @@ def test_a_table_is_drawn_from_its_csv(trained: dict[str, nn.Module], tmp_path: 
 def test_a_network_of_another_family_is_refused() -> None:
     with pytest.raises(InputError, match="'srresnet-x4-bicubic' is no srresnet-x4-STRATEGY"):
         psnr_table(1, "srresnet-x4", ["srresnet-x4-bicubic"], **CHEAP)
+
+
+def test_a_table_agrees_where_eats_is_ahead_in_every_cell() -> None:
+    cell = {"strategy": "eats", "channel": "rgb", "low": 0.0, "high": 1.0, "seeds": 1.0}
+    rows = [cell | {"against": against, "psnr": gain} for against, gain in (("original", 0.2), ("dropout", 0.1))]
+    behind = cell | {"against": "dropout", "psnr": -0.1}
+    assert psnr_tables.verdict(pd.DataFrame(rows)) == "agrees so far"
+    assert psnr_tables.verdict(pd.DataFrame([*rows, behind])) == "partly"
+    assert psnr_tables.verdict(pd.DataFrame([behind])) == "differs"
+    assert psnr_tables.verdict(pd.DataFrame([behind | {"psnr": np.nan}])) == "—"
+    told = psnr_tables.found(pd.DataFrame([*rows, behind | {"high": -0.05}]))
+    assert "original +0.20 dB (above 0 in 0, below in 0); dropout +0.00 dB (above 0 in 0, below in 1)" in told
