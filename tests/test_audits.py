@@ -44,7 +44,8 @@ def test_a_strategy_that_is_missing_is_said_to_be(recipe: object) -> None:
 
 
 def test_what_the_control_lacks_is_said_in_the_picture() -> None:
-    frame = audit_confound.measure(**audit_confound.SMOKE)
+    two = ("small-x4-original-0", "small-x4-eats-0")
+    frame = audit_confound.measure(**audit_confound.SMOKE, networks=two)
     assert "not in the zoo: small-x4-bicubic-pull" in audit_confound.draw(frame).get_suptitle()
 
 
