@@ -48,7 +48,7 @@ LOOKS: dict[str, dict[str, Any]] = {
     "two levels": {"color": "black", "marker": "D"},
 }
 BAND = (0.93, 0.97)
-MOST_OF_TWO_LEVELS = 24  # units
+UNITS_OF_TWO_LEVELS = 12
 
 
 @dataclass(frozen=True)
@@ -113,9 +113,9 @@ def measure(
 
 
 def _affordable(game: SolvedGame | MeanGame, units: tuple[int, ...]) -> tuple[int, ...]:
-    """How many units of two levels are tried: fewer, as each costs several orders; none where slopes take a network."""
+    """How many units of two levels are tried: one number, as each costs several orders; none where it takes a network."""
     smooth = all(part.smooth for part in getattr(game, "parts", [game]))
-    return tuple(count for count in units if count <= MOST_OF_TWO_LEVELS) if smooth else ()
+    return tuple(count for count in units if count == UNITS_OF_TWO_LEVELS) if smooth else ()
 
 
 def _tried(
@@ -172,19 +172,16 @@ def _of_pairs(nobody: float, alone: Tensor, pairs: Tensor) -> SolvedGame:
 
 
 def _synergies(
-    players: int, count: int, size: int, kind: Callable[[np.random.Generator, int], Worths], seed: int = 0
+    players: int, count: int, size: int, kind: Callable[[np.random.Generator, int, int], Worths], seed: int = 0
 ) -> SolvedGame:
     """The sum of `count` games of `size` random players each: their values add up."""
     rng = np.random.default_rng(seed)
     members = np.stack([rng.choice(players, size, replace=False) for _ in range(count)])
     present = (torch.arange(2**size)[:, None] >> torch.arange(size) & 1).double()
-    games = [kind(rng, size) for _ in range(count)]
-    tables = torch.stack([game(present) for game in games])
-
-    def smooth(p: Tensor) -> Tensor:
-        return torch.stack([game(p[:, group]) for game, group in zip(games, members, strict=True)]).sum(0)
-
-    return _of_tables(players, members, tables, _slope(smooth))
+    each = kind(rng, count, size)
+    tables = each(present[:, None].expand(-1, count, -1)).T.contiguous()
+    slope = _slope(lambda p: each(p[:, members]).sum(1))
+    return _of_tables(players, members, tables, slope)
 
 
 def _slope(worth: Worths) -> Worths:
@@ -198,15 +195,17 @@ def _slope(worth: Worths) -> Worths:
     return slope
 
 
-def _all_or_nothing(rng: np.random.Generator, size: int) -> Worths:
-    height = float(rng.normal())
-    return lambda p: height * p.prod(1)
+def _all_or_nothing(rng: np.random.Generator, count: int, size: int) -> Worths:
+    """Of games × members: worth something where all members are there."""
+    heights = torch.from_numpy(rng.normal(size=count))
+    return lambda p: heights * p.prod(2)
 
 
-def _saturating(rng: np.random.Generator, size: int) -> Worths:
-    """A logarithm of an additive game: returns diminish, and interactions of every order are there."""
-    height, weights = float(rng.normal()), torch.from_numpy(3 * rng.random(size))
-    return lambda p: height * torch.log1p(p @ weights)
+def _saturating(rng: np.random.Generator, count: int, size: int) -> Worths:
+    """Of games × members, a logarithm of an additive game: returns diminish, interactions of every order are there."""
+    drawn = [(rng.normal(), 3 * rng.random(size)) for _ in range(count)]
+    heights, weights = (torch.from_numpy(np.array(each)) for each in zip(*drawn, strict=True))
+    return lambda p: heights * torch.log1p((p * weights).sum(2))
 
 
 def _of_tables(
