@@ -113,7 +113,7 @@ def measure(
 
 
 def _affordable(game: SolvedGame | MeanGame, units: tuple[int, ...]) -> tuple[int, ...]:
-    """How many units of two levels are tried: one number, as each costs several orders; none where it takes a network."""
+    """How many units of two levels are tried: one number, as each costs orders; none where it takes a network."""
     smooth = all(part.smooth for part in getattr(game, "parts", [game]))
     return tuple(count for count in units if count == UNITS_OF_TWO_LEVELS) if smooth else ()
 
