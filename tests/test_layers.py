@@ -108,3 +108,9 @@ def test_public_names_are_there_and_typed() -> None:
         assert getattr(srgame, name).__name__ == name
     with pytest.raises(AttributeError, match="srgame has no 'sharpley'"):
         _ = srgame.sharpley
+
+
+def test_loading_a_network_does_not_load_torch_s_compiler() -> None:
+    """Its import takes a hundred times longer than the network."""
+    code = "import sys, srgame; srgame.load_network('srresnet-x4-bicubic'); sys.exit('torch._dynamo' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
