@@ -1,5 +1,7 @@
 """Where networks compute."""
 
+import warnings
+
 import torch
 from torch import nn
 
@@ -31,6 +33,19 @@ def out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return any(words in str(error) for words in OUT_OF_MEMORY)
+
+
+def without_onednn(error: BaseException) -> bool:
+    """Whether `error` took oneDNN from this thread; then torch computes without it from here on, after a warning.
+
+    oneDNN that finds no memory to write a kernel in keeps that error, and writes no kernel in that thread again.
+    """
+    lost = "create a primitive" in str(error)
+    if lost:
+        torch.backends.mkldnn.set_flags(_enabled=False)
+        words = "memory ended while oneDNN wrote a kernel: what follows is computed without oneDNN, slower"
+        warnings.warn(words, stacklevel=2)
+    return lost
 
 
 def device_of(network: nn.Module) -> torch.device:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor, nn
 
-from srgame.devices import out_of_memory
+from srgame.devices import out_of_memory, without_onednn
 from srgame.errors import InputError
 from srgame.filters import Absence, Filters, Presences, Resumable, ResumeError, absence_named, erased, resume
 from srgame.metrics import Payoff, payoff_named
@@ -122,12 +122,13 @@ class RestorationGame:
             except Exception as error:
                 if not out_of_memory(error):
                     raise
-                if batch == 1:
+                lost = without_onednn(error)
+                if batch == 1 and not lost:
                     raise InputError(
                         f"memory does not hold one run of the network on '{self.pairs.names[image]}': "
                         "crop the images, or free memory"
                     ) from error
-            self.batch = batch = batch // 2
+                self.batch = batch = max(1, batch // 2)
 
     def _restored(self, cut: Resumable, recorded: tuple[Any, ...], present: Presences) -> Tensor:
         live = [_repeated(value, len(present)) for value in recorded]

@@ -1,6 +1,9 @@
 """The restoration game: the network, its filters and the images become a game."""
 
 import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 
 import pytest
 import torch
@@ -196,11 +199,41 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does(
         RestorationGame(small, filters, photographs, broken)(coalitions)
 
 
-def test_batches_are_halved_where_memory_really_ends(small: SRResNet) -> None:
+@pytest.fixture
+def thread() -> Iterator[ThreadPoolExecutor]:
+    """A thread that may lose oneDNN."""
+    with ThreadPoolExecutor(1) as one:
+        one.submit(int).result()
+        yield one
+    torch.backends.mkldnn.set_flags(_enabled=True)
+
+
+@pytest.mark.filterwarnings("ignore:memory ended while oneDNN")
+def test_batches_are_halved_where_memory_really_ends(small: SRResNet, thread: ThreadPoolExecutor) -> None:
     filters, pairs = filters_of(small, ["conv_hr"]), load_pairs(images=1, crop=96)
     coalitions = torch.rand(512, len(filters), generator=torch.Generator().manual_seed(0)) < 0.5
     expected = RestorationGame(small, filters, pairs, batch=4)(coalitions)
     game = RestorationGame(small, filters, pairs, batch=512)
     with memory_for(2**26):  # a batch of 512 takes more than twice that for the responses of conv_hr alone
-        found = game(coalitions)
+        found = thread.submit(game, coalitions).result()
     assert game.batch < 512 and (found - expected).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("batch", [1, 16])
+def test_a_thread_that_lost_onednn_goes_on_without_it(small: SRResNet, thread: ThreadPoolExecutor, batch: int) -> None:
+    filters, pairs = filters_of(small, ["conv_hr"]), load_pairs(images=1, crop=96)
+    coalitions = torch.rand(16, len(filters), generator=torch.Generator().manual_seed(0)) < 0.5
+    game = RestorationGame(small, filters, pairs, batch=batch)
+    expected = game(coalitions)
+
+    def lose() -> None:
+        with memory_for(0):
+            for channels, side in product(range(8, 48), range(5, 30)):  # until the heap has no room left
+                nn.Conv2d(channels, 8, 3)(torch.rand(2, channels, side, side + batch))
+
+    with pytest.raises(RuntimeError, match="could not create a primitive"):
+        thread.submit(lose).result()
+    fresh = RestorationGame(small, filters, load_pairs(images=1, crop=92), batch=batch)
+    with pytest.warns(UserWarning, match="computed without oneDNN"):
+        thread.submit(fresh, coalitions).result()
+    assert (thread.submit(game, coalitions).result() - expected).abs().max() < 1e-6
