@@ -90,24 +90,27 @@ def network_values(
 
     `game` is one of GAMES. What is the same for all players of a game stands in each of its rows: empty and grand (the
     worth of none and of all of them), units, evaluations, precision, ended, pairs_gain, controls_gain and
-    gradients_gain (by what factor these lower the variance; NaN if not measured), used (which are). With `gradients`
-    games are sampled by two levels (two_level_shapley): by default all filters at once, where they are so many that
-    this is cheaper than an order. `until` holds for each game; `restoration` goes to RestorationGame. After Ctrl-C what
-    was measured is returned. With a folder to `keep` units in, a run goes on where it was stopped, to the last bit as
-    if it had not been, and one that is asked for more adds to what is there.
+    gradients_gain (by what factor these lower the variance; NaN if not measured), rough_gain if bfloat16 is tried (how
+    many times less it rounds off than orders vary by), used (which are). With `gradients` games are sampled by two
+    levels (two_level_shapley): by default all filters at once, where they are so many that this is cheaper than an
+    order. `until` holds for each game; `restoration` goes to RestorationGame. After Ctrl-C what was measured is
+    returned. With a folder to `keep` units in, a run goes on where it was stopped, to the last bit as if it had not
+    been, and one that is asked for more adds to what is there.
+
     Whoever the `players` are, the values are the same to the last bit, as long as they compute alike: on devices of one
     kind, with the same libraries, as many threads and batches of the same size (a device that runs out of memory takes
     smaller ones). Otherwise the last digits may differ; so they may where `until` counts seconds, and with them units.
 
-
     Raises InputError where that folder holds units of another game, or another run goes on there, and where `gradients`
-    are asked of a game that has none.
+    are asked of a game that has none, or together with what orders alone have.
     """
     if not 0 < confidence < 1:
         raise InputError(f"a confidence lies between 0 and 1, not {confidence}")
     told = {"weights": fingerprint(network), "images": _fingerprint(pairs), "game": game, "seed": seed} | restoration
     if gradients is None:
         gradients = game == "all filters" and antithetic is None and cheaper_than_an_order(len(filters))
+    if gradients and restoration.get("bfloat16"):
+        raise InputError("bfloat16 plays orders, of which gradients need none: ask for either")
     frames: list[pd.DataFrame] = []
     with held(keep), players(network, pairs) as playing:
 
@@ -139,7 +142,8 @@ def _estimator(gradients: bool, antithetic: bool | None, unions: Unions) -> Call
 
 
 def _how(values: ShapleyValues) -> dict[str, Any]:
-    gains = {f"{device}_gain": values.gains.get(device, np.nan) for device in ("pairs", "controls", "gradients")}
+    devices = dict.fromkeys(("pairs", "controls", "gradients", *values.gains))
+    gains = {f"{device}_gain": values.gains.get(device, np.nan) for device in devices}
     return {how: getattr(values, how) for how in HOW} | gains | {"used": " ".join(values.used)}
 
 

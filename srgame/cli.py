@@ -42,6 +42,7 @@ def shapley(
     evaluations: int | None = None,
     antithetic: bool | None = None,
     gradients: bool | None = None,
+    bfloat16: bool = False,
     confidence: float = 0.95,
     seed: int = 0,
     keep: Path | None = None,
@@ -75,6 +76,8 @@ def shapley(
         antithetic: also play every order in reverse; None: where the first units show that this lowers the error.
         gradients: sample gradients, and contributions that correct them, instead of orders, which pays where many play;
             None: for all filters at once.
+        bfloat16: play most orders in bfloat16, where that rounds off far less than orders differ by, which the first
+            units tell; up to twice as fast on processors that have it.
         confidence: of the intervals.
         seed: of the orders.
         keep: a folder to keep what is sampled in: a run that was stopped goes on there, and one that is asked for more
@@ -120,6 +123,7 @@ def shapley(
             players=players,
             payoff=payoff,
             absent=absent,
+            bfloat16=bfloat16,
         )
     unit = "dB" if payoff == "psnr" else ""
     print(shapley_table(values, unit, confidence))

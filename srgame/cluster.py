@@ -274,8 +274,8 @@ class _Recipe:
 class _Remote:
     """A restoration game, or one image's part of it, that is played on the workers; arrived on one, it is that game."""
 
-    def __init__(self, crew: Crew, recipe: _Recipe, image: int | None = None) -> None:
-        self.crew, self.recipe, self.image = crew, recipe, image
+    def __init__(self, crew: Crew, recipe: _Recipe, image: int | None = None, is_rough: bool = False) -> None:
+        self.crew, self.recipe, self.image, self.is_rough = crew, recipe, image, is_rough
 
     @property
     def players(self) -> int:
@@ -299,13 +299,19 @@ class _Remote:
     def parts(self) -> list[Game]:
         return [_Remote(self.crew, self.recipe, image) for image in range(self.crew.images)]
 
+    @property
+    def rough(self) -> Game | None:
+        asked = self.recipe.restoration.get("bfloat16") and not self.is_rough
+        return _Remote(self.crew, self.recipe, self.image, is_rough=True) if asked else None
+
     def __reduce__(self) -> tuple[Any, ...]:
-        return _arrived, (self.recipe, self.image)
+        return _arrived, (self.recipe, self.image, self.is_rough)
 
 
-def _arrived(recipe: _Recipe, image: int | None) -> Game:
-    game = recipe.game()
-    return game if image is None else game.parts[image]
+def _arrived(recipe: _Recipe, image: int | None, is_rough: bool) -> Any:
+    game: Any = recipe.game()
+    game = game if image is None else game.parts[image]
+    return game.rough if is_rough else game
 
 
 def _dummies(game: RestorationGame) -> Tensor:

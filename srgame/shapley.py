@@ -35,6 +35,8 @@ REGRESSED = 24  # units from which on a regression on the controls is tried
 DEGREES = (2, 4)  # of the controls
 FOLDS = 8
 WORTHWHILE = 1.05  # the gain from which on a device is used: less could be luck
+NEGLIGIBLE = 1 / 100  # share of the variance of orders: if no more is rounded off, the rough game is played
+CHECKED = 1 / 16  # of the units are then played in both games
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,8 @@ class ShapleyValues(Estimate):
     `empty` and `grand` are the worth of nobody and of everybody. `evaluations` counts the coalitions that were played,
     each on all images; `ended` says what ended the sampling. `between` is the standard deviation of a player's value
     between the parts of the game, the images, without what sampling adds to it; NaN where there is one part only.
-    `gains` has, of each device that lowers the variance, by what factor it did here, and `used` names those in use.
+    `gains` has, of each device that lowers the variance, by what factor it did here, and of "rough" how many times
+    the variance of what the rough game rounds off is below that of orders; `used` names those in use.
     """
 
     empty: float
@@ -115,7 +118,7 @@ def _as_if_quadratic(game: Game, active: Int[np.ndarray, " active"]) -> tuple[Sh
     pairs = np.zeros((PROOFS, game.players))
     for proof in range(PROOFS):
         order = np.random.default_rng([0, proof]).permutation(len(active))
-        pairs[proof, active] = _marginals(game, active, ends, [order, order[::-1]]).mean(0)
+        pairs[proof, active] = _marginals(game, active, ends, np.stack([order, order[::-1]])).mean(0)
     value, largest = pairs.mean(0), np.abs([expected, *pairs]).max()
     disagreement = float(np.abs(pairs - expected).max() / largest) if largest > 0 else 0.0
     evaluations = len(worth) + PROOFS * 2 * (len(active) - 1)
@@ -144,6 +147,10 @@ def sampled_shapley(
     the sampling and keeps what was measured; `progress` shows a bar. Units that are `kept` on disk are not made again;
     `workers` make the others, or else this process.
 
+    If the game has a rough one, the pilot units play both. Where what is rounded off is a NEGLIGIBLE share of the
+    variance, the other units play the rough one; some play both, and what those differ by corrects all, without bias.
+    `evaluations` counts a coalition once, in whichever game.
+
     With `unions` that share out the players, only orders count in which the members of a union follow each other: the
     values are Owen's (1977), and the sum over a union is its own Shapley value in the game of the unions.
 
@@ -157,7 +164,7 @@ def sampled_shapley(
         return exact_shapley(game)
     sampler = _Orders(game, active, antithetic, unions)
     how = {"seed": seed, "progress": progress, "kept": kept, "workers": workers}
-    return sampled_by(sampler, until, cost, PILOT if antithetic is None else 0, **how)
+    return sampled_by(sampler, until, cost, PILOT if antithetic is None or sampler.rough else 0, **how)
 
 
 @dataclass(frozen=True)
@@ -177,8 +184,12 @@ class Sampler(ABC):
         self.game = game
         self.active = active
         self.parts: Sequence[Game] = getattr(game, "parts", None) or [game]
-        nobody, everybody = among(game, active, np.array([[False], [True]]).repeat(len(active), 1))
-        self.ends = np.stack([played(part, np.stack([nobody, everybody])) for part in self.parts])
+        self.ends = self.worth_of_ends(self.parts)
+
+    def worth_of_ends(self, parts: Sequence[Game]) -> Float64[np.ndarray, "part 2"]:
+        """What nobody and everybody is worth to each part."""
+        ends = among(self.game, self.active, np.array([[False], [True]]).repeat(len(self.active), 1))
+        return np.array([played(part, ends) for part in parts]).reshape(-1, 2)
 
     @abstractmethod
     def unit(self, rng: np.random.Generator, before: Sequence[Rows]) -> Rows:
@@ -228,9 +239,11 @@ class _Orders(Sampler):
     ) -> None:
         super().__init__(game, active)
         self.antithetic = antithetic
-        self.decided: bool | None = None  # whether the second order is the first one's reverse
+        self.decided: tuple[bool, bool] | None = None
         self.unions = None if unions is None else [np.flatnonzero(np.isin(active, union)) for union in unions]
         self.controls = _centred_legendre(len(active))
+        self.rough: list[Game] = [rough for part in self.parts if (rough := getattr(part, "rough", None))]
+        self.rough_ends = self.worth_of_ends(self.rough)
 
     def order(self, rng: np.random.Generator) -> Order:
         """A random order of the places in `active`."""
@@ -239,31 +252,49 @@ class _Orders(Sampler):
         return np.concatenate([rng.permutation(self.unions[k]) for k in rng.permutation(len(self.unions))])
 
     def unit(self, rng: np.random.Generator, before: Sequence[Rows]) -> Rows:
-        """Rows of numbers per player: the mean of both orders for each part; half their difference; the controls."""
-        reverse = self.reversing(before)
-        means, half, controls = [], np.zeros(len(self.active)), np.zeros((len(DEGREES), len(self.active)))
-        for part, ends in zip(self.parts, self.ends, strict=True):
-            order = self.order(rng)
-            orders = [order, order[::-1] if reverse else self.order(rng)]
-            one, other = _marginals(part, self.active, ends, orders)
-            means.append((one + other) / 2)
-            half += (one - other) / 2 / len(self.parts)
-            controls += self.controls[:, np.argsort(orders, 1)].mean(1) / len(self.parts)
-        return np.stack([*means, half, *controls])
+        """Rows of numbers per player: the mean of both orders for each part; half their difference; the controls.
 
-    def reversing(self, before: Sequence[Rows] | Float64[np.ndarray, "unit row active"]) -> bool:
-        """Whether the second order is the first one's reverse: as asked for, or as the pilot units tell."""
-        if self.antithetic is not None or len(before) < PILOT:
-            return self.antithetic is not False
+        Where there is a rough game, there follows what it rounds off, NaN in units that do not play both.
+        """
+        reverse, rough = self.decisions(before)
+        orders = np.stack([self._two_orders(rng, reverse) for _ in self.parts])
+        both = bool(self.rough) and (len(before) < PILOT or (rough and rng.random() < CHECKED))
+        found = self._marginals(orders, rough)
+        half = (found[:, 0] - found[:, 1]).mean(0) / 2
+        rows = [*found.mean(1), half, *self.controls[:, orders.argsort(2)].mean((1, 2))]
+        if both:
+            more = (found - self._marginals(orders, not rough)).mean((0, 1))
+            rows.append(-more if rough else more)
+        elif self.rough:
+            rows.append(np.full(len(half), np.nan))
+        return np.stack(rows)
+
+    def _two_orders(self, rng: np.random.Generator, reverse: bool) -> Int[np.ndarray, "2 active"]:
+        order = self.order(rng)
+        return np.stack([order, order[::-1] if reverse else self.order(rng)])
+
+    def _marginals(self, orders: Int[np.ndarray, "part 2 active"], rough: bool) -> Float64[np.ndarray, "part 2 active"]:
+        played = zip(*((self.rough, self.rough_ends) if rough else (self.parts, self.ends)), orders, strict=True)
+        return np.stack([_marginals(game, self.active, ends, pair) for game, ends, pair in played])
+
+    def decisions(self, before: Sequence[Rows] | Float64[np.ndarray, "unit row active"]) -> tuple[bool, bool]:
+        """Whether second orders are the first ones' reverse, and whether the rough game is played: the pilot tells."""
+        if len(before) < PILOT:
+            return self.antithetic is not False, False
         if self.decided is None:
-            self.decided = _gain_of_pairs(np.stack(list(before[:PILOT])), len(self.parts)) >= 1
+            pilot, parts = np.stack(list(before[:PILOT])), len(self.parts)
+            reverse = _gain_of_pairs(pilot, parts) >= 1 if self.antithetic is None else self.antithetic
+            self.decided = reverse, bool(self.rough) and _times_less_rounded(pilot, parts) >= 1 / NEGLIGIBLE
         return self.decided
 
     def estimate(self, units: Float64[np.ndarray, "unit row active"]) -> Estimated:
-        """The mean over units, less the regression on controls if that lowers the error."""
+        """The mean over units, less the regression on controls if that lowers the error, and what was rounded off."""
         parts = len(self.parts)
-        means, controls = units[:, :parts].mean(1), units[:, parts + 1 :]
-        found, used, gains = mean_of(means), ("pairs",) * self.reversing(units), {}
+        reverse, rough = self.decisions(units)
+        means, controls = units[:, :parts].mean(1), units[:, parts + 1 :][:, : len(DEGREES)]
+        if rough:
+            means[:PILOT] -= units[:PILOT, -1]  # as all others are
+        found, used, gains = mean_of(means), ("pairs",) * reverse, {}
         if len(units) >= PILOT:
             gains["pairs"] = _gain_of_pairs(units[:PILOT], parts)
         if len(units) >= REGRESSED and found.stderr.any() and self.unions is None:
@@ -272,17 +303,26 @@ class _Orders(Sampler):
             gains["controls"] = float((found.stderr**2).sum() / (best.stderr**2).sum())
             if gains["controls"] > WORTHWHILE:
                 found, used = best, (*used, "controls")
+        if self.rough and len(units) >= PILOT:
+            gains["rough"] = _times_less_rounded(units[:PILOT], parts)
+        if rough:
+            off = mean_of(units[~np.isnan(units[:, -1]).any(1), -1])
+            found = replace(found, value=found.value + off.value, stderr=np.hypot(found.stderr, off.stderr))
+            used = (*used, "rough")
         return Estimated(found, between(units[:, :parts]), gains, used)
 
 
 def _marginals(
-    game: Game, active: Int[np.ndarray, " active"], ends: Float64[np.ndarray, "2"], orders: Sequence[Order]
+    game: Game,
+    active: Int[np.ndarray, " active"],
+    ends: Float64[np.ndarray, "2"],
+    orders: Int[np.ndarray, "order active"],
 ) -> Float64[np.ndarray, "order active"]:
     """Each active player's marginal contribution in each order."""
     coalitions = [prefixes(active[order], game.players) for order in orders]
     worth = played(game, np.concatenate(coalitions)).reshape(len(orders), -1)
     contributions = np.empty((len(orders), len(active)))
-    np.put_along_axis(contributions, np.stack(orders), np.diff(worth, prepend=ends[0], append=ends[1]), axis=1)
+    np.put_along_axis(contributions, orders, np.diff(worth, prepend=ends[0], append=ends[1]), axis=1)
     return contributions
 
 
@@ -348,6 +388,12 @@ def _gain_of_pairs(units: Float64[np.ndarray, "unit row active"], parts: int) ->
     """By what factor the variance of these pairs is below that of two independent orders."""
     paired, apart = (rows.var(0, ddof=1).sum() for rows in (units[:, :parts].mean(1), units[:, parts]))
     return float((paired + apart) / (2 * paired)) if paired > 0 else math.inf
+
+
+def _times_less_rounded(units: Float64[np.ndarray, "unit row active"], parts: int) -> float:
+    """How many times the variance of sampling is that of what the rough game rounds off, its mean included."""
+    sampling, rounding = units[:, :parts].mean(1).var(0, ddof=1).sum(), (units[:, -1] ** 2).mean(0).sum()
+    return float(sampling / rounding) if rounding > 0 else math.inf
 
 
 def between(parts: Float64[np.ndarray, "unit part active"]) -> PerActive:

@@ -7,8 +7,8 @@ from srgame.audit import GAMES, network_values
 from srgame.errors import InputError
 from srgame.filters import Filters, filters_of
 from srgame.game import RestorationGame
-from srgame.networks import SRResNet
-from srgame.pairs import Pairs
+from srgame.networks import SRResNet, load_network
+from srgame.pairs import Pairs, load_pairs
 from srgame.shapley import exact_shapley
 from srgame.until import Until
 
@@ -51,3 +51,25 @@ def test_owen_values_of_a_layer_add_up_to_its_value_among_layers(
 def test_an_unknown_game_is_refused(small: SRResNet, photographs: Pairs, filters: Filters) -> None:
     with pytest.raises(InputError, match="unknown game 'chess': choose one of each layer"):
         network_values(small, filters, photographs, until=Until(evaluations=9), game="chess")
+
+
+def test_bfloat16_plays_a_layer_whose_orders_vary_more_than_it_rounds_off() -> None:
+    network, pairs = load_network("srresnet-x4-bicubic"), load_pairs("photographs", images=1, crop=12)
+    how = {"until": Until(evaluations=2 + 14 * 126), "filters": filters_of(network, ["conv_first"]), "pairs": pairs}
+    fine, rough = network_values(network, **how), network_values(network, bfloat16=True, **how)
+    assert rough["used"].str.contains("rough").all() and (rough["rough_gain"] > 100).all()
+    assert rough["shapley"].sum() == pytest.approx((rough["grand"] - rough["empty"])[0], abs=1e-9)
+    difference = (rough["shapley"] - fine["shapley"]).abs()
+    assert 0 < difference.max() < fine["stderr"].max()
+
+
+@pytest.mark.parametrize("game", ["layers", "within layers"])  # the layers are so few that nothing of them is rough
+def test_bfloat16_plays_games_of_layers_too(small: SRResNet, photographs: Pairs, filters: Filters, game: str) -> None:
+    how = {"game": game, "until": Until(evaluations=500), "filters": filters, "pairs": photographs}
+    rough, fine = network_values(small, bfloat16=True, **how), network_values(small, **how)
+    assert (rough["shapley"] - fine["shapley"]).abs().max() <= fine["stderr"].max() + 1e-9
+
+
+def test_bfloat16_and_gradients_are_not_for_one_game(small: SRResNet, photographs: Pairs, filters: Filters) -> None:
+    with pytest.raises(InputError, match="ask for either"):
+        network_values(small, filters, photographs, until=Until(evaluations=9), gradients=True, bfloat16=True)

@@ -105,6 +105,13 @@ def test_two_processes_find_what_one_finds(small: SRResNet, photographs: Pairs, 
     assert values_of(small, photographs, 22, game=game, players=two.holding).equals(one)
 
 
+def test_rough_games_are_played_by_the_workers(small: SRResNet, photographs: Pairs, two: Cluster) -> None:
+    how: dict[str, Any] = {"until": Until(evaluations=300), "bfloat16": True}
+    one = network_values(small, filters_of(small, LAYERS), photographs, **how)
+    assert network_values(small, filters_of(small, LAYERS), photographs, players=two.holding, **how).equals(one)
+    assert one["rough_gain"].notna().any()
+
+
 def test_gradients_are_taken_by_the_workers(small: SRResNet, two: Cluster) -> None:
     pairs, filters = load_pairs("photographs", images=1, crop=16), filters_of(small, LAYERS)
     how: dict[str, Any] = {"until": Until(evaluations=2 + 10 * unit_cost(len(filters))), "gradients": True}

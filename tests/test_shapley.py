@@ -434,3 +434,66 @@ def gram_shapley(network: SRResNet, game: RestorationGame) -> np.ndarray:
         missing = hr.double().flatten().numpy() - base
         values.append((2 * contributions @ missing - (contributions @ contributions.T).sum(1)) / hr.numel())
     return np.mean(values, axis=0)
+
+
+@dataclass(frozen=True)
+class Rounded:
+    """A game with a rough one, whose worth is off by `off` times what each coalition's own noise and `bias` say."""
+
+    fine: Counting
+    coarse: Counting
+
+    @property
+    def players(self) -> int:
+        return self.fine.players
+
+    @property
+    def rough(self) -> Counting:
+        return self.coarse
+
+    def __call__(self, coalitions: torch.Tensor) -> torch.Tensor:
+        return self.fine(coalitions)
+
+
+def rounded(players: int, off: float) -> tuple[Rounded, np.ndarray]:
+    """A game whose rough one is biased, as if two filters were worth more and less, and noisy; and its values."""
+    solved = saturating_groups(players, 0)
+    bias = torch.linspace(-1, 1, players).double()
+    digits = torch.rand(players, generator=torch.Generator().manual_seed(1)).double() * 1e4
+
+    def rough(presences: torch.Tensor) -> torch.Tensor:
+        return solved.worth(presences) + off * (presences @ bias + torch.sin(presences @ digits))
+
+    return Rounded(Counting(solved), Counting(FormulaGame(players, rough))), solved.shapley
+
+
+def test_a_rough_game_that_rounds_little_is_played_and_corrected() -> None:
+    """What the units say that play both brings the values back from its bias, with errors that hold."""
+    runs, covered = 30, 0.0
+    for seed in range(runs):
+        game, known = rounded(12, off=0.01)
+        values = sampled_shapley(game, until=Until(precision=None, evaluations=80 * 22), seed=seed)
+        assert "rough" in values.used and values.gains["rough"] > 100
+        low, high = values.interval()
+        covered += ((low <= known) & (known <= high)).mean() / runs
+        assert abs(values.value.sum() - (values.grand - values.empty)) < 1e-9
+    assert 0.92 < covered < 0.98
+    played = [sum(len(asked) for asked in game.asked) for game in (game.fine, game.coarse)]
+    assert played[0] < 0.3 * played[1]  # the pilot, and about one unit in 16
+
+
+def test_a_rough_game_that_rounds_much_is_not_played() -> None:
+    game, _ = rounded(16, off=0.2)
+    until = Until(precision=None, evaluations=40 * 30)
+    values, alone = sampled_shapley(game, until=until), sampled_shapley(game.fine, until=until)
+    assert "rough" not in values.used and values.gains["rough"] < 100
+    assert (values.value == alone.value).all() and (values.stderr == alone.stderr).all()
+    assert sum(len(asked) for asked in game.coarse.asked) == 2 + 8 * 30  # nobody and everybody, and the pilot
+
+
+@pytest.mark.parametrize("antithetic", [True, False])
+def test_asked_for_orders_are_played_roughly_too(antithetic: bool) -> None:
+    game, known = rounded(16, off=0.01)
+    values = sampled_shapley(game, until=Until(precision=None, evaluations=400 * 30), antithetic=antithetic)
+    assert "rough" in values.used and ("pairs" in values.used) == antithetic
+    assert (np.abs(values.value - known) < 4 * values.stderr).all()
