@@ -1,0 +1,124 @@
+"""What do bfloat16 and a GPU bring? Coalitions played in a second, and the work to a given error.
+
+On each device that is there, a layer's game is sampled in float32, then with bfloat16 (`srgame shapley --bfloat16`),
+by the same orders: what bfloat16 gains is the ratio of seconds times squared standard errors. It is used only where it
+rounds off less than a hundredth of the variance of orders. Seconds on a CPU are of one thread's CPU time, which other
+work on the machine hardly changes.
+"""
+
+import textwrap
+from collections.abc import Callable
+from time import perf_counter, process_time
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+
+from srgame.filters import filters_of
+from srgame.game import RestorationGame
+from srgame.networks import load_network
+from srgame.pairs import load_pairs
+from srgame.recipe import run
+from srgame.shapley import sampled_shapley
+from srgame.style import BLUE, GREY, ORANGE, styled
+from srgame.until import Until
+
+SMOKE = {"layers": ("conv_hr",), "crop": 12, "units": 10}
+
+
+def measure(
+    network: str = "srresnet-x4-bicubic",
+    layers: tuple[str, ...] = ("conv_first", "body.4.conv2", "body.8.conv2", "body.14.conv1", "conv_hr"),
+    payoffs: tuple[str, ...] = ("psnr", "-mse"),
+    devices: tuple[str, ...] = ("cpu", "cuda"),
+    crop: int = 16,
+    units: int = 100,
+) -> pd.DataFrame:
+    """One row per device, layer and payoff: float32_per_s, bfloat16_per_s, rough_gain, used and gain beside them.
+
+    Per second are played so many coalitions on the middle `crop` HR pixels of one photograph. rough_gain says how many
+    times orders vary more than what bfloat16 rounds off; gain, by what factor less time the same error takes. Of a
+    device that is not there all this is NaN.
+    """
+    torch.set_num_threads(1)
+    pairs = load_pairs("photographs", images=1, crop=crop)
+    rows = []
+    for device in devices:
+        there = device == "cpu" or torch.cuda.is_available()
+        for layer in layers:
+            for payoff in payoffs:
+                row: dict[str, Any] = {"device": device, "layer": layer, "payoff": payoff}
+                if there:
+                    model = load_network(network).to(device)
+                    game = RestorationGame(model, filters_of(model, [layer]), pairs, payoff, bfloat16=True)
+                    row |= _compared(game, units, process_time if device == "cpu" else perf_counter)
+                rows.append(row)
+    columns = ["device", "layer", "payoff", "float32_per_s", "bfloat16_per_s", "rough_gain", "used", "gain"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _compared(game: RestorationGame, units: int, clock: Callable[[], float]) -> dict[str, float | bool]:
+    until, sampled, work = Until(evaluations=2 + units * 2 * (game.players - 1)), [], []
+    for game.bfloat16 in (False, True):
+        start = clock()
+        sampled.append(sampled_shapley(game, until=until))
+        work.append((clock() - start) * float((sampled[-1].stderr ** 2).sum()))
+    fine, rough = (_per_second(game, rough, clock) for rough in (False, True))
+    facts = {"float32_per_s": fine, "bfloat16_per_s": rough, "rough_gain": sampled[1].gains["rough"]}
+    used = "rough" in sampled[1].used
+    return facts | {"used": used, "gain": work[0] / work[1] if used else 1.0}
+
+
+def _per_second(game: RestorationGame, rough: bool, clock: Callable[[], float]) -> float:
+    """Coalitions, of the faster of two batches after one that warms up."""
+    coalitions = torch.rand(256, game.players, generator=torch.Generator().manual_seed(0)) < 0.5
+    seconds = []
+    for _ in range(3):
+        start = clock()
+        game.worth(coalitions, 0, rough)
+        seconds.append(clock() - start)
+    return len(coalitions) / min(seconds[1:])
+
+
+def found(frame: pd.DataFrame) -> str:
+    """What both bring."""
+    sentences = []
+    for device, rows in frame.groupby("device", sort=False):
+        if rows["gain"].isna().all():
+            sentences.append(f"{device}: not at hand")
+            continue
+        speed, used = rows["bfloat16_per_s"] / rows["float32_per_s"], rows[rows["used"].astype(bool)]
+        times = f", where the same error takes {used['gain'].min():.2f} to {used['gain'].max():.2f} times less time"
+        sentences.append(
+            f"{device}: bfloat16 plays {speed.min():.2f} to {speed.max():.2f} times more coalitions in a second, and "
+            f"rounds off little enough in {len(used)} of {len(rows)} games{times if len(used) else ''}"
+        )
+    return "; ".join(sentences)
+
+
+def draw(frame: pd.DataFrame) -> Figure:
+    """Coalitions in a second in float32 and bfloat16, and where that is used."""
+    there = frame[frame["gain"].notna()]
+    with styled():
+        figure = Figure(figsize=(6, 0.8 + 0.26 * len(there)))
+        panel = figure.subplots()
+        names = there["layer"] + ", " + there["payoff"].replace("-mse", "−MSE") + ", " + there["device"]
+        place = np.arange(len(there))[::-1]
+        for shift, name, color in ((0.2, "float32", BLUE), (-0.2, "bfloat16", ORANGE)):
+            panel.barh(place + shift, there[f"{name}_per_s"], 0.4, color=color, label=name)
+        for y, (_, row) in zip(place, there.iterrows(), strict=True):
+            words = f"{row['gain']:.2f}× less time" if row["used"] else "not used: rounds off too much"
+            end = max(row["float32_per_s"], row["bfloat16_per_s"])
+            panel.annotate(words, (end, y), (3, 0), textcoords="offset points", va="center", color=GREY)
+        panel.set_yticks(place, names)
+        panel.set_xlim(right=1.6 * float(there[["float32_per_s", "bfloat16_per_s"]].to_numpy().max()))
+        panel.set_xlabel("coalitions per second, on one crop")
+        figure.suptitle("\n".join(textwrap.wrap(found(frame), 90)), fontsize=8)
+        panel.legend(loc="upper right", frameon=False)
+    return figure
+
+
+if __name__ == "__main__":
+    run(__file__, measure, draw)
