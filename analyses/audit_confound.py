@@ -11,6 +11,7 @@ import pandas as pd
 from audited import FAMILY, NETWORKS, correlated, headed
 from families import empty
 from matplotlib.figure import Figure
+from printed import UNKNOWN
 from psnr_tables import NONE, SETS, psnr_table
 
 from srgame.recipe import run
@@ -84,9 +85,9 @@ def verdict(frame: pd.DataFrame) -> str:
     """Whether the gain is more than being drawn to bicubic upsampling: that of the control, or coming nearer to it."""
     known = frame.dropna(subset=["gain", "below"])
     if known.empty:
-        return "—"
+        return UNKNOWN
     left = known["over_pull"].fillna(known["gain"] - known["below"])
-    return "differs" if left.mean() < 0.1 * known["gain"].mean() else "agrees so far"
+    return "differs" if left.mean() < 0.1 * known["gain"].abs().mean() else "agrees so far"
 
 
 def draw(frame: pd.DataFrame) -> Figure:

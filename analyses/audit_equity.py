@@ -11,6 +11,7 @@ from audited import NETWORKS, headed, legend, mean_interval, per_network, strate
 from families import measured
 from jaxtyping import Float
 from matplotlib.figure import Figure
+from printed import eats_over, judged
 from torch import nn
 
 from srgame.pairs import Pairs, load_pairs
@@ -85,6 +86,12 @@ def found(frame: pd.DataFrame) -> str:
     sizes = rows[rows["score"] == "shapley"].groupby("strategy", sort=False)["total"].mean()
     size = "; a layer's |φ| sum to " + ", ".join(f"{name} {total:.2f} dB" for name, total in sizes.items())
     return f"Effective share of a layer's filters, mean over layers: {'; '.join(parts)}{size if len(sizes) else ''}."
+
+
+def verdict(frame: pd.DataFrame) -> str:
+    """Whether filters share more equally with EATS than with Original and Dropout, by each measure."""
+    means = measured(frame).groupby(["score", "strategy"])["effective_share"].mean()
+    return judged(one for score in means.index.unique("score") for one in eats_over(means[score]))
 
 
 _NAMES = {"shapley": "φ", "salience": "CSM salience", "responses": "size of responses"}

@@ -7,6 +7,7 @@ import pandas as pd
 from audited import FAMILY, NETWORKS, correlated, headed, per_network
 from families import measured
 from matplotlib.figure import Figure
+from printed import judged
 from psnr_tables import along_training
 from torch import nn
 
@@ -82,6 +83,16 @@ def found(frame: pd.DataFrame) -> str:
     which = f"{len(steps)} networks, {ended} of them trained to the end"
     apart = "" if ended == len(steps) else " (those on the way depend on these, so the intervals are too narrow)"
     return f"Effective share of filters against PSNR on degraded images, r: {', '.join(parts)}; {which}{apart}."
+
+
+def verdict(frame: pd.DataFrame) -> str:
+    """Whether networks of more equity restore better, by the measures that tell."""
+    told = [
+        correlated(rows["effective_share"].to_numpy(), rows["psnr"].to_numpy())
+        for _, rows in measured(frame).groupby("score")
+        if len(rows) >= FEWEST
+    ]
+    return judged(low > 0 for _, low, high in told if low > 0 or high < 0)
 
 
 def draw(frame: pd.DataFrame) -> Figure:

@@ -11,6 +11,7 @@ import pandas as pd
 from audited import NETWORKS, correlated, headed, per_network, strategies_in
 from families import measured
 from matplotlib.figure import Figure
+from printed import judged
 from torch import nn
 
 from srgame.filters import filters_of
@@ -88,6 +89,11 @@ def found(frame: pd.DataFrame) -> str:
         for row in correlations(frame).itertuples()
     ]
     return f"Correlation of a pair's cosine with its interaction: {'; '.join(parts)}."
+
+
+def verdict(frame: pd.DataFrame) -> str:
+    """Whether the pairs that respond more alike are clearly the more interchangeable, in each layer."""
+    return judged(correlations(frame)["high"] < 0)
 
 
 def draw(frame: pd.DataFrame) -> Figure:

@@ -11,7 +11,7 @@ import pandas as pd
 from audit_gains import NOISE, TABLES, correlation
 from audit_gains import measure as measured_gains
 from matplotlib.figure import Figure
-from printed import cells, number, printed
+from printed import cells, judged, number, printed
 
 from srgame.recipe import run
 from srgame.style import styled
@@ -178,6 +178,11 @@ def _correlations(gains: pd.DataFrame) -> Iterator[Finding]:
             f"bicubic − Original, r = {r:.2f}."
         )
         yield _finding(f"Table {table}, Set5", "gain of EATS and bicubic − Original", None, r, "r", sentence)
+
+
+def verdict(frame: pd.DataFrame) -> str:
+    """Whether all that is printed agrees."""
+    return judged(frame["verdict"] == "agrees")
 
 
 def draw(frame: pd.DataFrame) -> Figure:

@@ -19,6 +19,7 @@ from families import (
 )
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from printed import judged
 from psnr_tables import WIDTH, absences
 
 from srgame.probes.cosine import channel_cosine, cosine_matrix
@@ -77,10 +78,7 @@ def found(frame: pd.DataFrame) -> str:
 def verdict(frame: pd.DataFrame) -> str:
     """Whether channels are less alike with EATS than with Original, in each layer."""
     means = frame.assign(size=frame["cosine"].abs()).groupby(["layer", "strategy"])["size"].mean().unstack()
-    if not {"original", "eats"} <= set(means):
-        return "—"
-    less = means["eats"] < means["original"]
-    return "agrees so far" if less.all() else "partly" if less.any() else "differs"
+    return judged(means["eats"] < means["original"] if {"original", "eats"} <= set(means) else [])
 
 
 def draw_cosines(frame: pd.DataFrame, blocks: str) -> Figure:

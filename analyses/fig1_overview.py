@@ -16,6 +16,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure, SubFigure
+from printed import eats_over, judged
 from psnr_tables import COLOURS, OFFSETS, WIDTH, absences, shipped, strategy_of
 from rasters import LINE, extremes, picture_of, raster
 from torch import nn
@@ -134,6 +135,12 @@ def found(frame: pd.DataFrame) -> str:
         f"The median channel responds with {', '.join(middle)} of the strongest's size. "
         f"PSNR on {restored} over bicubic, mean of the settings: {', '.join(parts)}."
     )
+
+
+def verdict(frame: pd.DataFrame) -> str:
+    """Whether with EATS the median channel responds more, beside the strongest, and degraded images are better."""
+    middle = _relative(frame).groupby("strategy")["size"].median()
+    return judged([*eats_over(middle), *eats_over(gains(frame).groupby("strategy")["gain"].mean())])
 
 
 def _relative(frame: pd.DataFrame) -> pd.DataFrame:

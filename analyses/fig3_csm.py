@@ -22,6 +22,7 @@ from families import (
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from printed import eats_over, judged
 from psnr_tables import absences
 from rasters import LINE, extremes, picture_of, raster
 from torch import nn
@@ -76,6 +77,12 @@ def _maps(network: nn.Module, image: Image, layer: str, size: int) -> pd.DataFra
         for channel, picture in enumerate(pictures)
     ]
     return pd.concat(frames, ignore_index=True)
+
+
+def verdict(frame: pd.DataFrame) -> str:
+    """Whether channels share salience more equally with EATS than with Original and Dropout."""
+    scores = measured(frame)[lambda rows: rows["map"] == SCORES]
+    return judged(eats_over(scores.groupby("strategy")["salience"].agg(effective_players)))
 
 
 def draw(frame: pd.DataFrame) -> Figure:

@@ -7,6 +7,7 @@ import pandas as pd
 from families import SMALL, empty, family_title
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from printed import judged
 from psnr_tables import WIDTH, strategy_of
 
 from srgame.errors import InputError
@@ -61,6 +62,12 @@ def found(frame: pd.DataFrame) -> str:
         own = [f"{strategy} {last[quantity, strategy]:.4f}" for strategy in STRATEGIES if (quantity, strategy) in last]
         parts += [f"{name} {', '.join(own)}"] if own else []
     return f"At the end of training, mean per value in [0, 1]: {'; '.join(parts)}."
+
+
+def verdict(frame: pd.DataFrame) -> str:
+    """Whether erasures end up changing the image less than half as much as at first, in each training with EATS."""
+    changes = frame[frame["quantity"] == "erasure"].sort_values("step").groupby("network")["value"]
+    return judged(changes.last() < changes.first() / 2)
 
 
 def draw(frame: pd.DataFrame) -> Figure:

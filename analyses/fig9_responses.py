@@ -19,6 +19,7 @@ from families import (
 )
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from printed import eats_over, judged
 from psnr_tables import absences
 
 from srgame.probes.equity import effective_players
@@ -45,6 +46,12 @@ def measure(
     frame = probed(networks, family, lambda network: channel_responses(network, lr, layers))
     frame["sample"] = sample_title(dataset, len(lr), crop)
     return frame.reindex(columns=["strategy", "network", *COLUMNS, "sample", "reason"]).astype({"channel": "Int64"})
+
+
+def verdict(frame: pd.DataFrame) -> str:
+    """Whether responses are more equal with EATS than with Original and Dropout, in each layer."""
+    shares = measured(frame).groupby(["layer", "strategy"])["mean_abs"].agg(effective_players)
+    return judged(one for layer in shares.index.unique("layer") for one in eats_over(shares[layer]))
 
 
 def draw(frame: pd.DataFrame) -> Figure:

@@ -15,7 +15,7 @@ import pandas as pd
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from printed import CELL, cells, number
+from printed import CELL, cells, judged, number
 
 from srgame.benchmarks import BASELINE, Benchmark, benchmark
 from srgame.errors import InputError
@@ -201,9 +201,7 @@ def verdict(frame: pd.DataFrame) -> str:
     """Whether EATS has the higher PSNR (RGB) than Original and Dropout in each cell, as printed."""
     rows = frame[(frame["strategy"] == "eats") & (frame["channel"] == "rgb")].dropna(subset=["psnr"])
     gains = rows.loc[rows["against"].isin(["original", "dropout"]), "psnr"]
-    if gains.empty:
-        return "—"
-    return "agrees so far" if (gains > 0).all() else "partly" if (gains > 0).any() else "differs"
+    return judged(gains > 0)
 
 
 def _signed(value: float) -> str:

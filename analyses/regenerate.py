@@ -8,12 +8,12 @@ from time import monotonic
 
 import pandas as pd
 import torch
+from printed import UNKNOWN
 
 from srgame.errors import InputError
 from srgame.recipe import defaults, made, stem_of
 
 HERE = Path(__file__).parent
-UNKNOWN = "—"
 
 
 def recipes() -> list[str]:

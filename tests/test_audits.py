@@ -14,6 +14,7 @@ import audited
 import families
 import numpy as np
 import pandas as pd
+import printed
 import pytest
 import regenerate
 import tab6
@@ -121,3 +122,27 @@ def test_the_cost_is_the_mean_over_layers() -> None:
     frame = training_cost.measure()
     timed = pd.read_csv(FIGURES / "bench_eats.csv").groupby("network", sort=False)["ratio"].mean()
     assert frame["ratio"].tolist() == pytest.approx(timed.tolist()) and (frame["reported"] == 1.4).all()
+
+
+def test_a_claim_is_judged_by_where_it_was_found() -> None:
+    found = [printed.judged(holds) for holds in ([True, True], [True, False], [False], [])]
+    assert found == ["agrees so far", "partly", "differs", printed.UNKNOWN]
+    assert printed.eats_over(pd.Series({"original": 1.0, "dropout": 3.0, "eats": 2.0})) == [False, True]
+    assert printed.eats_over(pd.Series({"original": 1.0, "eats": 2.0})) == [True]
+    assert printed.eats_over(pd.Series({"original": 1.0, "dropout": 3.0})) == []
+
+
+def test_every_verdict_says_what_the_committed_numbers_do() -> None:
+    """Two of them are told from the numbers by hand."""
+    verdicts = {}
+    for name in regenerate.recipes():
+        module = import_module(name)
+        if hasattr(module, "verdict"):
+            verdicts[name] = module.verdict(pd.read_csv(FIGURES / f"{name}.csv"))
+    assert set(verdicts.values()) <= {"agrees", "agrees so far", "partly", "differs", printed.UNKNOWN}
+    frame = pd.read_csv(FIGURES / "audit_equity.csv")
+    means = frame[frame["reason"].isna()].pivot_table(index="score", columns="strategy", values="effective_share")
+    claims = [means["eats"] > means["original"], means["eats"] > means["dropout"]]
+    assert (verdicts["audit_equity"] == "agrees so far") == all(claim.all() for claim in claims)
+    rates = pd.read_csv(FIGURES / "audit_reported.csv")["verdict"].eq("agrees")
+    assert verdicts["audit_reported"] == ("agrees so far" if rates.all() else "partly" if rates.any() else "differs")
