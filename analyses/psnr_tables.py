@@ -189,12 +189,14 @@ def found(frame: pd.DataFrame, strategy: str = "eats") -> str:
     parts = []
     for other, each in rows[rows["against"] != NONE].groupby("against", sort=False):
         better, worse = (each["low"] > 0).sum(), (each["high"] < 0).sum()
-        parts.append(f"{other} {_signed(each['psnr'].mean())} dB (above 0 in {better}, below in {worse})")
+        seeds = int(each["seeds"].max())
+        trained = f"{seeds} seed{'s' * (seeds > 1)}"
+        signs = f"above 0 in {better}, below in {worse}"
+        parts.append(f"{other} {_signed(each['psnr'].mean())} dB ({trained}; {signs})")
     if not parts:
         return ""
-    seeds = int(rows["seeds"].max())
-    those = f"{len(each)} sets and settings, {seeds} seed{'s' * (seeds > 1)}"
-    return f"{strategy} minus the others, mean over {those} (95% intervals over images): {'; '.join(parts)}."
+    those = f"{len(each)} sets and settings"
+    return f"{strategy} minus the others, mean over {those} (95% intervals over images and seeds): {'; '.join(parts)}."
 
 
 def verdict(frame: pd.DataFrame) -> str:
