@@ -126,8 +126,8 @@ def found(frame: pd.DataFrame) -> str:
     middle = [f"{rows.median():.0f}% ({name})" for name, rows in responses.groupby("strategy", sort=False)["size"]]
     over = gains(frame)
     parts = []
-    for strategy, rows in over.groupby("strategy", sort=False):
-        mean = rows.groupby("degradation")["gain"].mean()
+    for strategy in (name for name in STRATEGIES if name in set(over["strategy"])):
+        mean = over[over["strategy"] == strategy].groupby("degradation")["gain"].mean()
         middle_gain, least, most = (f"{gain:+.2f}".replace("-", "−") for gain in (mean.mean(), mean.min(), mean.max()))
         parts.append(f"{strategy} {middle_gain} dB ({least} to {most})")
     restored = over["dataset"].iloc[0] if len(over) else ""
