@@ -4,7 +4,7 @@ The games have known Shapley values: sums of games of few players, each solved b
 depends on the number of players only, nearly; and two of a real network, played from all that they can ever be asked.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -24,8 +24,8 @@ from srgame.game import Coalitions, Differentiable, Game, Grouped, RestorationGa
 from srgame.networks import load_network
 from srgame.pairs import load_pairs
 from srgame.recipe import run
-from srgame.shapley import ShapleyValues, exact_shapley, sampled_shapley
-from srgame.style import BLUE, GREEN, GREY, ORANGE, styled
+from srgame.shapley import PILOT, ShapleyValues, exact_shapley, sampled_shapley
+from srgame.style import BLUE, GREEN, GREY, ORANGE, RED, styled
 from srgame.two_level import two_level_shapley, unit_cost
 from srgame.until import Until
 
@@ -39,13 +39,16 @@ ESTIMATORS: dict[str, Callable[..., ShapleyValues]] = {
     "independent orders": partial(sampled_shapley, antithetic=False),
     "measured (default)": sampled_shapley,
     "two levels": two_level_shapley,
+    "rough game, corrected": sampled_shapley,
 }
+ROUGH = 0.1  # of a unit's standard deviation: to that the worth is rounded in the rough game
 ROUNDING = 1e-9  # of the largest value: an estimate as near as this is exact
 LOOKS: dict[str, dict[str, Any]] = {
     "pairs": {"color": BLUE, "marker": "o"},
     "independent orders": {"color": ORANGE, "marker": "s"},
     "measured (default)": {"color": GREEN, "marker": "^"},
     "two levels": {"color": "black", "marker": "D"},
+    "rough game, corrected": {"color": RED, "marker": "v"},
 }
 BAND = (0.93, 0.97)
 UNITS_OF_TWO_LEVELS = 12
@@ -69,10 +72,22 @@ class SolvedGame:
 
 
 @dataclass(frozen=True)
+class _Rounded(SolvedGame):
+    """A solved game with a rough one, whose worth is rounded to multiples of `step`."""
+
+    step: float = 1.0
+
+    @property
+    def rough(self) -> SolvedGame:
+        rounded = lambda p: (self.worth(p) / self.step).round() * self.step  # noqa: E731
+        return SolvedGame(self.players, rounded, self.shapley, self.slope)
+
+
+@dataclass(frozen=True)
 class MeanGame:
     """The mean of some solved games of the same players, which are its parts."""
 
-    parts: list[SolvedGame]
+    parts: Sequence[SolvedGame]
 
     @property
     def players(self) -> int:
@@ -106,8 +121,13 @@ def measure(
     rows = []
     for name, game in _games(players, network, layer, groups, images, crop):
         for estimator, sampled in ESTIMATORS.items():
-            for count in units if sampled is not two_level_shapley else _affordable(game, units):
-                tried = _tried(game, sampled, count, repetitions)
+            played, counts = game, units
+            if estimator == "two levels":
+                counts = _affordable(game, units)
+            elif estimator == "rough game, corrected":
+                played, counts = _with_rough(game, units)
+            for count in counts:
+                tried = _tried(played, sampled, count, repetitions)
                 rows.append({"game": name, "estimator": estimator, "units": count} | tried)
     return pd.DataFrame(rows)
 
@@ -116,6 +136,16 @@ def _affordable(game: SolvedGame | MeanGame, units: tuple[int, ...]) -> tuple[in
     """How many units of two levels are tried: one number, as each costs orders; none where it takes a network."""
     smooth = all(part.smooth for part in getattr(game, "parts", [game]))
     return tuple(count for count in units if count == UNITS_OF_TWO_LEVELS) if smooth else ()
+
+
+def _with_rough(game: SolvedGame | MeanGame, units: tuple[int, ...]) -> tuple[SolvedGame | MeanGame, tuple[int, ...]]:
+    """The game with a rough one, and the numbers of units in which that is played; none where a unit is exact."""
+    pilot = sampled_shapley(game, until=Until(evaluations=2 + PILOT * 2 * (game.players - 1)))
+    step = ROUGH * float(np.sqrt(np.mean(pilot.stderr**2) * PILOT))
+    if step <= ROUNDING * np.abs(game.shapley).max():
+        return game, ()
+    parts = [_Rounded(**vars(part), step=step) for part in getattr(game, "parts", [game])]
+    return MeanGame(parts), tuple(count for count in units if count > PILOT)
 
 
 def _tried(

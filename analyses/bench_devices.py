@@ -2,8 +2,8 @@
 
 On each device that is there, a layer's game is sampled in float32, then with bfloat16 (`srgame shapley --bfloat16`),
 by the same orders: what bfloat16 gains is the ratio of seconds times squared standard errors. It is used only where it
-rounds off less than a hundredth of the variance of orders. Seconds on a CPU are of one thread's CPU time, which other
-work on the machine hardly changes.
+rounds off less than a four-hundredth of the variance of orders. Seconds on a CPU are of one thread's CPU time, which
+other work on the machine hardly changes.
 """
 
 import textwrap

@@ -35,7 +35,7 @@ REGRESSED = 24  # units from which on a regression on the controls is tried
 DEGREES = (2, 4)  # of the controls
 FOLDS = 8
 WORTHWHILE = 1.05  # the gain from which on a device is used: less could be luck
-NEGLIGIBLE = 1 / 100  # share of the variance of orders: if no more is rounded off, the rough game is played
+NEGLIGIBLE = 1 / 400  # share of the variance of orders: if no more is rounded off, the rough game is played
 CHECKED = 1 / 16  # of the units are then played in both games
 
 

@@ -31,7 +31,7 @@ from srgame.filters import erased, filters_of
 from srgame.game import Grouped, RestorationGame
 from srgame.networks import SRResNet, load_network
 from srgame.pairs import Pairs, load_pairs
-from srgame.shapley import ShapleyValues, _explained, _regressed, exact_shapley, sampled_shapley
+from srgame.shapley import NEGLIGIBLE, ShapleyValues, _explained, _regressed, exact_shapley, sampled_shapley
 from srgame.units import mean_of
 from srgame.until import Until
 
@@ -473,7 +473,7 @@ def test_a_rough_game_that_rounds_little_is_played_and_corrected() -> None:
     for seed in range(runs):
         game, known = rounded(12, off=0.01)
         values = sampled_shapley(game, until=Until(precision=None, evaluations=80 * 22), seed=seed)
-        assert "rough" in values.used and values.gains["rough"] > 100
+        assert "rough" in values.used and values.gains["rough"] > 1 / NEGLIGIBLE
         low, high = values.interval()
         covered += ((low <= known) & (known <= high)).mean() / runs
         assert abs(values.value.sum() - (values.grand - values.empty)) < 1e-9
@@ -486,7 +486,7 @@ def test_a_rough_game_that_rounds_much_is_not_played() -> None:
     game, _ = rounded(16, off=0.2)
     until = Until(precision=None, evaluations=40 * 30)
     values, alone = sampled_shapley(game, until=until), sampled_shapley(game.fine, until=until)
-    assert "rough" not in values.used and values.gains["rough"] < 100
+    assert "rough" not in values.used and values.gains["rough"] < 1 / NEGLIGIBLE
     assert (values.value == alone.value).all() and (values.stderr == alone.stderr).all()
     assert sum(len(asked) for asked in game.coarse.asked) == 2 + 8 * 30  # nobody and everybody, and the pilot
 
