@@ -108,7 +108,8 @@ def network_values(
         raise InputError(f"a confidence lies between 0 and 1, not {confidence}")
     told = {"weights": fingerprint(network), "images": _fingerprint(pairs), "game": game, "seed": seed} | restoration
     if gradients is None:
-        gradients = game == "all filters" and antithetic is None and cheaper_than_an_order(len(filters))
+        orders = antithetic is not None or restoration.get("bfloat16")  # which these ask for
+        gradients = game == "all filters" and not orders and cheaper_than_an_order(len(filters))
     if gradients and restoration.get("bfloat16"):
         raise InputError("bfloat16 plays orders, of which gradients need none: ask for either")
     frames: list[pd.DataFrame] = []

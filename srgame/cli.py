@@ -77,7 +77,7 @@ def shapley(
         gradients: sample gradients, and contributions that correct them, instead of orders, which pays where many play;
             None: for all filters at once.
         bfloat16: play most orders in bfloat16, where that rounds off far less than orders differ by, which the first
-            units tell; up to twice as fast on processors that have it.
+            units tell; up to twice as fast on processors that have it. What is played twice to check it counts once.
         confidence: of the intervals.
         seed: of the orders.
         keep: a folder to keep what is sampled in: a run that was stopped goes on there, and one that is asked for more
@@ -89,7 +89,7 @@ def shapley(
     """
     settings = {name: str(value) if isinstance(value, Path) else value for name, value in locals().items()}
     from srgame.audit import network_values
-    from srgame.devices import available
+    from srgame.devices import available, faster_in_bfloat16
     from srgame.files import writable
     from srgame.filters import filters_of
     from srgame.networks import fingerprint, load_network, scale_of
@@ -101,6 +101,8 @@ def shapley(
 
     writable(output)
     model = load_network(checkpoint, network, scale)
+    if bfloat16 and not scheduler and not faster_in_bfloat16(device):
+        raise InputError("this processor imitates bfloat16, which takes longer than float32: leave --bfloat16 out")
     if "all" in layers and len(layers) > 1:
         raise InputError("'all' are all layers already: name no other beside it")
     filters = filters_of(model, None if layers == ("all",) else layers)

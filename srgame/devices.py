@@ -28,6 +28,14 @@ def available(name: str) -> str:
     return name
 
 
+def faster_in_bfloat16(device: str) -> bool:
+    """Whether a device computes in bfloat16 itself; others imitate it, which takes longer."""
+    if device == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    told = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return told.get("architecture") != "x86_64" or bool(told.get("avx512_bf16") or told.get("amx_bf16"))
+
+
 def out_of_memory(error: BaseException) -> bool:
     """Whether this is what a device without memory left raises."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
@@ -36,11 +44,12 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def without_onednn(error: BaseException) -> bool:
-    """Whether `error` took oneDNN from this thread; then torch computes without it from here on, after a warning.
+    """Whether `error` took oneDNN from this thread; then this process computes without it from here on, and is warned.
 
     oneDNN that finds no memory to write a kernel in keeps that error, and writes no kernel in that thread again.
     """
-    lost = "create a primitive" in str(error)
+    written = "create a primitive" in str(error) and "descriptor" not in str(error)
+    lost = written and bool(torch.backends.mkldnn.enabled)
     if lost:
         torch.backends.mkldnn.set_flags(_enabled=False)
         words = "memory ended while oneDNN wrote a kernel: what follows is computed without oneDNN, slower"

@@ -242,7 +242,10 @@ class _Orders(Sampler):
         self.decided: tuple[bool, bool] | None = None
         self.unions = None if unions is None else [np.flatnonzero(np.isin(active, union)) for union in unions]
         self.controls = _centred_legendre(len(active))
-        self.rough: list[Game] = [rough for part in self.parts if (rough := getattr(part, "rough", None))]
+        rough = [getattr(part, "rough", None) for part in self.parts]
+        self.rough: list[Game] = [each for each in rough if each is not None and each.players == game.players]
+        if len(self.rough) < len(rough):
+            self.rough = []
         self.rough_ends = self.worth_of_ends(self.rough)
 
     def order(self, rng: np.random.Generator) -> Order:
@@ -254,7 +257,7 @@ class _Orders(Sampler):
     def unit(self, rng: np.random.Generator, before: Sequence[Rows]) -> Rows:
         """Rows of numbers per player: the mean of both orders for each part; half their difference; the controls.
 
-        Where there is a rough game, there follows what it rounds off, NaN in units that do not play both.
+        Where there is a rough game, there follows what it rounds off of each part, NaN in units that do not play both.
         """
         reverse, rough = self.decisions(before)
         orders = np.stack([self._two_orders(rng, reverse) for _ in self.parts])
@@ -263,10 +266,10 @@ class _Orders(Sampler):
         half = (found[:, 0] - found[:, 1]).mean(0) / 2
         rows = [*found.mean(1), half, *self.controls[:, orders.argsort(2)].mean((1, 2))]
         if both:
-            more = (found - self._marginals(orders, not rough)).mean((0, 1))
-            rows.append(-more if rough else more)
+            more = (found - self._marginals(orders, not rough)).mean(1)
+            rows += [*(-more if rough else more)]
         elif self.rough:
-            rows.append(np.full(len(half), np.nan))
+            rows += [np.full(len(half), np.nan)] * len(self.parts)
         return np.stack(rows)
 
     def _two_orders(self, rng: np.random.Generator, reverse: bool) -> Int[np.ndarray, "2 active"]:
@@ -291,9 +294,11 @@ class _Orders(Sampler):
         """The mean over units, less the regression on controls if that lowers the error, and what was rounded off."""
         parts = len(self.parts)
         reverse, rough = self.decisions(units)
-        means, controls = units[:, :parts].mean(1), units[:, parts + 1 :][:, : len(DEGREES)]
+        contributions, controls = units[:, :parts].copy(), units[:, parts + 1 :][:, : len(DEGREES)]
+        off = units[:, -parts:]
         if rough:
-            means[:PILOT] -= units[:PILOT, -1]  # as all others are
+            contributions[:PILOT] -= off[:PILOT]  # as all others are
+        means = contributions.mean(1)
         found, used, gains = mean_of(means), ("pairs",) * reverse, {}
         if len(units) >= PILOT:
             gains["pairs"] = _gain_of_pairs(units[:PILOT], parts)
@@ -306,10 +311,10 @@ class _Orders(Sampler):
         if self.rough and len(units) >= PILOT:
             gains["rough"] = _times_less_rounded(units[:PILOT], parts)
         if rough:
-            off = mean_of(units[~np.isnan(units[:, -1]).any(1), -1])
-            found = replace(found, value=found.value + off.value, stderr=np.hypot(found.stderr, off.stderr))
-            used = (*used, "rough")
-        return Estimated(found, between(units[:, :parts]), gains, used)
+            both = ~np.isnan(off).any((1, 2))
+            found, used = _corrected(found, means[both], off[both].mean(1)), (*used, "rough")
+            contributions += off[both].mean(0)
+        return Estimated(found, between(contributions), gains, used)
 
 
 def _marginals(
@@ -392,8 +397,21 @@ def _gain_of_pairs(units: Float64[np.ndarray, "unit row active"], parts: int) ->
 
 def _times_less_rounded(units: Float64[np.ndarray, "unit row active"], parts: int) -> float:
     """How many times the variance of sampling is that of what the rough game rounds off, its mean included."""
-    sampling, rounding = units[:, :parts].mean(1).var(0, ddof=1).sum(), (units[:, -1] ** 2).mean(0).sum()
+    sampling = units[:, :parts].mean(1).var(0, ddof=1).sum()
+    rounding = (units[:, -parts:].mean(1) ** 2).mean(0).sum()
+    if not np.isfinite(rounding):
+        return 0.0
     return float(sampling / rounding) if rounding > 0 else math.inf
+
+
+def _corrected(
+    found: Estimate, rough: Float64[np.ndarray, "both active"], off: Float64[np.ndarray, "both active"]
+) -> Estimate:
+    """What the rough game tells, and what the units that play both say it rounds off: larger contributions, more."""
+    by = mean_of(off)
+    together = ((rough - rough.mean(0)) * (off - by.value)).sum(0).clip(0) / (len(off) - 1)
+    stderr = np.sqrt(found.stderr**2 + by.stderr**2 + 2 * together / found.units)
+    return replace(found, value=found.value + by.value, stderr=stderr)
 
 
 def between(parts: Float64[np.ndarray, "unit part active"]) -> PerActive:

@@ -1,5 +1,6 @@
 """Tidy frames as text for a terminal."""
 
+import math
 from collections.abc import Mapping
 
 import pandas as pd
@@ -45,8 +46,8 @@ def _devices(how: pd.Series) -> list[str]:
     ]
     lines = [f"variance lowered by {', '.join(gains)}"] if gains else []
     if pd.notna(times := how.get("rough_gain")):
-        used = "" if "rough" in str(how["used"]).split() else "not "
-        lines.append(f"what bfloat16 rounds off varies {times:.0f} times less than orders do ({used}used)")
+        used = "used" if "rough" in str(how["used"]).split() else "too much, so not used"
+        lines.append(f"bfloat16 rounds off {1 / times if times else math.inf:.2%} of the variance of orders ({used})")
     return lines
 
 

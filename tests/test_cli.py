@@ -376,3 +376,16 @@ def test_ctrl_c_leaves_no_traceback_and_keeps_what_was_measured(checkpoint: Path
     assert process.returncode == 0, shown.read_text()
     assert "ended by: interrupted" in printed and "Traceback" not in shown.read_text()
     assert (pd.read_csv(tmp_path / "out" / "shapley.csv")["units"] >= 4).all()
+
+
+def test_bfloat16_is_told_of_and_refused_where_it_is_imitated(
+    srgame: Run, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["--layers", "conv_hr", "conv_first", "--crop", 16, "--images", 1, "--evaluations", 200, "--bfloat16"]
+    for told, expected in (({"avx512_bf16": True}, 0), ({"avx512_bf16": False}, 2)):
+        features = {"architecture": "x86_64"} | told
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda features=features: features, raising=False)
+        status, printed, complaint = srgame("shapley", checkpoint, *words, "--output", tmp_path / "out")
+        assert status == expected
+        assert ("of the variance of orders" in printed) == (expected == 0)
+        assert ("imitates bfloat16" in complaint) == (expected == 2)

@@ -497,3 +497,55 @@ def test_asked_for_orders_are_played_roughly_too(antithetic: bool) -> None:
     values = sampled_shapley(game, until=Until(precision=None, evaluations=400 * 30), antithetic=antithetic)
     assert "rough" in values.used and ("pairs" in values.used) == antithetic
     assert (np.abs(values.value - known) < 4 * values.stderr).all()
+
+
+def test_a_rough_game_that_cannot_be_told_is_not_played() -> None:
+    """It has no number for some coalitions, or other players, or only some parts have one."""
+    game, _ = rounded(12, off=0.01)
+    until = Until(precision=None, evaluations=20 * 22)
+    alone = sampled_shapley(game.fine, until=until)
+    broken = FormulaGame(12, lambda presences: game.fine.game.worth(presences) / (presences[:, 0] * presences[:, 1]))
+    for odd in (broken, FormulaGame(11, broken.worth)):
+        values = sampled_shapley(Rounded(game.fine, Counting(odd)), until=until)
+        assert "rough" not in values.used and (values.value == alone.value).all()
+    parts = Parts([game, Rounded(game.fine, None)])
+    assert "rough" not in sampled_shapley(parts, until=until).used
+
+
+def test_what_is_rounded_off_is_no_difference_between_parts() -> None:
+    """Two parts are the same game, and their rough games are off by as much, one up and one down."""
+    solved = saturating_groups(12, 0)
+    tilt = 0.2 * torch.linspace(-1, 1, 12).double()
+    rough = [FormulaGame(12, lambda p, sign=sign: solved.worth(p) + sign * (p @ tilt)) for sign in (-1, 1)]
+    parts = [Rounded(solved, off) for off in rough]
+    until = Until(precision=None, evaluations=50 * 22)
+    values, fine = (sampled_shapley(Parts(each), until=until) for each in (parts, [solved, solved]))
+    assert "rough" in values.used and "rough" not in fine.used
+    assert np.abs(values.between - fine.between).max() < 1e-9
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The mean of games."""
+
+    parts: list[FormulaGame | Rounded]
+    players: int = 12
+
+    def __call__(self, coalitions: torch.Tensor) -> torch.Tensor:
+        return torch.stack([part(coalitions) for part in self.parts]).mean(0)
+
+
+def test_rounding_in_step_with_contributions_widens_the_errors() -> None:
+    """The rough game has 19/20 of all synergies: what is rounded off is large where contributions are."""
+    solved = saturating_groups(12, 0)
+    linear = torch.from_numpy(solved.shapley)
+    rough = FormulaGame(12, lambda presences: 0.95 * solved.worth(presences) + 0.05 * (presences @ linear))
+    found = [
+        sampled_shapley(Rounded(solved, rough), until=Until(precision=None, evaluations=16 * 22), seed=seed)
+        for seed in range(150)
+    ]
+    assert sum("rough" in values.used for values in found) > 75
+    errors, stated = (
+        np.stack(each) for each in zip(*((v.value - solved.shapley, v.stderr) for v in found), strict=True)
+    )
+    assert 0.93 < math.sqrt((errors**2).mean() / (stated**2).mean()) < 1.07
