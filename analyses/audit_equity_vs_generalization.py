@@ -77,7 +77,7 @@ def found(frame: pd.DataFrame) -> str:
         if len(rows) < FEWEST:
             return f"{len(rows)} networks are too few to correlate equity and PSNR: at least {FEWEST} are needed."
         r, low, high = correlated(rows["effective_share"].to_numpy(), rows["psnr"].to_numpy())
-        parts.append(f"{score} {r:+.2f} ({low:+.2f} to {high:+.2f})")
+        parts.append(f"{score} {r:+.2f} ({low:+.2f} to {high:+.2f})".replace("-", "−"))
     steps = rows["steps"].tolist()
     ended = steps.count(max(steps))
     which = f"{len(steps)} networks, {ended} of them trained to the end"
