@@ -149,7 +149,8 @@ def _scatter(panel: Axes, rows: pd.DataFrame, layer: str) -> None:
 
 
 def _sizes(panel: Axes, rows: pd.DataFrame) -> None:
-    for (strategy, absent), own in rows.groupby(["strategy", "absent"], sort=False):
+    """A line per network and absence."""
+    for (strategy, _, absent), own in rows.groupby(["strategy", "seed", "absent"], sort=False):
         error: dict[str, Any] = {
             "linewidth": 1,
             "elinewidth": 0.5,
