@@ -239,13 +239,14 @@ def test_a_thread_that_lost_onednn_goes_on_without_it(small: SRResNet, thread: T
     assert (thread.submit(game, coalitions).result() - expected).abs().max() < 1e-6
 
 
+@pytest.mark.usefixtures("thread")
 def test_without_onednn_the_rough_game_is_the_game(small: SRResNet) -> None:
     """Torch's own bfloat16 convolutions take far longer than its float32 ones."""
     game = RestorationGame(small, filters_of(small, ["conv_hr"]), load_pairs(images=1, crop=32), bfloat16=True)
     coalitions = torch.eye(8, dtype=torch.bool)
     assert (game.worth(coalitions, 0, rough=True) != game.worth(coalitions, 0)).any()
-    with torch.backends.mkldnn.flags(enabled=False):
-        assert (game.worth(coalitions, 0, rough=True) == game.worth(coalitions, 0)).all()
+    torch.backends.mkldnn.set_flags(_enabled=False)
+    assert (game.worth(coalitions, 0, rough=True) == game.worth(coalitions, 0)).all()
 
 
 def test_a_failure_that_comes_back_without_onednn_ends_in_a_sentence(

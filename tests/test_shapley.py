@@ -499,6 +499,7 @@ def test_asked_for_orders_are_played_roughly_too(antithetic: bool) -> None:
     assert (np.abs(values.value - known) < 4 * values.stderr).all()
 
 
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
 def test_a_rough_game_that_cannot_be_told_is_not_played() -> None:
     """It has no number for some coalitions, or other players, or only some parts have one."""
     game, _ = rounded(12, off=0.01)
