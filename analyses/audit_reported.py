@@ -20,7 +20,7 @@ HALF_A_DIGIT = 0.00005 + 1e-9  # dB, of four printed decimals
 Finding = dict[str, Any]
 SHADES = {"agrees": "#DCEAF4", "differs": "#FBE6BF", "found": "#EFEFEF"}
 NETWORKS = {1: "SRResNet ×4", 2: "RRDBNet ×4", 3: "SRResNet ×2", 4: "RRDBNet ×2", 5: "HAN ×4"}
-SMOKE = {"sets": ("Set5",), "images": 1}
+SMOKE = {"sets": ("photographs",), "images": 1}
 
 
 def measure(sets: tuple[str, ...] = ("Set5", "Set14"), images: int | None = None, seed: int = 0) -> pd.DataFrame:
