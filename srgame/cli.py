@@ -101,7 +101,7 @@ def shapley(
 
     writable(output)
     model = load_network(checkpoint, network, scale)
-    if bfloat16 and not scheduler and not faster_in_bfloat16(device):
+    if bfloat16 and not scheduler and not faster_in_bfloat16(available(device)):
         raise InputError("this processor imitates bfloat16, which takes longer than float32: leave --bfloat16 out")
     if "all" in layers and len(layers) > 1:
         raise InputError("'all' are all layers already: name no other beside it")

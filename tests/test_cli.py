@@ -389,3 +389,5 @@ def test_bfloat16_is_told_of_and_refused_where_it_is_imitated(
         assert status == expected
         assert ("of the variance of orders" in printed) == (expected == 0)
         assert ("imitates bfloat16" in complaint) == (expected == 2)
+    status, _, complaint = srgame("shapley", checkpoint, *words, "--device", "nowhere", "--output", tmp_path / "out")
+    assert status == 2 and "there is no device 'nowhere'" in complaint
