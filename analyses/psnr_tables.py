@@ -7,6 +7,7 @@ is not in the zoo, and sets that are not there, stay visible with the reason.
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from textwrap import fill
 from typing import Any
 
@@ -56,12 +57,14 @@ def measured_as(table: int, family: str) -> Callable[..., pd.DataFrame]:
         images: int | None = 20,
         crop: int | None = None,
         seed: int = 0,
+        keep: Path | None = None,
     ) -> pd.DataFrame:
         """The frame of `psnr_tables.psnr_table`.
 
-        Of each set the first `images` images are measured, which are all of Set5 and of Set14.
+        Of each set the first `images` images are measured, which are all of Set5 and of Set14. The folder `keep` holds
+        the scores of each image, as `srgame evaluate --output` does: what is there already is not measured again.
         """
-        return psnr_table(table, family, networks, sets, degradations, images, crop, seed)
+        return psnr_table(table, family, networks, sets, degradations, images, crop, seed, keep)
 
     return measure
 
@@ -75,6 +78,7 @@ def psnr_table(
     images: int | None = 20,
     crop: int | None = None,
     seed: int = 0,
+    keep: Path | None = None,
 ) -> pd.DataFrame:
     """Table `table` of the paper, measured with `networks`: a row per strategy, difference, set, setting and channel.
 
@@ -82,7 +86,7 @@ def psnr_table(
     mean over images and seeds); low and high, a 95% paired bootstrap interval of differences; images; seeds; reported,
     what the paper prints (RGB); reason, why there is no psnr. Of each set the first `images` images are measured.
 
-    Raises InputError for a network that is not one of the family's.
+    Raises InputError for a network that is not one of the family's, and as `benchmark` does for what `keep` holds.
     """
     trained = {}
     for name in networks:
@@ -93,7 +97,7 @@ def psnr_table(
         trained[name] = found
     scale = int(family.rsplit("-x", 1)[1])
     loaded = {name: load_network(name, scale=scale) for name in networks}
-    measured = benchmark(loaded, sets, degradations, scale, images=images, crop=crop, seed=seed, progress=True)
+    measured = benchmark(loaded, sets, degradations, scale, keep, images=images, crop=crop, seed=seed, progress=True)
     scores = measured.scores.assign(
         strategy=[trained.get(name, (BASELINE, 0))[0] for name in measured.scores["checkpoint"]],
         seed=[trained.get(name, (BASELINE, 0))[1] for name in measured.scores["checkpoint"]],

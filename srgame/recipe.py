@@ -4,7 +4,7 @@ import inspect
 import json
 import sys
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -18,6 +18,8 @@ from srgame.networks import zoo
 from srgame.results import provenance, save_figure, save_frame
 from srgame.style import styled
 
+KEEP = "keep"  # a parameter of `measure` that is no setting: where to keep what is measured does not change it
+
 
 def run(file: str, measure: Callable[..., pd.DataFrame], draw: Callable[[pd.DataFrame], Figure]) -> None:
     """Writes the csv, json, png and pdf of the analysis `file` into figures/, or figures/draft/ if a flag was changed.
@@ -25,13 +27,17 @@ def run(file: str, measure: Callable[..., pd.DataFrame], draw: Callable[[pd.Data
     The parameters of `measure` are the flags, and --again measures even where the json shows the same settings. Drawing
     reads the csv alone. What the picture is headed with, what was found, is printed.
     """
+    settings, again, kept = _flags(measure)
     try:
-        settings, again = _flags(measure)
         stem = stem_of(Path(file), draft=settings != defaults(measure))
-        figure = made(stem, measure, draw, settings, again)
+        figure = made(stem, partial(measure, **kept), draw, settings, again)
     except InputError as error:
         print(f"{Path(file).name}: {error}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        goes_on = ": the same command continues" if kept.get(KEEP) else ""
+        print(f"{Path(file).name}: interrupted{goes_on}", file=sys.stderr)
+        sys.exit(130)
     if figure.get_suptitle():
         print(figure.get_suptitle())
     print(*(stem.with_suffix(suffix).as_posix() for suffix in (".csv", ".json", ".png", ".pdf")), sep="\n")
@@ -60,7 +66,9 @@ def made(
     return figure
 
 
-def _flags(measure: Callable[..., pd.DataFrame]) -> tuple[dict[str, Any], bool]:
+def _flags(measure: Callable[..., pd.DataFrame]) -> tuple[dict[str, Any], bool, dict[str, Path | None]]:
+    """The settings, whether to measure again, and where to keep what is measured, if `measure` asks."""
+
     @wraps(measure)
     def collected(**settings: Any) -> dict[str, Any]:
         return settings
@@ -69,12 +77,13 @@ def _flags(measure: Callable[..., pd.DataFrame]) -> tuple[dict[str, Any], bool]:
     again = inspect.Parameter("again", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=bool)
     vars(collected)["__signature__"] = signature.replace(parameters=[*signature.parameters.values(), again])
     settings = tyro.cli(collected)
-    return settings, settings.pop("again")
+    return settings, settings.pop("again"), {KEEP: settings.pop(KEEP)} if KEEP in settings else {}
 
 
 def defaults(measure: Callable[..., pd.DataFrame]) -> dict[str, Any]:
     """The settings with which the picture in figures/ is made."""
-    return {name: parameter.default for name, parameter in inspect.signature(measure).parameters.items()}
+    parameters = inspect.signature(measure).parameters
+    return {name: parameter.default for name, parameter in parameters.items() if name != KEEP}
 
 
 def stem_of(file: Path, draft: bool) -> Path:

@@ -14,6 +14,7 @@ from scipy import stats
 from small_networks import small
 from torch import nn
 
+from srgame import benchmarks
 from srgame.errors import InputError
 from srgame.evaluation import bicubic, evaluate
 from srgame.pairs import load_pairs
@@ -113,6 +114,20 @@ def test_a_table_is_drawn_from_its_csv(trained: dict[str, nn.Module], tmp_path: 
     )
     assert "not in the zoo: small-x4-bicubic-pull" in figure.get_suptitle()
     assert len(gain.collections) > 0
+
+
+def test_scores_that_are_kept_are_not_measured_again(
+    trained: dict[str, nn.Module], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    *earlier, latest = shipped("small-x4")
+    psnr_table(1, "small-x4", earlier, **CHEAP, keep=tmp_path)
+    restored = []
+    monkeypatch.setattr(
+        benchmarks, "evaluate", lambda network, pair: restored.append(network) or evaluate(network, pair)
+    )
+    whole = psnr_table(1, "small-x4", shipped("small-x4"), **CHEAP, keep=tmp_path)
+    assert {network.network for network in restored} == {trained[latest]}
+    pd.testing.assert_frame_equal(whole, psnr_table(1, "small-x4", shipped("small-x4"), **CHEAP))
 
 
 def test_a_network_of_another_family_is_refused() -> None:

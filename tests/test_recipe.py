@@ -13,16 +13,19 @@ from srgame.recipe import made, measured_with
 from srgame.results import provenance, save_frame
 
 RECIPE = '''
+from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 from srgame.errors import InputError
 from srgame.recipe import run
 
-def measure(rows: int = 3, name: str = "a") -> pd.DataFrame:
+def measure(rows: int = 3, name: str = "a", keep: Path | None = None) -> pd.DataFrame:
     """Rows."""
     if rows < 0:
         raise InputError(f"{rows} rows are too few: ask for more")
-    print("measured")
+    if not rows:
+        raise KeyboardInterrupt
+    print("measured, kept in", keep)
     return pd.DataFrame({"name": [name] * rows, "value": range(rows)})
 
 def draw(frame: pd.DataFrame) -> Figure:
@@ -81,6 +84,19 @@ def test_a_changed_flag_never_overwrites_a_result(analysis: Path, tmp_path: Path
     assert (tmp_path / "figures" / "fig0.csv").read_bytes() == before
     assert len(pd.read_csv(tmp_path / "figures" / "draft" / "fig0.csv")) == 5
     assert "measured" in run(analysis, "--rows", "6").stdout
+
+
+def test_where_a_recipe_keeps_what_it_measures_is_no_setting(analysis: Path, tmp_path: Path) -> None:
+    first = run(analysis, "--keep", "kept")
+    assert "measured, kept in kept" in first.stdout and "draft" not in first.stdout
+    assert json.loads((tmp_path / "figures" / "fig0.json").read_text())["settings"] == {"rows": 3, "name": "a"}
+    assert "measured" not in run(analysis).stdout
+
+
+def test_an_interrupted_recipe_says_whether_it_goes_on(analysis: Path) -> None:
+    for kept, told in ((), "interrupted"), (("--keep", "kept"), "interrupted: the same command continues"):
+        ended = run(analysis, "--rows", "0", *kept)
+        assert (ended.returncode, ended.stderr.strip()) == (130, f"fig0.py: {told}")
 
 
 def test_a_mistake_in_a_recipes_flags_is_one_sentence(analysis: Path, tmp_path: Path) -> None:
