@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from jaxtyping import Float64, Int
-from numpy.polynomial import legendre
 
 from srgame.coalitions import MOST, active_players, among, played, played_out, prefixes
+from srgame.controls import DEGREES, of_places, regressed
 from srgame.errors import InputError
 from srgame.game import Game
 from srgame.kept import Kept
@@ -32,8 +32,6 @@ PROOFS = 4  # random orders that must agree
 ROUNDING = 1e-5  # of the largest value: what float32 leaves of −mse lies an order of magnitude below
 PILOT = 8  # units that tell whether reversed orders pay
 REGRESSED = 24  # units from which on a regression on the controls is tried
-DEGREES = (2, 4)  # of the controls
-FOLDS = 8
 WORTHWHILE = 1.05  # the gain from which on a device is used: less could be luck
 NEGLIGIBLE = 1 / 400  # share of the variance of orders: if no more is rounded off, the rough game is played
 CHECKED = 1 / 16  # of the units are then played in both games
@@ -241,7 +239,7 @@ class _Orders(Sampler):
         self.antithetic = antithetic
         self.decided: tuple[bool, bool] | None = None
         self.unions = None if unions is None else [np.flatnonzero(np.isin(active, union)) for union in unions]
-        self.controls = _centred_legendre(len(active))
+        self.controls = of_places(len(active))
         rough = [getattr(part, "rough", None) for part in self.parts]
         self.rough: list[Game] = [each for each in rough if each is not None and each.players == game.players]
         if len(self.rough) < len(rough):
@@ -303,7 +301,7 @@ class _Orders(Sampler):
         if len(units) >= PILOT:
             gains["pairs"] = _gain_of_pairs(units[:PILOT], parts)
         if len(units) >= REGRESSED and found.stderr.any() and self.unions is None:
-            tried = [_regressed(means, controls[:, :degrees]) for degrees in (1, 2)]
+            tried = [regressed(means, controls[:, :degrees]) for degrees in (1, 2)]
             best = min(tried, key=lambda estimate: (estimate.stderr**2).sum())
             gains["controls"] = float((found.stderr**2).sum() / (best.stderr**2).sum())
             if gains["controls"] > WORTHWHILE:
@@ -329,64 +327,6 @@ def _marginals(
     contributions = np.empty((len(orders), len(active)))
     np.put_along_axis(contributions, orders, np.diff(worth, prepend=ends[0], append=ends[1]), axis=1)
     return contributions
-
-
-def _centred_legendre(players: int) -> Float64[np.ndarray, "degree place"]:
-    """Legendre polynomials of the place in an order; over all places the mean of each is 0.
-
-    The odd degrees are left out: in a pair of orders they cancel.
-    """
-    place = (2 * np.arange(players) + 1) / players - 1
-    values = np.stack([legendre.Legendre.basis(degree)(place) for degree in DEGREES])
-    centred: Float64[np.ndarray, "degree place"] = values - values.mean(1, keepdims=True)
-    return centred
-
-
-def _regressed(
-    means: Float64[np.ndarray, "unit active"], controls: Float64[np.ndarray, "unit degree active"]
-) -> Estimate:
-    """The mean less what the controls explain; its error has the slope's own in it (Lavenberg & Welch 1981)."""
-    found = mean_of(means - _explained(means, controls))
-    gram = _gram(np.ones((1, len(means))), controls)[0]
-    mean = controls.mean(0).T[..., None]
-    distance = (mean * np.linalg.solve(gram, mean)).sum((1, 2))
-    return replace(found, stderr=found.stderr * np.sqrt(1 + len(means) * distance))
-
-
-def _explained(
-    means: Float64[np.ndarray, "unit active"], controls: Float64[np.ndarray, "unit degree active"]
-) -> Float64[np.ndarray, "unit active"]:
-    """What the controls explain of each unit, by a regression on the units of the other folds; its mean is 0.
-
-    A unit's own coefficients never see that unit, so nothing is biased; what is explained adds up to 0 over players.
-    """
-    fold = np.arange(len(means)) % FOLDS
-    others = (fold != np.arange(FOLDS)[:, None]).astype(float)
-    products = _scatter(others, controls, (means - means.mean(0))[:, None]).transpose(0, 2, 1)
-    slope = np.linalg.solve(_gram(others, controls), products[..., None])[..., 0]
-    explained = np.einsum("upd,udp->up", slope[fold], controls)
-    centred: Float64[np.ndarray, "unit active"] = explained - explained.mean(1, keepdims=True)
-    return centred
-
-
-def _gram(
-    chosen: Float64[np.ndarray, "fold unit"], controls: Float64[np.ndarray, "unit degree active"]
-) -> Float64[np.ndarray, "fold active degree degree"]:
-    """The scatter of the controls over the units chosen for each fold, with a ridge that lets it be solved."""
-    gram = _scatter(chosen, controls[:, :, None], controls[:, None]).transpose(0, 3, 1, 2)
-    ridge = 1e-9 * np.trace(gram, axis1=2, axis2=3)[..., None, None] + np.finfo(float).tiny
-    solvable: Float64[np.ndarray, "fold active degree degree"] = gram + ridge * np.eye(controls.shape[1])
-    return solvable
-
-
-def _scatter(
-    chosen: Float64[np.ndarray, "fold unit"], a: Float64[np.ndarray, "unit ..."], b: Float64[np.ndarray, "unit ..."]
-) -> Float64[np.ndarray, "fold ..."]:
-    """The sum of the products of a and b, both centred, over the units chosen for each fold."""
-    sum_a, sum_b, products = (np.tensordot(chosen, values, 1) for values in (a, b, a * b))
-    count = chosen.sum(1).reshape(-1, *[1] * (a.ndim - 1))
-    scatter: Float64[np.ndarray, "fold ..."] = products - sum_a * sum_b / count
-    return scatter
 
 
 def _gain_of_pairs(units: Float64[np.ndarray, "unit row active"], parts: int) -> float:

@@ -26,12 +26,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from srgame.controls import explained, regressed
 from srgame.errors import InputError
 from srgame.filters import erased, filters_of
 from srgame.game import Grouped, RestorationGame
 from srgame.networks import SRResNet, load_network
 from srgame.pairs import Pairs, load_pairs
-from srgame.shapley import NEGLIGIBLE, ShapleyValues, _explained, _regressed, exact_shapley, sampled_shapley
+from srgame.shapley import NEGLIGIBLE, ShapleyValues, exact_shapley, sampled_shapley
 from srgame.units import mean_of
 from srgame.until import Until
 
@@ -115,7 +116,7 @@ def test_the_error_of_a_regressed_mean_is_that_of_an_intercept() -> None:
     rng = np.random.default_rng(0)
     controls, slope = rng.normal(0.3, 1, (26, 2, 5)), rng.normal(size=(2, 5))
     means = 1 + np.einsum("udp,dp->up", controls, slope) + 0.1 * rng.normal(size=(26, 5))
-    found, alone = _regressed(means, controls), mean_of(means - _explained(means, controls))
+    found, alone = regressed(means, controls), mean_of(means - explained(means, controls))
     for player in range(5):
         design = np.column_stack([np.ones(26), controls[:, :, player]])
         inflation = math.sqrt(26 * np.linalg.inv(design.T @ design)[0, 0])
