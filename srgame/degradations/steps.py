@@ -93,8 +93,8 @@ def blurred(images: Images, kernels: Kernels, opencv: bool | None = None) -> Ima
 
 def _filtered(image: Float[np.ndarray, "3 h w"], taps: Kernel) -> list[Float[np.ndarray, "h w"]]:
     """OpenCV's correlation of each channel; a kernel of rank 1, such as every round Gaussian, takes two passes."""
-    middle = len(taps) // 2
-    row, column = taps[middle], taps[:, middle] / taps[middle, middle]
+    top, left = np.unravel_index(taps.argmax(), taps.shape)  # of a shifted, narrow kernel the middle tap is 0
+    row, column = taps[top], taps[:, left] / taps[top, left]
     if np.allclose(np.outer(column, row), taps, rtol=0, atol=1e-8):
         return [cv2.sepFilter2D(plane, -1, row.astype(np.float32), column.astype(np.float32)) for plane in image]
     return [cv2.filter2D(plane, -1, taps.astype(np.float32)) for plane in image]
