@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -101,12 +102,15 @@ def network_values(
     kind, with the same libraries, as many threads and batches of the same size (a device that runs out of memory takes
     smaller ones). Otherwise the last digits may differ; so they may where `until` counts seconds, and with them units.
 
-    Raises InputError where that folder holds units of another game, or another run goes on there, and where `gradients`
-    are asked of a game that has none, or together with what orders alone have.
+    Raises InputError where that folder holds units of another game, or another run goes on there; where units are to
+    be kept of a payoff or an absence that has no name of its own, such as a lambda; and where `gradients` are asked of
+    a game that has none, or together with what orders alone have.
     """
     if not 0 < confidence < 1:
         raise InputError(f"a confidence lies between 0 and 1, not {confidence}")
-    told = {"weights": fingerprint(network), "images": _fingerprint(pairs), "game": game, "seed": seed} | restoration
+    told: dict[str, Any] = {"srgame": version("srgame"), "network": _named(type(network)), "game": game, "seed": seed}
+    told |= {"weights": fingerprint(network), "images": _fingerprint(pairs)}
+    told |= {name: _named(value) if callable(value) else value for name, value in restoration.items()} if keep else {}
     if gradients is None:
         orders = antithetic is not None or restoration.get("bfloat16")  # which these ask for
         gradients = game == "all filters" and not orders and cheaper_than_an_order(len(filters))
@@ -146,6 +150,14 @@ def _how(values: ShapleyValues) -> dict[str, Any]:
     devices = dict.fromkeys(("pairs", "controls", "gradients", *values.gains))
     gains = {f"{device}_gain": values.gains.get(device, np.nan) for device in devices}
     return {how: getattr(values, how) for how in HOW} | gains | {"used": " ".join(values.used)}
+
+
+def _named(code: Any) -> str:
+    """Where a class or a function is found by its name."""
+    name = f"{getattr(code, '__module__', '')}.{getattr(code, '__qualname__', '<none>')}"
+    if "<" in name:
+        raise InputError(f"{code!r} has no name by which a later run could know it: define it in a module")
+    return name
 
 
 def _fingerprint(pairs: Pairs) -> str:

@@ -59,7 +59,7 @@ def kept_in(folder: Path, game: Mapping[str, Any]) -> Kept:
 
     Raises InputError where the folder holds the units of another game, or cannot be written to.
     """
-    source, told = folder / GAME, json.dumps(game, indent=2, default=str)
+    source, told = folder / GAME, json.dumps(game, indent=2)
     if not source.exists():
         _write(source, told.encode())
     elif other := differences(_read(source), json.loads(told)):

@@ -1,5 +1,6 @@
 """Units on disk: resumed, extended, damaged, foreign."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from games import Counting, FormulaGame, cubic, humped
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,6 +22,7 @@ from srgame.audit import network_values
 from srgame.errors import InputError
 from srgame.filters import filters_of
 from srgame.kept import Kept, kept_in
+from srgame.metrics import psnr
 from srgame.networks import SRResNet
 from srgame.networks.weights import save_weights
 from srgame.pairs import Pairs
@@ -128,6 +131,38 @@ def test_a_networks_run_goes_on_and_refuses_other_images(small: SRResNet, photog
     other = Pairs(photographs.names, photographs.lr, tuple(1 - hr for hr in photographs.hr))
     with pytest.raises(InputError, match=r"units of another game \(other images\): keep these elsewhere"):
         network_values(small, filters, other, until=Until(evaluations=50), keep=tmp_path)
+
+
+def halved(sr: torch.Tensor, hr: torch.Tensor) -> torch.Tensor:
+    return psnr(sr, hr) / 2
+
+
+def test_units_of_a_function_are_known_by_its_name(small: SRResNet, photographs: Pairs, tmp_path: Path) -> None:
+    how = {"filters": filters_of(small, ["conv_hr"]), "pairs": photographs, "until": Until(evaluations=50)}
+    first = network_values(small, payoff=halved, keep=tmp_path, **how)
+    kept = json.loads((tmp_path / "game0" / "game.json").read_text())
+    assert kept["payoff"] == f"{__name__}.halved" and kept["network"] == "srgame.networks.srresnet.SRResNet"
+    assert first.equals(network_values(small, payoff=halved, keep=tmp_path, **how))
+    with pytest.raises(InputError, match=r"other payoff"):
+        network_values(small, payoff="psnr", keep=tmp_path, **how)
+    with pytest.raises(InputError, match="has no name by which a later run could know it"):
+        network_values(small, payoff=lambda sr, hr: psnr(sr, hr), keep=tmp_path / "other", **how)
+
+
+class Dimmed(SRResNet):
+    def forward(self, lr: torch.Tensor) -> torch.Tensor:
+        return 0.5 * super().forward(lr)
+
+
+def test_units_of_another_architecture_with_the_same_weights_are_refused(
+    small: SRResNet, photographs: Pairs, tmp_path: Path
+) -> None:
+    other = Dimmed(features=8, blocks=2).eval()
+    other.load_state_dict(small.state_dict())
+    how = {"filters": filters_of(small, ["conv_hr"]), "pairs": photographs, "until": Until(evaluations=50)}
+    network_values(small, keep=tmp_path, **how)
+    with pytest.raises(InputError, match=r"other network"):
+        network_values(other, keep=tmp_path, **how)
 
 
 def test_a_run_killed_at_a_random_moment_goes_on_from_the_command_line(small: SRResNet, tmp_path: Path) -> None:
