@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor, nn
 
-from srgame.devices import out_of_memory, without_onednn
+from srgame.devices import out_of_memory, whole_float32, without_onednn
 from srgame.errors import InputError
 from srgame.filters import Absence, Filters, Presences, Resumable, ResumeError, absence_named, erased, resume
 from srgame.metrics import Payoff, payoff_named
@@ -50,12 +50,14 @@ class RestorationGame:
 
     `payoff` is one of metrics.PAYOFFS or a function of (sr, hr) that returns a float64 number per image; `absent` says
     what an erased filter responds, as in `erased`; `batch` is the number of coalitions in one run of the network, by
-    default what suits the device. All that lies before the filters' first layer is computed once per image. Where the
-    network cannot be resumed there, every coalition takes a whole run, and a warning says so. Batches are halved where
-    memory ends. Rounding changes little: φ of PSNR lies within 1e-6 dB of that in float64, whatever the batch. With
-    `bfloat16` the game has a rough one, whose convolutions are computed in that.
+    default what suits the device. All that lies before the filters' first layer is computed once per image, and the
+    responses stay on the device. Where the network cannot be resumed there, every coalition takes a whole run, and a
+    warning says so. Batches are halved where memory ends. Rounding changes little: φ of PSNR lies within 1e-6 dB of
+    that in float64, whatever the batch. With `bfloat16` the game has a rough one, whose convolutions are computed in
+    that.
 
-    Raises InputError where the network's images do not have the size of `pairs.hr`, and where memory does not hold one.
+    Raises InputError where the network's images do not have the size of `pairs.hr`, and where memory does not hold one
+    run of the network, or what is computed once of all images.
     """
 
     def __init__(
@@ -75,10 +77,17 @@ class RestorationGame:
         self.batch = batch
         self.bfloat16 = bfloat16
         self.device = next(network.parameters()).device
-        with torch.inference_mode():
-            self.cut = self._cut(network.eval())
-            self.recorded = [self.cut.head(lr[None].to(self.device)) for lr in pairs.lr]
-            self.dummies = self._dummies()
+        try:
+            self._prepare(network.eval())
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+            if not without_onednn(error):
+                raise InputError(
+                    f"memory does not hold what the network responds to {len(pairs)} images: crop them, take fewer, or "
+                    "free memory"
+                ) from error
+            self._prepare(network)
 
     @property
     def players(self) -> int:
@@ -133,7 +142,8 @@ class RestorationGame:
         batch = min(batch, len(rows))
         while True:
             try:
-                return torch.cat([played(part).cpu() for part in torch.split(rows, batch)])
+                with whole_float32():
+                    return torch.cat([played(part).cpu() for part in torch.split(rows, batch)])
             except Exception as error:
                 if not out_of_memory(error):
                     raise
@@ -144,6 +154,14 @@ class RestorationGame:
                         "crop the images, or free memory"
                     ) from error
                 self.batch = batch = max(1, batch // 2)
+
+    @torch.inference_mode()
+    def _prepare(self, network: nn.Module) -> None:
+        """Cuts the network, and computes once what lies before the cut."""
+        with whole_float32():
+            self.cut = self._cut(network)
+            self.recorded = [self.cut.head(lr[None].to(self.device)) for lr in self.pairs.lr]
+            self.dummies = self._dummies()
 
     def _restored(self, cut: Resumable, recorded: tuple[Any, ...], present: Presences) -> Tensor:
         live = [_repeated(value, len(present)) for value in recorded]
@@ -156,23 +174,29 @@ class RestorationGame:
         lr, hr = self.pairs.lr[0][None].to(self.device), self.pairs.hr[0]
         probe = torch.rand(3, self.players, generator=torch.Generator().manual_seed(0)) < 0.5
         whole = Resumable.whole(network)
-        expected = self._restored(whole, (lr,), probe)
+
+        def restored(cut: Resumable, *recorded: Any) -> Tensor:
+            return self._in_batches(probe, 0, lambda part: self._restored(cut, recorded, part))
+
+        expected = restored(whole, lr)
         if expected.shape[1:] != hr.shape:
             sizes = (f"{image.shape[-1]}×{image.shape[-2]}" for image in (lr, expected, hr))
             raise InputError(
                 "the network makes {1} pixels of {0}, where the HR image has {2}: wrong scale?".format(*sizes)
             )
-        if not torch.equal(self._restored(whole, (lr,), probe), expected):
-            warnings.warn("the network's images differ from run to run, and so will all values", stacklevel=3)
+        if not torch.equal(restored(whole, lr), expected):
+            warnings.warn("the network's images differ from run to run, and so will all values", stacklevel=4)
             return whole
         try:
             cut = resume(network, self.filters.layers)
-            difference = (self._restored(cut, cut.head(lr), probe) - expected).abs().max().item()
+            difference = (restored(cut, *cut.head(lr)) - expected).abs().max().item()
             if difference > 1e-4 * expected.abs().max().item():
                 raise ResumeError(f"its images would differ by {difference:.1g}")
         except (ResumeError, RuntimeError) as error:
+            if out_of_memory(error):
+                raise
             warnings.warn(
-                f"every coalition takes a whole run, since the network cannot be resumed: {error}", stacklevel=3
+                f"every coalition takes a whole run, since the network cannot be resumed: {error}", stacklevel=4
             )
             return whole
         return cut
@@ -205,6 +229,10 @@ class Grouped:
     def rough(self) -> Game | None:
         rough = getattr(self.game, "rough", None)
         return None if rough is None else Grouped(rough, self.groups)
+
+    @property
+    def parts(self) -> list[Game]:
+        return [Grouped(part, self.groups) for part in getattr(self.game, "parts", [])]
 
     def __call__(self, coalitions: Coalitions) -> Worth:
         """The worth of those who are in the groups that are there; who is in none is always there."""

@@ -3,8 +3,10 @@
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import product
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,12 +14,14 @@ from commands import memory_for
 from torch import Tensor, nn
 
 from srgame.errors import InputError
-from srgame.filters import erased, filters_of
-from srgame.game import Game, RestorationGame
+from srgame.filters import Resumable, erased, filters_of, resume
+from srgame.game import Game, Grouped, RestorationGame
 from srgame.images import upsample
 from srgame.metrics import l1, mse, psnr
 from srgame.networks import SRResNet
 from srgame.pairs import Pairs, load_pairs, toward_bicubic
+from srgame.shapley import sampled_shapley
+from srgame.until import Until
 
 
 def some(players: int, rows: int = 5) -> Tensor:
@@ -199,6 +203,50 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does(
         RestorationGame(small, filters, photographs, broken)(coalitions)
 
 
+@pytest.mark.parametrize("where", ["head", "tail"])
+def test_memory_that_ends_as_a_game_is_made_is_a_sentence(
+    small: SRResNet, photographs: Pairs, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """A head's responses to all images stay; a tail that memory does not hold is not mistaken for one it cannot cut."""
+
+    def starved(*_: object) -> None:
+        raise RuntimeError("can't allocate memory")
+
+    def starving(network: nn.Module, layers: tuple[str, ...]) -> Resumable:
+        cut = resume(network, layers)
+        getattr(cut, where).register_forward_pre_hook(starved)
+        return cut
+
+    monkeypatch.setattr("srgame.game.resume", starving)
+    with warnings.catch_warnings(), pytest.raises(InputError, match="memory does not hold"):
+        warnings.simplefilter("error")
+        RestorationGame(small, filters_of(small, ["conv_hr"]), photographs)
+
+
+def test_a_game_is_played_in_whole_float32(small: SRResNet, photographs: Pairs) -> None:
+    seen = []
+
+    def watching(sr: Tensor, hr: Tensor) -> Tensor:
+        seen.append(torch.backends.cudnn.allow_tf32)
+        return psnr(sr, hr)
+
+    torch.backends.cudnn.allow_tf32 = True
+    game = RestorationGame(small, filters_of(small, ["conv_hr"]), photographs, watching)
+    game(torch.ones(1, game.players, dtype=torch.bool))
+    game.gradient(torch.ones(1, game.players), 0)
+    assert seen and not any(seen) and torch.backends.cudnn.allow_tf32
+
+
+def test_groups_of_players_have_the_parts_of_their_game(small: SRResNet, photographs: Pairs) -> None:
+    game = RestorationGame(small, filters_of(small, ["conv_hr"]), photographs)
+    groups = [range(0, 3), range(3, game.players)]
+    grouped, coalitions = Grouped(game, groups), torch.tensor([[True, False], [False, True]])
+    worth = torch.stack([part(coalitions) for part in grouped.parts])
+    assert torch.equal(worth.mean(0), grouped(coalitions)) and (worth[0] != worth[1]).all()
+    found = sampled_shapley(Grouped(game, [[player] for player in range(game.players)]), until=Until(evaluations=200))
+    assert np.isfinite(found.between).all() and found.between.max() > 0
+
+
 @pytest.fixture
 def thread() -> Iterator[ThreadPoolExecutor]:
     """A thread that may lose oneDNN."""
@@ -221,6 +269,7 @@ def test_batches_are_halved_where_memory_really_ends(small: SRResNet, thread: Th
 
 @pytest.mark.parametrize("batch", [1, 16])
 def test_a_thread_that_lost_onednn_goes_on_without_it(small: SRResNet, thread: ThreadPoolExecutor, batch: int) -> None:
+    """Where a game is made, and, as batches of 16 are new to it, where it is played."""
     filters, pairs = filters_of(small, ["conv_hr"]), load_pairs(images=1, crop=96)
     coalitions = torch.rand(16, len(filters), generator=torch.Generator().manual_seed(0)) < 0.5
     game = RestorationGame(small, filters, pairs, batch=batch)
@@ -233,9 +282,10 @@ def test_a_thread_that_lost_onednn_goes_on_without_it(small: SRResNet, thread: T
 
     with pytest.raises(RuntimeError, match="could not create a primitive"):
         thread.submit(lose).result()
-    fresh = RestorationGame(small, filters, load_pairs(images=1, crop=92), batch=batch)
+    make = partial(RestorationGame, small, filters, load_pairs(images=1, crop=92), batch=batch)
+    made = make() if batch > 1 else None
     with pytest.warns(UserWarning, match="computed without oneDNN"):
-        thread.submit(fresh, coalitions).result()
+        thread.submit(lambda: (made or make())(coalitions)).result()
     assert (thread.submit(game, coalitions).result() - expected).abs().max() < 1e-6
 
 
