@@ -3,18 +3,20 @@
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 FORMATS = "PNG, JPEG, WebP, BMP, TIFF, PPM, PGM, GIF"
 
 
 @dataclass(frozen=True)
 class Header:
-    """An image's size in pixels, its number of pages or frames, and whether its colours are those of print."""
+    """An image's size in pixels, its number of pages or frames, its colours, and the value of white if it tells."""
 
     width: int
     height: int
     frames: int = 1
     printed: bool = False  # CMYK, or Lab
+    white: int | None = None
 
 
 def header_of(content: bytes) -> Header | None:
@@ -112,8 +114,9 @@ def _tiff_page(content: bytes, offset: int, end: str, big: bool) -> tuple[dict[i
 
 
 def _pnm(content: bytes) -> Header:
-    numbers = (word for line in content[2:512].split(b"\n") for word in line.split(b"#")[0].split())
-    return Header(int(next(numbers)), int(next(numbers)))
+    words = (word for line in content[2:512].split(b"\n") for word in line.split(b"#")[0].split())
+    width, height, *white = map(int, islice(words, 2 if content[1] in b"14" else 3))  # bitmaps are black and white
+    return Header(width, height, white=white[0] if white else None)
 
 
 _READERS: dict[tuple[bytes, ...], Callable[[bytes], Header]] = {

@@ -78,6 +78,8 @@ def read_image(path: Path) -> Image:
 def read_rgb(path: Path) -> UInt8[np.ndarray, "h w 3"]:
     """What `read_image` returns, as bytes."""
     header, pixels = _decoded(path)
+    if header.white not in (None, 255, 65535):
+        raise InputError(f"'{path}' has {header.white} for white: save it with 8 or 16 bits a channel (255 or 65535)")
     if pixels.dtype == np.uint16:
         pixels = np.round(pixels / 257).astype(np.uint8)
     if pixels.dtype != np.uint8:

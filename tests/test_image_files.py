@@ -60,7 +60,7 @@ GREY = {
 @pytest.mark.parametrize("name", [*LOSSLESS, *LOSSY])
 def test_every_format_is_read_and_its_header_tells_its_size(tmp_path: Path, name: str) -> None:
     content = (LOSSLESS | LOSSY)[name]
-    assert header_of(content) == Header(40, 24)
+    assert header_of(content) == Header(40, 24, white=255 if name == "ppm" else None)
     difference = np.abs(read_rgb(written(tmp_path / name, content)).astype(int) - SMOOTH)
     assert difference.max() == 0 if name in LOSSLESS else difference.mean() < 4
 
@@ -96,6 +96,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "cut.tiff": (LOSSLESS["tiff"][:9], "none of"),
     "cut.bmp": (LOSSLESS["bmp"][:40], "it is damaged"),
     "cut.ppm": (LOSSLESS["ppm"][:40], "it is damaged"),
+    "ten bits.pgm": (b"P5 2 2 1023\n" + bytes(8), "has 1023 for white: save it with 8 or 16 bits a channel"),
     "cmyk.jpg": (stored("JPEG", "CMYK"), "holds colours of print .CMYK or Lab.: convert it to RGB by its profile"),
     "cmyk.tif": (stored("TIFF", "CMYK"), "holds colours of print"),
     "lab.tif": (stored("TIFF", "LAB"), "holds colours of print"),
