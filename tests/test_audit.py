@@ -68,6 +68,7 @@ def test_bfloat16_plays_games_of_layers_too(small: SRResNet, photographs: Pairs,
     how = {"game": game, "until": Until(evaluations=500), "filters": filters, "pairs": photographs}
     rough, fine = network_values(small, bfloat16=True, **how), network_values(small, **how)
     assert (rough["shapley"] - fine["shapley"]).abs().max() <= fine["stderr"].max() + 1e-9
+    assert (rough["ended"] == "exact").all() if game == "layers" else rough["rough_gain"].notna().all()
 
 
 def test_bfloat16_and_gradients_are_not_for_one_game(small: SRResNet, photographs: Pairs, filters: Filters) -> None:

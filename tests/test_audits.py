@@ -23,6 +23,8 @@ import torch
 import training_cost
 
 from srgame.errors import InputError
+from srgame.networks import load_network
+from srgame.pairs import load_pairs
 from srgame.recipe import defaults, measured_with
 
 FIGURES = Path(__file__).parents[1] / "figures"
@@ -71,22 +73,34 @@ def test_returns_diminish_where_worth_is_concave(power: float, share: float) -> 
     assert np.mean(early - late >= -1e-9) == share
 
 
-def test_the_last_filter_erased_leaves_what_bicubic_like_skips_do() -> None:
+def test_erasure_goes_from_the_whole_network_to_none_of_the_layers_filters() -> None:
     frame = families.measured(audit_erasure.measure(**audit_erasure.SMOKE))
     assert frame["erased"].tolist()[0] == 0 and frame["erased"].tolist()[-1] == frame["filters"].iloc[0]
-    ends = frame.iloc[[0, -1]]
-    assert ends["low"].tolist() == pytest.approx(ends["high"].tolist()), "all orders begin and end alike"
+    network, pairs = load_network(audit_erasure.NETWORKS[0]), load_pairs("photographs", "b+n", 4, images=1, crop=16)
+    with torch.inference_mode():
+        whole = audit_erasure.stored_psnr(network(pairs.lr[0][None]), pairs.hr[0][None])
+        for name, parameter in network.named_parameters():
+            parameter *= name.startswith(audit_erasure.LAST)
+        skip = audit_erasure.stored_psnr(network(pairs.lr[0][None]), pairs.hr[0][None])
+    assert frame["psnr"].iloc[[0, -1]].tolist() == pytest.approx([whole.item(), skip.item()])
 
 
-def test_eq6_rates_add_up() -> None:
-    rates = audit_eq6.rates(audit_eq6.measure(**audit_eq6.SMOKE))
-    assert rates[["held", "violated", "open"]].sum(axis=1).tolist() == pytest.approx([1.0] * len(rates))
+def test_eq6_rates_are_shares_of_the_filters() -> None:
+    told = ["held", "violated", "violated", "open"]
+    frame = pd.DataFrame({"strategy": "eats", "layer": "conv_hr", "absent": "zero", "kind": "player", "eq6": told})
+    (rates,) = audit_eq6.rates(pd.concat([frame.assign(reason=""), pd.DataFrame({"kind": ["size"]})])).to_dict(
+        "records"
+    )
+    assert {name: rates[name] for name in ("filters", *dict.fromkeys(told))} == {
+        "filters": 4, "held": 0.25, "violated": 0.5, "open": 0.25,
+    }  # fmt: skip
 
 
 def test_confound_of_networks_that_are_bicubic_is_the_identity() -> None:
-    frame = pd.DataFrame({"gain": [0.1, 0.5, 0.9, 1.0], "below": [0.1, 0.5, 0.9, 1.0]})
+    frame = pd.DataFrame({"gain": [0.3, 0.7, 1.1, 1.2], "below": [0.1, 0.5, 0.9, 1.0]})
     frame = frame.assign(over_pull=np.nan, printed_r=0.7, reason="", settings="")
-    assert "r = 1.000" in audit_confound.found(frame) and audit_confound.verdict(frame) == "differs"
+    assert "r = 1.000" in audit_confound.found(frame) and "is that but for 0.20 dB" in audit_confound.found(frame)
+    assert audit_confound.verdict(frame.assign(gain=frame["below"])) == "differs"
 
 
 def test_recipes_are_found_and_in_order() -> None:
