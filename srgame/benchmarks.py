@@ -18,7 +18,7 @@ from torch import nn
 from tqdm import tqdm
 
 from srgame.degradations.testing import SETTINGS
-from srgame.errors import InputError, chosen
+from srgame.errors import InputError, chosen, counted
 from srgame.evaluation import Restore, bicubic, evaluate
 from srgame.files import differences, held
 from srgame.images import image_paths
@@ -71,6 +71,7 @@ def benchmark(
     Raises InputError where no set is there, where networks enlarge differently, and where `folder` keeps results of
     other weights, images or settings, damaged ones, or those of a run that goes on.
     """
+    counted(images=images, crop=crop)
     scale = _common_scale(networks, scale)
     degradations = _settings(degradations)
     paths, missing = _found(sets, images)
@@ -129,8 +130,6 @@ def _settings(degradations: Sequence[str]) -> tuple[str, ...]:
 
 def _found(sets: Sequence[str], images: int | None) -> tuple[dict[str, list[Path]], dict[str, str]]:
     """The image files of each set that is there, and why the others are not."""
-    if images is not None and images < 1:
-        raise InputError(f"images is a number from 1 on, not {images}")
     paths, missing = dict[str, list[Path]](), dict[str, str]()
     for dataset in sets:
         try:

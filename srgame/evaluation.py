@@ -30,5 +30,5 @@ def evaluate(restore: Restore, pairs: Pairs) -> pd.DataFrame:
 
 
 def bicubic(scale: int) -> Callable[[Tensor], Tensor]:
-    """Bicubic upsampling as 8 bits store it: the baseline of every table."""
+    """Bicubic upsampling (`images.upsample`): the baseline of every table."""
     return lambda lr: upsample(lr, scale)

@@ -93,7 +93,7 @@ def train(
 
     given = {"steps": steps, "batch": batch, "patch": patch, "crop": crop}
     amount = PRESETS[preset] | {name: value for name, value in given.items() if value is not None}
-    if not resume and (output / STATES[0]).exists():
+    if not resume and any((output / state).exists() for state in STATES):
         raise InputError(f"'{output}' holds a run already: train elsewhere, or leave out --no-resume")
     images = [read_rgb(path) for path in image_paths(data)]
     size = {name: value for name, value in {"features": features, "blocks": blocks}.items() if value}

@@ -50,7 +50,10 @@ def filter_scores(
 
 
 def read_scores(path: Path) -> pd.DataFrame:
-    """The same of a csv that `srgame shapley` or a probe wrote; with a column checkpoint if it has one."""
+    """The same of a csv that `srgame shapley` or a probe wrote; with a column checkpoint if it has one.
+
+    Raises InputError for a file that is none, or has more than one number of a filter.
+    """
     try:
         frame = pd.read_csv(path)
     except (OSError, ValueError) as error:
@@ -62,7 +65,10 @@ def read_scores(path: Path) -> pd.DataFrame:
         )
     names = frame.get("method", pd.Series(COLUMNS[column], frame.index))
     frames = [_tidy(rows, str(name)) for name, rows in frame.groupby(names, sort=False)]
-    return pd.concat(frames, ignore_index=True)
+    scores = pd.concat(frames, ignore_index=True)
+    if scores.duplicated([name for name in scores if name != "value"]).any():
+        raise InputError(f"'{path}' has several numbers of one filter, such as a map or images: one score is needed")
+    return scores
 
 
 def _tidy(frame: pd.DataFrame, score: str) -> pd.DataFrame:

@@ -20,7 +20,7 @@ from srgame.files import writable
 from srgame.images import Image, image_paths
 from srgame.networks import fingerprint, load_network, scale_of
 from srgame.pairs import Pairs, load_pairs
-from srgame.probes.streams import Patches, lr_images
+from srgame.probes.streams import LRPatches, lr_images
 from srgame.results import provenance, save_figure, save_frame
 
 Measure = Callable[[nn.Module], pd.DataFrame]
@@ -87,7 +87,7 @@ class Comparison:
         for name in sets:
             dataset, degradation = (self.compared.dataset, name) if name in SETTINGS else (name, None)
             images = lr_images(dataset, degradation, scale_of(network), self.compared.images)
-            found[name] = tqdm(Patches(images, side, count), desc=name, total=count, disable=None, leave=False)
+            found[name] = tqdm(LRPatches(images, side, count), desc=name, total=count, disable=None, leave=False)
         return found
 
 

@@ -176,10 +176,12 @@ def free_bytes(device: torch.device) -> int:
     """The memory that `device` has left; 4 GiB where the system does not tell."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    meminfo, limit = Path("/proc/meminfo"), Path("/sys/fs/cgroup/memory.max")
+    meminfo, group = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
     if not meminfo.exists():
         return 4 << 30
     lines = dict(line.split(":") for line in meminfo.read_text().splitlines())
     available = int(lines["MemAvailable"].split()[0]) << 10
-    allowed = limit.read_text().strip() if limit.exists() else "max"
-    return available if allowed == "max" else min(available, int(allowed))
+    limit, used = (group / f"memory.{name}" for name in ("max", "current"))
+    if not (limit.exists() and used.exists()) or limit.read_text().strip() == "max":
+        return available
+    return min(available, max(0, int(limit.read_text()) - int(used.read_text())))

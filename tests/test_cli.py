@@ -316,6 +316,10 @@ def test_equity_reads_the_scores_that_shapley_and_probes_wrote(srgame: Run, chec
     (tmp_path / "none.csv").write_text("a,b\n1,2\n")
     status, _, error = srgame("probe", "equity", tmp_path / "none.csv", "--output", tmp_path / "out")
     assert status == 2 and "holds no score of filters" in error
+    values = pd.read_csv(tables[0])
+    pd.concat([values, values]).to_csv(tmp_path / "maps.csv")
+    status, _, error = srgame("probe", "equity", tmp_path / "maps.csv", "--output", tmp_path / "out")
+    assert status == 2 and "has several numbers of one filter" in error
 
 
 def test_checkpoints_are_told_apart_by_as_much_of_their_paths_as_it_takes() -> None:
@@ -358,8 +362,10 @@ def test_training_from_the_command_line(srgame: Run, tmp_path: Path) -> None:
     assert log.columns.tolist() == ["step", *losses, "steps_per_second", "waiting", *scores]
     assert log["waiting"].between(0, 1).all() and log["psnr_y_clean"][0] > log["psnr_y_b+n"][0]
     assert srgame("layers", out / "weights.safetensors")[0] == 0
-    status, _, error = srgame(*words, "--no-resume")
-    assert status == 2 and "holds a run already" in error
+    for state in ("state.pt", "state.before.pt"):
+        (out / "state.pt").rename(out / state)
+        status, _, error = srgame(*words, "--no-resume")
+        assert status == 2 and "holds a run already" in error
 
 
 def test_ctrl_c_leaves_no_traceback_and_keeps_what_was_measured(checkpoint: Path, tmp_path: Path) -> None:

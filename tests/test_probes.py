@@ -36,7 +36,7 @@ from srgame.probes.principal import principal_scores
 from srgame.probes.responses import channel_responses, response_summary
 from srgame.probes.salience import channel_salience, edges, salience_maps
 from srgame.probes.srga import divergence, generalized_gaussian, srga, srga_index
-from srgame.probes.streams import Patches, lr_images
+from srgame.probes.streams import LRPatches, lr_images
 from srgame.shapley import exact_shapley
 
 LAYERS = ("body.1", "conv_hr")
@@ -211,12 +211,12 @@ def test_patches_come_from_all_images_and_do_not_overlap(tmp_path: Path) -> None
         values = np.arange(20 * 30 * 3, dtype=np.int64).reshape(20, 30, 3) % 251
         cv2.imwrite(str(tmp_path / f"{name}.png"), values.astype(np.uint8))
     images = lr_images(str(tmp_path))
-    assert [len(list(Patches(images, 10, count))) for count in (4, 5, 12, 100)] == [4, 5, 12, 12]
-    patches = list(Patches(images, 10, 12))
+    assert [len(list(LRPatches(images, 10, count))) for count in (4, 5, 12, 100)] == [4, 5, 12, 12]
+    patches = list(LRPatches(images, 10, 12))
     whole = torch.cat([torch.cat(patches[row : row + 3], 2) for row in (0, 3)], 1)
     assert torch.equal(whole, next(iter(images)))
     with pytest.raises(InputError, match="no LR image has 31×31 pixels"):
-        list(Patches(images, 31, 4))
+        list(LRPatches(images, 31, 4))
 
 
 # --- responses

@@ -55,10 +55,10 @@ def lr_images(
 
 
 @dataclass(frozen=True)
-class Patches:
+class LRPatches:
     """At most `count` patches of `side` × `side` pixels, as many from each image as from another, evenly over each.
 
-    Patches do not overlap; an image that has fewer gives what it has. Raises InputError where none has any.
+    LRPatches do not overlap; an image that has fewer gives what it has. Raises InputError where none has any.
     """
 
     images: LRImages
