@@ -279,7 +279,7 @@ def evaluate(
         crop: only the middle so many HR pixels of each image, on each side.
         scale: refuse networks of another scale.
         tile: LR pixels a side of the largest image that is restored at once; None for what memory allows. Larger images
-            are restored in tiles, which overlap so far that the result is the same.
+            are restored in tiles, which overlap by the network's reach, so that the result is the same.
         overlap: of tiles, in LR pixels: fewer than the network's reach are faster, and an approximation.
         seed: of the noise.
         device: where to compute: cpu or cuda.

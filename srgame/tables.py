@@ -5,6 +5,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+DOZEN = 12  # units from which on intervals hold as often as they say (analyses/bench_coverage.py)
+ROUNDING = 1e-5  # a precision that only rounding leaves: the values are exact
 SCORES = {"psnr_rgb": "PSNR, RGB (dB)", "psnr_y": "PSNR, Y (dB)", "ssim_y": "SSIM, Y"}
 
 
@@ -22,7 +24,6 @@ def _layer(layer: str, ranked: pd.DataFrame, unit: str, confidence: float, most:
     if len(rows) > most:
         rows[most * 3 // 4 : -most // 4] = [f"       … {len(rows) - most} more in the csv"]
     worth = how["grand"] - how["empty"]
-    single = "\na single unit tells nothing of its error: allow more evaluations" if how["units"] == 1 else ""
     return "\n".join(
         [
             f"\n{layer}",
@@ -30,10 +31,20 @@ def _layer(layer: str, ranked: pd.DataFrame, unit: str, confidence: float, most:
             *rows,
             f"all φ add up to v(all) − v(none) = {how['grand']:.4f} − {how['empty']:.4f} = {worth:.4f} {unit}",
             f"{how['evaluations']:,} evaluations in {how['units']} independent units; "
-            f"largest standard error {how['precision']:.2%} of the range of φ; ended by: {how['ended']}{single}",
+            f"largest standard error {how['precision']:.2%} of the range of φ; ended by: {how['ended']}",
+            *_caution(how, confidence),
             *_devices(how),
         ]
     )
+
+
+def _caution(how: pd.Series, confidence: float) -> list[str]:
+    """What units so few do not tell."""
+    if how["units"] == 1:
+        return ["a single unit tells nothing of its error: allow more evaluations"]
+    if how["precision"] > ROUNDING and how["units"] < DOZEN:
+        return [f"fewer than {DOZEN} units: intervals of {confidence:.0%} may hold less often; allow more evaluations"]
+    return []
 
 
 def _devices(how: pd.Series) -> list[str]:

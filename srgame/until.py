@@ -70,5 +70,6 @@ def _schedule(first: int, growth: float, last: int) -> frozenset[int]:
     return frozenset(counts)
 
 
-# Precision is looked at after these numbers of units only: every look is a chance to stop by luck.
+# Precision is looked at after these numbers of units only: every look is a chance to stop by luck. Four tell whether a
+# unit is exact; where it is not, the intervals of fewer than a dozen may be too narrow, and tables say so.
 SCHEDULE = _schedule(first=4, growth=1.25, last=10**9)

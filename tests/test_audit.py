@@ -10,6 +10,7 @@ from srgame.game import RestorationGame
 from srgame.networks import SRResNet, load_network
 from srgame.pairs import Pairs, load_pairs
 from srgame.shapley import NEGLIGIBLE, exact_shapley
+from srgame.tables import shapley_table
 from srgame.until import Until
 
 
@@ -46,6 +47,21 @@ def test_owen_values_of_a_layer_add_up_to_its_value_among_layers(
     sums = within.groupby("layer", sort=False)["shapley"].sum()
     error = 5 * (within["stderr"] ** 2).groupby(within["layer"], sort=False).sum() ** 0.5
     assert (np.abs(sums.to_numpy() - layers["shapley"].to_numpy()) <= error.to_numpy()).all()
+
+
+@pytest.mark.parametrize(
+    ("units", "payoff", "told"),
+    [(1, "psnr", "a single unit tells nothing"), (4, "psnr", "fewer than 12 units"), (12, "psnr", ""), (4, "-mse", "")],
+)
+def test_the_table_warns_of_units_that_are_few_unless_each_is_exact(
+    small: SRResNet, photographs: Pairs, units: int, payoff: str, told: str
+) -> None:
+    filters = filters_of(small, ["conv_hr"])
+    until = Until(evaluations=2 + units * 2 * (len(filters) - 1))
+    values = network_values(small, filters, photographs, until=until, payoff=payoff)
+    printed = shapley_table(values, "dB", 0.95)
+    assert values["units"].eq(units).all() and told in printed
+    assert bool(told) == ("allow more evaluations" in printed)
 
 
 def test_an_unknown_game_is_refused(small: SRResNet, photographs: Pairs, filters: Filters) -> None:
