@@ -25,7 +25,7 @@ from srgame.networks import load_network
 from srgame.pairs import load_pairs
 from srgame.recipe import run
 from srgame.shapley import PILOT, ShapleyValues, exact_shapley, sampled_shapley
-from srgame.style import BLUE, GREEN, GREY, ORANGE, RED, styled
+from srgame.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, styled
 from srgame.two_level import two_level_shapley, unit_cost
 from srgame.until import Until
 
@@ -34,12 +34,14 @@ SMOKE = {"players": 16, "units": (6,), "repetitions": 4, "groups": 6, "images": 
 Worths = Callable[[Tensor], Tensor]
 Known = Float64[np.ndarray, " player"]
 
+STOPPED = "stopped at a precision"
 ESTIMATORS: dict[str, Callable[..., ShapleyValues]] = {
     "pairs": partial(sampled_shapley, antithetic=True),
     "independent orders": partial(sampled_shapley, antithetic=False),
     "measured (default)": sampled_shapley,
     "two levels": two_level_shapley,
     "rough game, corrected": sampled_shapley,
+    STOPPED: sampled_shapley,
 }
 ROUGH = 0.1  # of a unit's standard deviation: to that the worth is rounded in the rough game
 ROUNDING = 1e-9  # of the largest value: an estimate as near as this is exact
@@ -49,6 +51,7 @@ LOOKS: dict[str, dict[str, Any]] = {
     "measured (default)": {"color": GREEN, "marker": "^"},
     "two levels": {"color": "black", "marker": "D"},
     "rough game, corrected": {"color": RED, "marker": "v"},
+    STOPPED: {"color": PURPLE, "marker": "P"},
 }
 BAND = (0.93, 0.97)
 UNITS_OF_TWO_LEVELS = 12
@@ -116,7 +119,8 @@ def measure(
 
     Coverage is the share of players whose 95% interval holds the known value, over repetitions; its error takes each
     repetition as one observation. The ratio is the root mean square of the standard errors over the true error. Exact
-    estimates are marked: an interval of no width that holds the value within rounding.
+    estimates are marked: an interval of no width that holds the value within rounding. Where a precision ends the
+    sampling, it is the one that so many units have in the median, and units are the mean of those that were made.
     """
     rows = []
     for name, game in _games(players, network, layer, groups, images, crop):
@@ -126,9 +130,16 @@ def measure(
                 counts = _affordable(game, units)
             elif estimator == "rough game, corrected":
                 played, counts = _with_rough(game, units)
+            cost = unit_cost(game.players) if sampled is two_level_shapley else 2 * (game.players - 1)
             for count in counts:
-                tried = _tried(played, sampled, count, repetitions)
-                rows.append({"game": name, "estimator": estimator, "units": count} | tried)
+                until = Until(evaluations=2 + count * cost)
+                if estimator == STOPPED:
+                    usual = np.median([sampled(game, until=until, seed=seed).precision for seed in range(PILOT)])
+                    if usual <= ROUNDING:
+                        continue
+                    until = Until(precision=float(usual))
+                tried = _tried(played, sampled, until, repetitions)
+                rows.append({"game": name, "estimator": estimator} | tried)
     return pd.DataFrame(rows)
 
 
@@ -149,20 +160,20 @@ def _with_rough(game: SolvedGame | MeanGame, units: tuple[int, ...]) -> tuple[So
 
 
 def _tried(
-    game: SolvedGame | MeanGame, sampled: Callable[..., ShapleyValues], units: int, repetitions: int
+    game: SolvedGame | MeanGame, sampled: Callable[..., ShapleyValues], until: Until, repetitions: int
 ) -> dict[str, float]:
-    """Coverage and errors of so many units, over repetitions with a seed each."""
-    unit = unit_cost(game.players) if sampled is two_level_shapley else 2 * (game.players - 1)
-    until, known = Until(evaluations=2 + units * unit), game.shapley
+    """Coverage and errors, over repetitions with a seed each, and how many units they have."""
+    known = game.shapley
     rounding = ROUNDING * np.abs(known).max()
-    covered, stderr, error = np.empty((3, repetitions, game.players))
+    units, (covered, stderr, error) = np.empty(repetitions), np.empty((3, repetitions, game.players))
     for seed in range(repetitions):
         values = sampled(game, until=until, seed=seed)
         low, high = values.interval()
         covered[seed] = (low - rounding <= known) & (known <= high + rounding)
-        stderr[seed], error[seed] = values.stderr, values.value - known
+        stderr[seed], error[seed], units[seed] = values.stderr, values.value - known, values.units
     rmse = float(np.sqrt(np.mean(error**2)))
     return {
+        "units": units.mean(),
         "coverage": covered.mean(),
         "coverage_stderr": covered.mean(1).std(ddof=1) / np.sqrt(repetitions),
         "mean_stderr": stderr.mean(),
@@ -310,13 +321,18 @@ def _panel(panel: Axes, rows: pd.DataFrame) -> None:
     panel.axhspan(*BAND, color="0.92", label="93 to 97%")
     panel.axhline(0.95, color=GREY, linewidth=0.8)
     for shift, (name, style) in enumerate(LOOKS.items(), start=-1):
-        line = rows[rows["estimator"] == name]
+        line = rows[rows["estimator"] == name].sort_values("units")
         error = 1.96 * line["coverage_stderr"]
         place = line["units"] * 1.04**shift  # side by side
         panel.errorbar(place, line["coverage"], error, label=name, markersize=3, linewidth=0.8, **style)
     if rows["exact"].any():
         panel.text(rows["units"].min(), 0.99, "exact", va="top")
-    panel.set(xscale="log", xticks=sorted(set(rows["units"])), ylim=(0.885, 1.005), xlabel="independent units")
+    panel.set(
+        xscale="log",
+        xticks=sorted(set(rows.loc[rows["estimator"] != STOPPED, "units"])),
+        ylim=(0.855, 1.005),
+        xlabel="independent units",
+    )
     panel.xaxis.set_major_formatter("{x:.0f}")
     panel.minorticks_off()
 
