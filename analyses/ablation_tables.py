@@ -8,13 +8,11 @@ from collections.abc import Mapping
 import pandas as pd
 from matplotlib.figure import Figure
 from printed import CELL, cells
-from psnr_tables import NOT_THERE
+from psnr_tables import NOT_THERE, SET_COLOURS
 
 from srgame.benchmarks import benchmark
 from srgame.networks import load_network, zoo
-from srgame.style import BLUE, GREEN, GREY, ORANGE, RED, styled
-
-COLOURS = {"Set5": BLUE, "Set14": ORANGE, "BSD100": GREEN, "Urban100": RED, "Manga109": GREY}
+from srgame.style import styled
 
 
 def there(variants: Mapping[str, str]) -> tuple[str, ...]:
@@ -71,7 +69,7 @@ def draw_ablation(frame: pd.DataFrame, against: str, sentence: str) -> Figure:
                 for spot, variant in enumerate(variants):
                     x = [spot + (place - 2) * 0.13] * len(rows)
                     label = str(dataset) if fill == "none" and not spot else None
-                    colour = COLOURS.get(str(dataset), "black")
+                    colour = SET_COLOURS.get(str(dataset), "black")
                     panel.plot(x, rows[variant], "o", markersize=3, color=colour, fillstyle=fill, label=label)
         panel.axhline(0, color="black", linewidth=0.6)
         panel.set_xticks(range(len(variants)), [f"{name}\nbest in {best(frame)[name]}" for name in variants])

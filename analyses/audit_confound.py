@@ -1,26 +1,26 @@
 """Is what EATS gains over Original how far Original lies below bicubic upsampling, and more than a pull alone gains?
 
 The same points as in audit_gains, but of networks that were trained alike and measured here, the printed tables'
-correlation beside; and EATS against the control that is drawn to bicubic upsampling and erases nothing.
+correlation beside; and EATS against the control that is drawn to bicubic upsampling and erases nothing. Two differences
+that share Original correlate by that alone: how much, Dropout's gain tells.
 """
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from audited import FAMILY, NETWORKS, correlated, headed
+from audited import FAMILY, NETWORKS, correlated, gain_against_bicubic, headed
 from families import empty
 from matplotlib.figure import Figure
 from printed import UNKNOWN
-from psnr_tables import NONE, SETS, psnr_table
+from psnr_tables import NONE, SET_COLOURS, SETS, psnr_table
 
 from srgame.recipe import run
-from srgame.style import BLUE, GREEN, GREY, ORANGE, RED, styled
+from srgame.style import styled
 
 PRINTED = Path(__file__).parents[1] / "figures" / "audit_gains.csv"
-COLOURS = {"Set5": BLUE, "Set14": ORANGE, "BSD100": GREEN, "Urban100": RED, "Manga109": GREY}
 SMOKE = {"sets": ("photographs",), "degradations": ("clean", "blur", "b+n", "jpeg"), "images": 2, "crop": 32}
 GAIN, BELOW, PULL = ("eats", "original"), ("bicubic", "original"), ("eats", "bicubic-pull")
+DROPOUT = ("dropout", "original")
 
 
 def measure(
@@ -31,11 +31,12 @@ def measure(
     crop: int = 128,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """One row per set and degradation, in dB of RGB: dataset, degradation, gain, below, over_pull and printed_r.
+    """One row per set and degradation, in dB of RGB: dataset, degradation, gain, below, over_pull, dropout, printed_r.
 
     gain is EATS − Original and over_pull EATS − BicubicPull, both with ends _low and _high by a 95% paired bootstrap
-    over images; below is bicubic − Original; printed_r is the correlation of the same two in the paper's Table 1,
-    without the noise setting, over the sets on which audit_gains measured bicubic. reason says why a number is missing.
+    over images and seeds; below is bicubic − Original, dropout Dropout − Original; printed_r is the correlation of
+    gain and below in the paper's Table 1, without the noise setting, over the sets on which audit_gains measured
+    bicubic. reason says why a number is missing.
     """
     table = psnr_table(1, FAMILY, networks, sets, degradations, images, crop, seed)
     rgb = table[table["channel"] == "rgb"].set_index(["dataset", "degradation"])
@@ -48,6 +49,7 @@ def _cells(rgb: pd.DataFrame) -> pd.DataFrame:
     gain, pull = (_difference(rgb, *pair) for pair in (GAIN, PULL))
     ends = {f"{name}_{end}": of[end] for name, of in (("gain", gain), ("over_pull", pull)) for end in ("low", "high")}
     numbers = {"gain": gain["psnr"], "below": level[BELOW[0]] - level[BELOW[1]], "over_pull": pull["psnr"]}
+    numbers["dropout"] = _difference(rgb, *DROPOUT)["psnr"]
     reasons = [" ".join(dict.fromkeys(filter(None, pair))) for pair in zip(gain["reason"], pull["reason"], strict=True)]
     return pd.DataFrame(numbers | ends).assign(reason=reasons)
 
@@ -75,10 +77,15 @@ def found(frame: pd.DataFrame) -> str:
     sentence = (
         f"The gain of EATS correlates with bicubic − Original by r = {r:.3f} ({low:.3f} to {high:.3f}, were the "
         f"{len(known)} cells independent; printed Table 1: {frame['printed_r'].iloc[0]:.2f}) and is that but for "
-        f"{apart:.2f} dB; over BicubicPull it is "
+        f"{apart:.2f} dB"
     )
+    both = known.dropna(subset="dropout")
+    if len(both):
+        shared, _, _ = correlated(both["below"].to_numpy(), both["dropout"].to_numpy())
+        sentence += f" (Dropout's, which shares Original: r = {shared:.2f}, but for "
+        sentence += f"{(both['dropout'] - both['below']).abs().mean():.2f} dB)"
     pull = frame["over_pull"].dropna()
-    return sentence + (f"{pull.mean():+.2f} dB." if len(pull) else "unknown.")
+    return sentence + f"; over BicubicPull it is {f'{pull.mean():+.2f} dB' if len(pull) else 'unknown'}."
 
 
 def verdict(frame: pd.DataFrame) -> str:
@@ -96,21 +103,14 @@ def draw(frame: pd.DataFrame) -> Figure:
         figure = Figure(figsize=(7.2, 3.4))
         left, right = figure.subplots(1, 2)
         known = frame.dropna(subset=["gain", "below"])
-        if len(known):
-            ends = [np.nanmin(known[["gain", "below"]]), np.nanmax(known[["gain", "below"]])]
-            left.plot(ends, ends, color="black", linewidth=0.6, label="gain = bicubic − Original")
-        for dataset, rows in known.groupby("dataset", sort=False):
-            error = [rows["gain"] - rows["gain_low"], rows["gain_high"] - rows["gain"]]
-            colour = COLOURS.get(str(dataset), "black")
-            left.errorbar(rows["below"], rows["gain"], error, fmt="o", markersize=3, elinewidth=0.5, color=colour)
-            right.plot([], [], "o", markersize=3, color=colour, label=str(dataset))
-        left.set(xlabel="bicubic − Original (dB)", ylabel="EATS − Original (dB)", title="line: the two are equal")
+        gain_against_bicubic(left, known.rename(columns={"gain_low": "low", "gain_high": "high"}))
+        left.set_title("line: the two are equal")
         pulled = frame.dropna(subset="over_pull")
         for dataset, rows in pulled.groupby("dataset", sort=False):
             error = [rows["over_pull"] - rows["over_pull_low"], rows["over_pull_high"] - rows["over_pull"]]
-            colour = COLOURS.get(str(dataset), "black")
+            colour = SET_COLOURS.get(str(dataset), "black")
             right.errorbar(rows["degradation"], rows["over_pull"], error, fmt="o", markersize=3, color=colour)
-        handles, labels = right.get_legend_handles_labels()
+        handles, labels = left.get_legend_handles_labels()
         right.axhline(0, color="black", linewidth=0.6)
         right.set(ylabel="EATS − BicubicPull (dB)", title="the pull alone, nothing erased")
         if pulled.empty:

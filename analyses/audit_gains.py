@@ -9,14 +9,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from printed import CELL, cells, printed
+from psnr_tables import SET_COLOURS
 
 from srgame.benchmarks import benchmark
 from srgame.recipe import run
-from srgame.style import BLUE, GREEN, GREY, ORANGE, RED, styled
+from srgame.style import styled
 
 TABLES = (1, 2, 3, 4)
 NOISE = "noise"  # the setting whose printed PSNR others contradict (audit_reported): shown, but not correlated
-COLOURS = {"Set5": BLUE, "Set14": ORANGE, "BSD100": GREEN, "Urban100": RED, "Manga109": GREY}
 MARKERS = {"Set5": "o", "Set14": "s", "BSD100": "^", "Urban100": "D", "Manga109": "v"}
 NAMES = {"srresnet": "SRResNet", "rrdbnet": "RRDBNet"}
 SMOKE = {"sets": ("photographs",), "images": 1}
@@ -112,7 +112,7 @@ def _note(panel: Axes, lines: list[str]) -> None:
 
 
 def _mark(panel: Axes, rows: pd.DataFrame, x: str, dataset: str, filled: bool) -> None:
-    colour = COLOURS.get(dataset, "black")
+    colour = SET_COLOURS.get(dataset, "black")
     panel.scatter(
         rows[x],
         rows["gain_eats"],

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from textwrap import fill
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,7 @@ from families import SMALL, measured
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from psnr_tables import NOT_THERE, WIDTH, absences, shipped, strategy_of
+from psnr_tables import NOT_THERE, SET_COLOURS, WIDTH, absences, shipped, strategy_of
 from scipy import stats
 from torch import nn
 
@@ -64,6 +65,17 @@ def legend(figure: Figure, panel: Axes, more: Iterable[str] = ()) -> None:
     handles, labels = panel.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
     figure.legend(unique.values(), unique.keys(), loc="outside lower center", ncols=len(unique))
+
+
+def gain_against_bicubic(panel: Axes, rows: pd.DataFrame) -> None:
+    """EATS − Original (gain, low, high) against bicubic − Original (below), coloured by set; equal on the line."""
+    if len(rows):
+        panel.axline((0, 0), slope=1, color="black", linewidth=0.6)
+    for dataset, each in rows.groupby("dataset", sort=False):
+        error = [each["gain"] - each["low"], each["high"] - each["gain"]]
+        style: dict[str, Any] = {"markersize": 3, "elinewidth": 0.5, "color": SET_COLOURS.get(str(dataset), "black")}
+        panel.errorbar(each["below"], each["gain"], error, fmt="o", label=str(dataset), **style)
+    panel.set(xlabel="bicubic − Original (dB)", ylabel="EATS − Original (dB)")
 
 
 def proportion(hits: int, of: int, confidence: float = 0.95) -> tuple[float, float, float]:

@@ -89,7 +89,7 @@ def empty(panel: Axes, reason: str) -> None:
     for spine in panel.spines.values():
         spine.set_visible(True)
         spine.set_color("0.8")
-    text = reason.replace(": ", ":\n")
+    text = reason.replace(": ", ":\n").replace(", ", ",\n")
     panel.text(0.5, 0.5, text, transform=panel.transAxes, ha="center", va="center", color="0.4", fontsize=6)
 
 

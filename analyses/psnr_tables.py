@@ -21,10 +21,11 @@ from printed import CELL, cells, judged, number
 from srgame.benchmarks import BASELINE, Benchmark, benchmark
 from srgame.errors import InputError
 from srgame.networks import load_network, zoo
-from srgame.style import STRATEGIES, styled
+from srgame.style import BLUE, GREEN, GREY, ORANGE, RED, STRATEGIES, styled
 
 SIZES = {"Set5": 5, "Set14": 14, "BSD100": 100, "Urban100": 100, "Manga109": 109}
 SETS = tuple(SIZES)
+SET_COLOURS = dict(zip(SETS, (BLUE, ORANGE, GREEN, RED, GREY), strict=True))
 AGAINST = ("original", "dropout", "bicubic-pull", BASELINE)
 CHANNELS = ("rgb", "y")
 NOT_THERE = "not in the zoo: "

@@ -10,6 +10,7 @@ import audit_equity
 import audit_erasure
 import audit_interactions
 import audit_submodularity
+import audit_targets
 import audited
 import families
 import numpy as np
@@ -21,8 +22,10 @@ import tab6
 import tab7
 import torch
 import training_cost
+from small_networks import small
 
 from srgame.errors import InputError
+from srgame.evaluation import bicubic, evaluate
 from srgame.networks import load_network
 from srgame.pairs import load_pairs
 from srgame.recipe import defaults, measured_with
@@ -98,9 +101,33 @@ def test_eq6_rates_are_shares_of_the_filters() -> None:
 
 def test_confound_of_networks_that_are_bicubic_is_the_identity() -> None:
     frame = pd.DataFrame({"gain": [0.3, 0.7, 1.1, 1.2], "below": [0.1, 0.5, 0.9, 1.0]})
-    frame = frame.assign(over_pull=np.nan, printed_r=0.7, reason="", settings="")
+    frame = frame.assign(over_pull=np.nan, dropout=1 - frame["below"], printed_r=0.7, reason="", settings="")
     assert "r = 1.000" in audit_confound.found(frame) and "is that but for 0.20 dB" in audit_confound.found(frame)
+    assert "(Dropout's, which shares Original: r = -1.00, but for 0.65 dB)" in audit_confound.found(frame)
     assert audit_confound.verdict(frame.assign(gain=frame["below"])) == "differs"
+
+
+def test_targets_are_compared_on_seeds_that_both_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["small-x4-original-0", "small-x4-original-1", "small-x4-eats-hr-1", "small-x4-eats-unsharpened-0"]
+    networks = {name: small("srresnet-x4") for name in names}
+    with torch.no_grad():
+        networks["small-x4-eats-hr-1"].conv_last.bias.add_(0.02)
+    monkeypatch.setattr(audit_targets, "zoo", lambda: dict.fromkeys(names))
+    monkeypatch.setattr(audit_targets, "load_network", networks.__getitem__)
+    frame = audit_targets.measure(audit_targets.compared(), **audit_targets.SMOKE)
+    known, pairs = families.measured(frame), load_pairs("photographs", "blur", 4, images=2, crop=32)
+    assert set(known["variant"]) == {audit_targets.TO_HR} and set(known["seeds"]) == {1}
+    brighter, dark = (evaluate(networks[names[place]], pairs)["psnr_rgb"].mean() for place in (2, 1))
+    row = known.set_index("degradation").loc["blur"]
+    assert row["gain"] == pytest.approx(brighter - dark) and row["low"] <= row["gain"] <= row["high"]
+    assert row["below"] == pytest.approx(evaluate(bicubic(4), pairs)["psnr_rgb"].mean() - dark)
+    absent = frame[frame["reason"] != ""]
+    lacks = ["small-x4-eats", "small-x4-original-unsharpened"]
+    assert absent["reason"].tolist() == [f"not in the zoo: {name}" for name in lacks]
+    assert audit_targets.verdict(frame) == "differs" and (known["gain"] <= 0).all()
+    assert audit_targets.verdict(frame.assign(gain=-frame["gain"])) == "agrees so far"
+    assert "1 seed;" in audit_targets.found(frame) and "nothing to compare" in audit_targets.found(absent)
+    assert len(audit_targets.draw(frame).axes) == 3
 
 
 def test_recipes_are_found_and_in_order() -> None:
