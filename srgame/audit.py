@@ -103,14 +103,12 @@ def network_values(
     smaller ones). Otherwise the last digits may differ; so they may where `until` counts seconds, and with them units.
 
     Raises InputError where that folder holds units of another game, or another run goes on there; where units are to
-    be kept of a payoff or an absence that has no name of its own, such as a lambda; and where `gradients` are asked of
-    a game that has none, or together with what orders alone have.
+    be kept of a network, payoff or absence that has no name of its own, such as a lambda; and where `gradients` are
+    asked of a game that has none, or together with what orders alone have.
     """
     if not 0 < confidence < 1:
         raise InputError(f"a confidence lies between 0 and 1, not {confidence}")
-    told: dict[str, Any] = {"srgame": version("srgame"), "network": _named(type(network)), "game": game, "seed": seed}
-    told |= {"weights": fingerprint(network), "images": _fingerprint(pairs)}
-    told |= {name: _named(value) if callable(value) else value for name, value in restoration.items()} if keep else {}
+    told = _identity(network, pairs, restoration) | {"game": game, "seed": seed} if keep else {}
     if gradients is None:
         orders = antithetic is not None or restoration.get("bfloat16")  # which these ask for
         gradients = game == "all filters" and not orders and cheaper_than_an_order(len(filters))
@@ -150,6 +148,13 @@ def _how(values: ShapleyValues) -> dict[str, Any]:
     devices = dict.fromkeys(("pairs", "controls", "gradients", *values.gains))
     gains = {f"{device}_gain": values.gains.get(device, np.nan) for device in devices}
     return {how: getattr(values, how) for how in HOW} | gains | {"used": " ".join(values.used)}
+
+
+def _identity(network: nn.Module, pairs: Pairs, restoration: dict[str, Any]) -> dict[str, Any]:
+    """What tells a network, its images and how they are played from others."""
+    code = {"srgame": version("srgame"), "network": _named(type(network))}
+    how = {name: _named(value) if callable(value) else value for name, value in restoration.items()}
+    return code | {"weights": fingerprint(network), "images": _fingerprint(pairs)} | how
 
 
 def _named(code: Any) -> str:
