@@ -82,7 +82,7 @@ def found(frame: pd.DataFrame) -> str:
     both = known.dropna(subset="dropout")
     if len(both):
         shared, _, _ = correlated(both["below"].to_numpy(), both["dropout"].to_numpy())
-        sentence += f" (Dropout's, which shares Original: r = {shared:.2f}, but for "
+        sentence += f" (Dropout's, which shares Original: r = {shared:.2f}, but for ".replace("-", "−")
         sentence += f"{(both['dropout'] - both['below']).abs().mean():.2f} dB)"
     pull = frame["over_pull"].dropna()
     return sentence + f"; over BicubicPull it is {f'{pull.mean():+.2f} dB' if len(pull) else 'unknown'}."

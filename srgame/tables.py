@@ -5,8 +5,9 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from srgame.shapley import ROUNDING
+
 DOZEN = 12  # units from which on intervals hold as often as they say (analyses/bench_coverage.py)
-ROUNDING = 1e-5  # a precision that only rounding leaves: the values are exact
 SCORES = {"psnr_rgb": "PSNR, RGB (dB)", "psnr_y": "PSNR, Y (dB)", "ssim_y": "SSIM, Y"}
 
 

@@ -103,7 +103,7 @@ def test_confound_of_networks_that_are_bicubic_is_the_identity() -> None:
     frame = pd.DataFrame({"gain": [0.3, 0.7, 1.1, 1.2], "below": [0.1, 0.5, 0.9, 1.0]})
     frame = frame.assign(over_pull=np.nan, dropout=1 - frame["below"], printed_r=0.7, reason="", settings="")
     assert "r = 1.000" in audit_confound.found(frame) and "is that but for 0.20 dB" in audit_confound.found(frame)
-    assert "(Dropout's, which shares Original: r = -1.00, but for 0.65 dB)" in audit_confound.found(frame)
+    assert "(Dropout's, which shares Original: r = −1.00, but for 0.65 dB)" in audit_confound.found(frame)
     assert audit_confound.verdict(frame.assign(gain=frame["below"])) == "differs"
 
 
