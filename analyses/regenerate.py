@@ -1,4 +1,4 @@
-"""All recipes, one after the other, and a table of how each fared."""
+"""All recipes, one after the other, the findings that quote them, and a table of how each fared."""
 
 import ast
 import re
@@ -11,9 +11,11 @@ import torch
 from printed import UNKNOWN
 
 from srgame.errors import InputError
+from srgame.files import replaced
 from srgame.recipe import defaults, made, stem_of
 
 HERE = Path(__file__).parent
+FINDINGS = HERE / "FINDINGS.md"
 
 
 def recipes() -> list[str]:
@@ -37,14 +39,29 @@ def regenerate(names: tuple[str, ...] = (), smoke: bool = False, again: bool = F
     """Makes the recipes `names` (default: all) and prints a table; returns 1 if one could not be made, else 0.
 
     With `smoke` each has the tiny settings of its SMOKE and writes to figures/draft/; without, what was measured with
-    the same settings is only drawn anew, unless `again`.
+    the same settings is only drawn anew, unless `again`, and FINDINGS.md quotes what was found.
     """
     rows = []
     for name in names or recipes():
         print(f"— {name}", flush=True)
         rows.append(_row(name, smoke, again))
+    if not smoke:
+        replaced(FINDINGS, quoting(FINDINGS.read_text(encoding="utf-8")).encode())
     print(pd.DataFrame(rows).to_string(index=False, max_colwidth=48))
     return int(any(row["paper"].startswith("failed") for row in rows))
+
+
+def quoting(page: str) -> str:
+    """The page, what it quotes of recipes (> `name`: sentence) made anew from the numbers of their figures."""
+
+    def sentence(quotation: re.Match[str]) -> str:
+        name = quotation["name"]
+        numbers = stem_of(HERE / f"{name}.py", draft=False).with_suffix(".csv")
+        if not numbers.exists():
+            return quotation[0]
+        return f"> `{name}`: {import_module(name).found(pd.read_csv(numbers))}"
+
+    return re.sub(r"^> `(?P<name>\w+)`: .+$", sentence, page, flags=re.MULTILINE)
 
 
 def _row(name: str, smoke: bool, again: bool) -> dict[str, str]:
