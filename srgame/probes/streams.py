@@ -1,5 +1,6 @@
 """LR images for probes, read when their turn comes, so that memory does not grow with their number."""
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +59,8 @@ def lr_images(
 class LRPatches:
     """At most `count` patches of `side` × `side` pixels, as many from each image as from another, evenly over each.
 
-    LRPatches do not overlap; an image that has fewer gives what it has. Raises InputError where none has any.
+    They do not overlap; an image that has fewer gives what it has, and a warning tells how many there are. Raises
+    InputError where none has any.
     """
 
     images: LRImages
@@ -74,6 +76,9 @@ class LRPatches:
             yield from patches
         if left == self.count:
             raise InputError(f"no LR image has {self.side}×{self.side} pixels: choose smaller patches")
+        if left:
+            words = f"{self.count - left} patches where {self.count} were asked for: small images hold too few of them"
+            warnings.warn(words, stacklevel=2)
 
     def _of(self, image: Image, most: int) -> list[Image]:
         down, across = (length // self.side for length in image.shape[1:])
