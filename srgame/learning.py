@@ -1,6 +1,7 @@
 """The verbs of the `srgame` command that make networks: train, and degrade, which shows what training sees."""
 
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -82,7 +83,7 @@ def train(
     """
     identity = {name: value for name, value in locals().items() if name not in _NOT_OF_THE_RUN}
     from srgame import processes
-    from srgame.devices import available
+    from srgame.devices import available, faster_in_bfloat16
     from srgame.images import image_paths, read_rgb
     from srgame.networks import NETWORKS
     from srgame.pairs import load_pairs
@@ -108,6 +109,10 @@ def train(
         },
     }
     with processes.joined(available(device)) as place:
+        if bfloat16 and not faster_in_bfloat16(device):
+            warnings.warn(
+                "this processor imitates bfloat16, which takes longer than float32: leave it out", stacklevel=1
+            )
         share, rest = divmod(amount["batch"], processes.count())
         if rest:
             raise InputError(f"{processes.count()} processes cannot share a batch of {amount['batch']} evenly")

@@ -6,6 +6,7 @@ A step depends on weights, optimiser, seed and its own number only, so a run tha
 import math
 import signal
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -20,9 +21,11 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from srgame import processes
+from srgame.devices import device_of
 from srgame.errors import InputError
 from srgame.evaluation import evaluate
 from srgame.files import held, writable
+from srgame.filters import filters_of
 from srgame.networks.weights import save_weights
 from srgame.pairs import Pairs
 from srgame.patches import Batches
@@ -81,8 +84,9 @@ def fit(
 
     `folder` receives log.csv, weights.safetensors (and weights.ema.safetensors), the state, from which a stopped run
     resumes by itself, and what TensorBoard reads where that is installed; all of it every `save_every` steps and when
-    SIGTERM or Ctrl-C asks to stop. A run is the same if strategy, size, schedule, seed and `settings`, whatever else
-    describes it, are. Where torchrun has started several processes, gradients and losses are means over all of them.
+    SIGTERM or Ctrl-C asks to stop. A run is the same if strategy, size, schedule, seed, the number of processes and
+    `settings`, whatever else describes it, are. Where torchrun has started several processes, gradients and losses are
+    means over all of them.
 
     Raises InputError where a loss is not finite, where `folder` cannot be written to or another run goes on there, and
     where the state in it is unreadable or of another run.
@@ -90,7 +94,8 @@ def fit(
     writable(folder)
     network = strategy.network.train()
     size = sum(weights.numel() for weights in network.parameters())
-    run = {"strategy": type(strategy).__name__, "weights": size, **asdict(schedule), "seed": seed, **(settings or {})}
+    run = {"strategy": type(strategy).__name__, "weights": size, **asdict(schedule), "seed": seed}
+    run |= {"processes": processes.count(), **(settings or {})}  # which share a batch differently, by their number
     trainee = _Trainee(strategy, schedule)
     first = processes.rank() == 0
     with held(folder if first else None):
@@ -114,7 +119,8 @@ def _rows(
     steps = tqdm(
         range(start, schedule.steps), "training", initial=start, total=schedule.steps, disable=processes.rank() > 0
     )
-    with _StopAsked() as stop, steps:
+    rounds = schedule.bfloat16 and _gives_bfloat16(trainee.network)
+    with _StopAsked() as stop, steps, _whole_images(trainee.network) if rounds else nullcontext():
         for step in steps:
             lr, hr = meter.waited_for(partial(batches, step))
             with torch.autocast(lr.device.type, torch.bfloat16, enabled=schedule.bfloat16):
@@ -217,6 +223,37 @@ class _Meter:
         seconds = perf_counter() - self.began
         speed = {"steps_per_second": len(self.losses) / seconds, "waiting": self.waiting / seconds}
         return dict(zip(self.names, means, strict=True)) | speed
+
+
+def _gives_bfloat16(network: nn.Module) -> bool:
+    """Whether autocast rounds the SR image itself, as of networks that end with a convolution, such as RRDBNet."""
+    device = device_of(network)
+    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
+        sr = network.eval()(torch.zeros(1, 3, 16, 16, device=device))
+    network.train()
+    return bool(sr.dtype == torch.bfloat16)
+
+
+@contextmanager
+def _whole_images(network: nn.Module) -> Iterator[None]:
+    """While open, autocast leaves the last layer alone: from 0.5 on, an image in bfloat16 has steps of 1/256."""
+    layer, device = network.get_submodule(filters_of(network).layers[-1]), device_of(network).type
+    before: list[bool] = []
+
+    def alone(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        before.append(torch.is_autocast_enabled(device))
+        torch.set_autocast_enabled(device, False)
+        return tuple(each.float() for each in inputs)
+
+    def as_before(*_: object) -> None:
+        torch.set_autocast_enabled(device, before.pop())
+
+    hooks = layer.register_forward_pre_hook(alone), layer.register_forward_hook(as_before, always_call=True)
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _channels_last(images: Tensor) -> Tensor:

@@ -334,7 +334,8 @@ def test_an_unknown_strategy_is_refused(srgame: Run, tmp_path: Path) -> None:
     assert status == 2 and "dreams" in printed + error and "original" in printed + error
 
 
-def test_training_from_the_command_line(srgame: Run, tmp_path: Path) -> None:
+@pytest.mark.filterwarnings("always:this processor imitates")
+def test_training_from_the_command_line(srgame: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "images").mkdir()
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     cv2.imwrite(str(tmp_path / "images" / "one.png"), cv2.GaussianBlur(noise, (5, 5), 1))
@@ -366,6 +367,11 @@ def test_training_from_the_command_line(srgame: Run, tmp_path: Path) -> None:
         (out / "state.pt").rename(out / state)
         status, _, error = srgame(*words, "--no-resume")
         assert status == 2 and "holds a run already" in error
+    for told in (True, False):
+        features = {"architecture": "x86_64", "avx512_bf16": told}
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda features=features: features, raising=False)
+        status, _, complaint = srgame(*words, "--bfloat16", "--output", tmp_path / str(told))
+        assert status == 0 and ("imitates bfloat16" in complaint) == (not told)
 
 
 def test_ctrl_c_leaves_no_traceback_and_keeps_what_was_measured(checkpoint: Path, tmp_path: Path) -> None:

@@ -166,10 +166,11 @@ def test_mixed_batches_hold_the_same_patches_dealt_anew_and_repeat(count: int) -
     source, pool = batches(), mixed(batches(), count)
     for block in (0, 1):
         steps = range(block * count, (block + 1) * count)
-        before = torch.cat([source(step)[1] for step in steps])
-        after = torch.cat([pool(step)[1] for step in steps])
-        assert sorted(map(str, before.flatten(1).tolist())) == sorted(map(str, after.flatten(1).tolist()))
-        assert not torch.equal(before, after)
+        before, after = (
+            [str((lr.tolist(), hr.tolist())) for step in steps for lr, hr in zip(*made(step), strict=True)]
+            for made in (source, pool)
+        )
+        assert sorted(before) == sorted(after) and before != after
     resumed = mixed(batches(), count)
     assert torch.equal(resumed(count + 1)[0], pool(count + 1)[0])
 
@@ -253,12 +254,15 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_state(t
     assert all(value.isfinite().all() for value in state["network"].values())
 
 
-def test_a_damaged_state_and_that_of_another_run_are_refused(tmp_path: Path) -> None:
+def test_a_damaged_state_and_that_of_another_run_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fit(Original(tiny()), batches(), Schedule(2), tmp_path)
     with pytest.raises(InputError, match=r"state.pt' is the state of another run \(strategy Original, not EATS\)"):
         fit(EATS(tiny()), batches(), Schedule(2), tmp_path)
     with pytest.raises(InputError, match=r"another run \(steps 2, not 3; data None, not Set5\)"):
         fit(Original(tiny()), batches(), Schedule(3), tmp_path, settings={"data": "Set5"})
+    with monkeypatch.context() as patched, pytest.raises(InputError, match=r"another run \(processes 1, not 2\)"):
+        patched.setattr("srgame.training.processes.count", lambda: 2)
+        fit(Original(tiny()), batches(), Schedule(2), tmp_path)
     (tmp_path / "state.pt").write_bytes((tmp_path / "state.pt").read_bytes()[:500])
     with pytest.warns(UserWarning, match="damaged"), pytest.raises(InputError, match=r"state.pt' cannot be read"):
         fit(Original(tiny()), batches(), Schedule(2), tmp_path)
@@ -332,9 +336,28 @@ def test_the_share_of_waiting_is_measured(tmp_path: Path) -> None:
     assert 0.5 < log["waiting"].item() < 1 and log["steps_per_second"].item() < 5
 
 
-def test_the_learning_rate_follows_a_cosine() -> None:
-    rates = [Schedule(100, 2e-4).rate(step) for step in (0, 50, 100)]
-    assert rates == pytest.approx([2e-4, 1e-4, 0])
+def test_the_learning_rate_follows_a_cosine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rates: list[float] = []
+
+    def stepped(optimiser: torch.optim.Adam) -> None:
+        rates.append(optimiser.param_groups[0]["lr"])
+
+    monkeypatch.setattr(torch.optim.Adam, "step", stepped)
+    fit(Original(tiny()), batches(), Schedule(4, 2e-4), tmp_path)
+    assert rates == pytest.approx([2e-4, (2 + 2**0.5) / 2 * 1e-4, 1e-4, (2 - 2**0.5) / 2 * 1e-4])
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_in_bfloat16_an_image_has_more_than_256_values(tmp_path: Path, strategy: str) -> None:
+    network = NETWORKS["rrdbnet"](features=8, blocks=1, growth=4)
+    with torch.no_grad():
+        network.conv_last.bias.fill_(0.7)
+    images: list[Tensor] = []
+    network.conv_last.register_forward_hook(lambda layer, inputs, image: images.append(image.detach().clone()))
+    fit(STRATEGIES[strategy](network), batches(), Schedule(2, bfloat16=True), tmp_path)
+    bright = torch.cat([image for image in images[1:] if image.min() > 0.5])  # the first only asks how a network ends
+    assert bright.dtype == torch.float32 and (bright * 256 - (bright * 256).round()).abs().mean() > 0.1
+    assert not torch.is_autocast_enabled("cpu") and len(network.conv_last._forward_pre_hooks) == 0
 
 
 def test_initial_weights_depend_on_the_seed_only() -> None:
