@@ -44,8 +44,8 @@ def measure(
     """One row per network, layer, absence and filter (kind "player"), and per coalition size (kind "size"); in dB.
 
     Players: player, shapley with stderr, low and high (95%), leave_one_out, and eq6: "held", "violated", or "open"
-    where the interval does not tell. Sizes: size, contribution (mean over filters) with stderr, low and high. The
-    worth is PSNR, mean over the images.
+    where the interval does not tell. Sizes: size, contribution (mean over filters) with stderr. The worth is
+    PSNR, mean over the images.
     """
     pairs = load_pairs(dataset, degradation, 4, images=images, crop=crop)
 

@@ -44,7 +44,7 @@ def measure(
     crop: int = 32,
     evaluations: int = 700,
 ) -> pd.DataFrame:
-    """One row per network, layer and score, over images: filters, total, and measures with their intervals.
+    """One row per network, layer and score, over images: players, total, and measures with their intervals.
 
     Each image's scores are measured alone; gini, entropy and effective_share (the effective number of players as a part
     of all) are means over images, with ends _low and _high of a 95% interval (Student's t). total is the mean sum of

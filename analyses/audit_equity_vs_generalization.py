@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from audited import FAMILY, NETWORKS, correlated, headed, per_network
+from audited import FAMILY, NETWORKS, correlated, headed, in_words, per_network
 from families import measured
 from matplotlib.figure import Figure
 from printed import judged
@@ -63,7 +63,7 @@ def measure(
         return pd.DataFrame(rows)
 
     settings = f"{layer} of {FAMILY}; {dataset}: {len(pairs)} images, crops of {crop} px; {len(degradations)} settings."
-    return per_network(networks, of_network, settings)
+    return per_network(networks, of_network, settings, on_the_way=True)
 
 
 def _stderr(values: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]") -> float:
@@ -72,27 +72,41 @@ def _stderr(values: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]") -> floa
 
 def found(frame: pd.DataFrame) -> str:
     """What was found, in a sentence."""
-    parts = []
-    for score, rows in measured(frame).groupby("score", sort=False):
-        if len(rows) < FEWEST:
-            return f"{len(rows)} networks are too few to correlate equity and PSNR: at least {FEWEST} are needed."
-        r, low, high = correlated(rows["effective_share"].to_numpy(), rows["psnr"].to_numpy())
-        parts.append(f"{score} {r:+.2f} ({low:+.2f} to {high:+.2f})".replace("-", "−"))
-    steps = rows["steps"].tolist()
-    ended = steps.count(max(steps))
-    which = f"{len(steps)} networks, {ended} of them trained to the end"
-    apart = "" if ended == len(steps) else " (those on the way depend on these, so the intervals are too narrow)"
-    return f"Effective share of filters against PSNR on degraded images, r: {', '.join(parts)}; {which}{apart}."
+    rows, ended = measured(frame), _ended(frame)
+    counts = [len(some[["strategy", "seed", "steps"]].drop_duplicates()) for some in (rows, ended)]
+    if counts[1] < FEWEST:
+        return f"{counts[1]} networks are too few to correlate equity and PSNR: at least {FEWEST} are needed."
+    sentence = f"Effective share of filters against PSNR on degraded images, r: {_told(ended)}; {counts[1]} networks"
+    if counts[0] == counts[1]:
+        return f"{sentence}."
+    along = (
+        f"with those on the way, {counts[0]}, which depend on these, so that intervals are too narrow: {_told(rows)}"
+    )
+    return f"{sentence}, trained to the end ({along})."
+
+
+def _ended(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of networks that are trained to the end: those on the way are not independent of them."""
+    rows = measured(frame)
+    ended: pd.DataFrame = rows[rows["steps"] == rows["steps"].max()]
+    return ended
+
+
+def _correlations(rows: pd.DataFrame) -> dict[str, tuple[float, float, float]]:
+    return {
+        str(score): correlated(own["effective_share"].to_numpy(), own["psnr"].to_numpy())
+        for score, own in rows.groupby("score", sort=False)
+    }
+
+
+def _told(rows: pd.DataFrame) -> str:
+    return ", ".join(f"{score} {in_words(r)}" for score, r in _correlations(rows).items())
 
 
 def verdict(frame: pd.DataFrame) -> str:
-    """Whether networks of more equity restore better, by the measures that tell."""
-    told = [
-        correlated(rows["effective_share"].to_numpy(), rows["psnr"].to_numpy())
-        for _, rows in measured(frame).groupby("score")
-        if len(rows) >= FEWEST
-    ]
-    return judged(low > 0 for _, low, high in told if low > 0 or high < 0)
+    """Whether networks of more equity, trained to the end, restore better, by the measures that tell."""
+    told = [found for found in _correlations(_ended(frame)).values() if found[1] > 0 or found[2] < 0]
+    return judged(low > 0 for _, low, _ in told)
 
 
 def draw(frame: pd.DataFrame) -> Figure:

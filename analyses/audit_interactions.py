@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from audited import NETWORKS, correlated, headed, per_network, strategies_in
+from audited import NETWORKS, correlated, headed, in_words, mean_interval, per_network, strategies_in
 from families import measured
 from matplotlib.figure import Figure
 from printed import judged
@@ -70,11 +70,15 @@ def correlations(frame: pd.DataFrame) -> pd.DataFrame:
     """One row per strategy and layer: r of cosine and interaction with its interval, and the pairs told from 0.
 
     Columns: strategy, layer, r, low, high, pairs, replace and need: the shares of pairs whose whole interval lies below
-    or above 0.
+    or above 0. Filters of two networks have nothing to do with each other, so r is the mean of the networks' own, by
+    Fisher's z, its interval over networks (Student's t); that of a single network is over its pairs.
     """
     rows = []
     for (strategy, layer), own in measured(frame).groupby(["strategy", "layer"], sort=False):
-        found = correlated(own["cosine"].to_numpy(), own["interaction"].to_numpy())
+        each = [correlated(o["cosine"].to_numpy(), o["interaction"].to_numpy()) for _, o in own.groupby("seed")]
+        found = each[0]
+        if len(each) > 1:
+            found = tuple(np.tanh(mean_interval(np.arctanh([r for r, _, _ in each]))))
         signs = {"replace": float((own["high"] < 0).mean()), "need": float((own["low"] > 0).mean())}
         row = dict(zip(("r", "low", "high"), found, strict=True)) | {"pairs": len(own)} | signs
         rows.append({"strategy": strategy, "layer": layer} | row)
@@ -84,11 +88,10 @@ def correlations(frame: pd.DataFrame) -> pd.DataFrame:
 def found(frame: pd.DataFrame) -> str:
     """What was found, in a sentence."""
     parts = [
-        f"{row.strategy}, {row.layer}: "
-        + f"{row.r:+.2f} ({row.low:+.2f}\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}{row.high:+.2f})".replace("-", "−")
-        for row in correlations(frame).itertuples()
+        f"{row['strategy']}, {row['layer']}: {in_words((row['r'], row['low'], row['high']))}"
+        for row in correlations(frame).to_dict("records")
     ]
-    return f"Correlation of a pair's cosine with its interaction: {'; '.join(parts)}."
+    return f"Correlation of a pair's cosine with its interaction, mean over networks: {'; '.join(parts)}."
 
 
 def verdict(frame: pd.DataFrame) -> str:

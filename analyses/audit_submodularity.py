@@ -91,7 +91,9 @@ def found(frame: pd.DataFrame) -> str:
         f"{strategy} {own['diminishing'].min():.0%} to {own['diminishing'].max():.0%}"
         for strategy, own in rows.groupby("strategy", sort=False)
     ]
-    return f"Returns diminish in this share of draws (lowest to highest layer and absence): {', '.join(parts)}."
+    return (
+        f"Returns diminish in this share of draws (lowest to highest network, layer and absence): {', '.join(parts)}."
+    )
 
 
 def verdict(frame: pd.DataFrame) -> str:

@@ -8,10 +8,10 @@ import re
 from collections.abc import Iterator
 
 import pandas as pd
-from audited import FAMILY, correlated, gain_against_bicubic, headed
+from audited import FAMILY, correlated, gain_against_bicubic, headed, in_words
 from families import empty, measured, reason_of
 from matplotlib.figure import Figure
-from printed import CELL, UNKNOWN, judged
+from printed import CELL, judged
 from psnr_tables import NOT_THERE, SETS, paired_bootstrap
 
 from srgame.benchmarks import BASELINE, benchmark
@@ -81,10 +81,11 @@ def found(frame: pd.DataFrame) -> str:
     """What was found, in a sentence."""
     parts = []
     for variant, rows in measured(frame).groupby("variant", sort=False):
-        r, low, high = correlated(rows["below"].to_numpy(), rows["gain"].to_numpy())
-        mean, seeds = rows["gain"].mean(), int(rows["seeds"].max())
-        gain = f"{mean:+.2f} dB ({seeds} seed{'s' * (seeds > 1)}; r with bicubic − Original {r:+.2f}, {low:+.2f} to "
-        parts.append(f"{variant}: {gain}{high:+.2f})".replace("-", "−"))
+        r = in_words(correlated(rows["below"].to_numpy(), rows["gain"].to_numpy()))
+        gain, seeds = f"{rows['gain'].mean():+.2f} dB".replace("-", "−"), int(rows["seeds"].max())
+        signs = f"above 0 in {(rows['low'] > 0).sum()}, below in {(rows['high'] < 0).sum()}"
+        trained = f"{seeds} seed{'s' * (seeds > 1)}"
+        parts.append(f"{variant}: {gain} ({trained}; {signs}; r with bicubic − Original {r})")
     if not parts:
         return "No variant of EATS has its Original in the zoo: nothing to compare."
     return (
@@ -93,10 +94,9 @@ def found(frame: pd.DataFrame) -> str:
 
 
 def verdict(frame: pd.DataFrame) -> str:
-    """Whether erasures help without bicubic upsampling: in which settings EATS, drawn to HR images, is ahead."""
+    """Whether erasures help without bicubic upsampling: where EATS, drawn to HR images, is clearly ahead."""
     rows = measured(frame)
-    gains = rows.loc[rows["variant"] == TO_HR, "gain"]
-    return judged(gains > 0) if len(gains) else UNKNOWN
+    return judged(rows.loc[rows["variant"] == TO_HR, "low"] > 0)
 
 
 def draw(frame: pd.DataFrame) -> Figure:

@@ -23,16 +23,20 @@ NETWORKS = shipped(FAMILY)
 
 
 def per_network(
-    networks: Sequence[str], probe: Callable[[nn.Module], pd.DataFrame], settings: str, family: str = FAMILY
+    networks: Sequence[str],
+    probe: Callable[[nn.Module], pd.DataFrame],
+    settings: str,
+    family: str = FAMILY,
+    on_the_way: bool = False,
 ) -> pd.DataFrame:
     """The rows that `probe` finds for each network, with columns strategy, seed, steps, reason and settings.
 
     A strategy that none of the networks is trained with has a row of its own with the reason and no number. Raises
-    InputError for a network that is not one of the family's.
+    InputError for a network that is not one of the family's, trained to the end or, if asked for, `on_the_way`.
     """
     frames, found = [], set[str]()
     for name in networks:
-        if (trained := strategy_of(name, family)) is None:
+        if (trained := strategy_of(name, family, on_the_way)) is None:
             raise InputError(f"'{name}' is no {family}-STRATEGY-SEED: name networks of that family")
         found.add(trained[0])
         rows, steps = probe(load_network(name)), int(zoo()[name]["steps"])
@@ -97,6 +101,14 @@ def correlated(
         return float(found.statistic), float("nan"), float("nan")
     interval = found.confidence_interval(confidence)
     return float(found.statistic), float(interval.low), float(interval.high)
+
+
+def in_words(found: tuple[float, float, float]) -> str:
+    """What was `correlated`: "+0.06 (−0.39 to +0.49)", kept on one line; "unknown" for fewer than three points."""
+    r, low, high = (f"{number:+.2f}".replace("-", "−") for number in found)
+    if np.isnan(found[0]):
+        return "unknown"
+    return r if np.isnan(found[1]) else f"{r} ({low} to {high})".replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def mean_interval(values: Float[np.ndarray, " n"], confidence: float = 0.95) -> tuple[float, float, float]:

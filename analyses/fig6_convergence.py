@@ -54,9 +54,10 @@ def measure(family: str = SMALL, networks: tuple[str, ...] = logged(), last: int
 
 
 def found(frame: pd.DataFrame) -> str:
-    """Where training ends, in a sentence."""
+    """Where training ends, in the mean of each strategy's networks, in a sentence."""
     same = frame.replace({"quantity": {"pull": "to_bicubic"}}).sort_values("step")
-    last = same.groupby(["quantity", "strategy"], sort=False)["value"].last()
+    ends = same.groupby(["quantity", "strategy", "network"], sort=False)["value"].last()
+    last = ends.groupby(["quantity", "strategy"], sort=False).mean()
     parts = []
     for quantity, name in (("erasure", "‖f − f′‖"), ("to_bicubic", "‖f − Bic‖")):
         own = [f"{strategy} {last[quantity, strategy]:.4f}" for strategy in STRATEGIES if (quantity, strategy) in last]

@@ -40,12 +40,12 @@ OFFSETS = {name: (place - 2) * 0.13 for place, name in enumerate(COLOURS)}
 
 def shipped(family: str) -> tuple[str, ...]:
     """The networks of the zoo that a table of `family` needs: those that are trained to the end."""
-    return tuple(name for name in zoo() if strategy_of(name, family) and ON_THE_WAY not in name)
+    return tuple(name for name in zoo() if strategy_of(name, family))
 
 
 def along_training(family: str) -> tuple[str, ...]:
     """The networks of `family` in the zoo, on the way and trained to the end."""
-    return tuple(name for name in zoo() if strategy_of(name, family))
+    return tuple(name for name in zoo() if strategy_of(name, family, on_the_way=True))
 
 
 def measured_as(table: int, family: str) -> Callable[..., pd.DataFrame]:
@@ -106,9 +106,10 @@ def psnr_table(
     return pd.DataFrame(_rows(scores, measured, table, family, tuple(sets)), columns=COLUMNS)
 
 
-def strategy_of(name: str, family: str) -> tuple[str, int] | None:
-    """The strategy and the seed that a name tells; None where it is of no such network."""
-    parts = re.fullmatch(rf"{re.escape(family)}-({'|'.join(STRATEGIES)})(?:-(\d+))?(?:{ON_THE_WAY}\d+)?", name)
+def strategy_of(name: str, family: str, on_the_way: bool = False) -> tuple[str, int] | None:
+    """The strategy and the seed that a name tells; None for others and, unless asked for, for one on the way."""
+    ended = name.partition(ON_THE_WAY)[0] if on_the_way else name
+    parts = re.fullmatch(rf"{re.escape(family)}-({'|'.join(STRATEGIES)})(?:-(\d+))?", ended)
     return (parts[1], int(parts[2] or 0)) if parts else None
 
 
@@ -191,17 +192,18 @@ def paired_bootstrap(
 def found(frame: pd.DataFrame, strategy: str = "eats") -> str:
     """How `strategy` fares against the others over the cells of the table (RGB), in a sentence; "" if there is none."""
     rows = frame[(frame["strategy"] == strategy) & (frame["channel"] == "rgb")].dropna(subset=["psnr"])
-    parts = []
+    parts, several = [], False
     for other, each in rows[rows["against"] != NONE].groupby("against", sort=False):
         better, worse = (each["low"] > 0).sum(), (each["high"] < 0).sum()
         seeds = int(each["seeds"].max())
+        several |= seeds > 1
         trained = f"{seeds} seed{'s' * (seeds > 1)}"
         signs = f"above 0 in {better}, below in {worse}"
         parts.append(f"{other} {_signed(each['psnr'].mean())} dB ({trained}; {signs})")
     if not parts:
         return ""
-    those = f"{len(each)} sets and settings"
-    return f"{strategy} minus the others, mean over {those} (95% intervals over images and seeds): {'; '.join(parts)}."
+    those = f"{len(each)} sets and settings (95% intervals over images{' and seeds' if several else ''})"
+    return f"{strategy} minus the others, mean over {those}: {'; '.join(parts)}."
 
 
 def verdict(frame: pd.DataFrame) -> str:

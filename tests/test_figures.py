@@ -5,6 +5,7 @@ from importlib import import_module
 import cosines
 import fig1_overview
 import fig2_erasure
+import fig6_convergence
 import numpy as np
 import pandas as pd
 import pytest
@@ -113,6 +114,18 @@ def test_a_network_that_is_bicubic_upsampling_is_shown_as_such(monkeypatch: pyte
     eats, plain = (frame[frame["strategy"] == name] for name in ("eats", "bicubic"))
     assert set(eats["to_bicubic"]) == {100.0}
     assert list(eats["pixels"]) == list(plain["pixels"]) and list(eats["psnr"]) == list(plain["psnr"])
+
+
+def test_the_end_of_training_is_the_mean_of_a_strategys_networks() -> None:
+    rows = [
+        ("small-x4-eats-0", 1, 0.9),
+        ("small-x4-eats-0", 2, 0.1),
+        ("small-x4-eats-1", 1, 0.8),
+        ("small-x4-eats-1", 2, 0.3),
+    ]
+    frame = pd.DataFrame(rows, columns=["network", "step", "value"]).assign(quantity="erasure", strategy="eats")
+    for shuffled in (frame, frame[::-1]):
+        assert "‖f − f′‖ eats 0.2000" in fig6_convergence.found(shuffled)
 
 
 def test_cosines_agree_where_channels_are_less_alike_with_eats() -> None:

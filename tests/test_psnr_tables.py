@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from psnr_tables import NONE, draw_table, paired_bootstrap, psnr_table, shipped
+from psnr_tables import NONE, along_training, draw_table, paired_bootstrap, psnr_table, shipped
 from scipy import stats
 from small_networks import small
 from torch import nn
@@ -28,15 +28,18 @@ def test_the_interval_is_scipys() -> None:
     assert paired_bootstrap(differences) == pytest.approx((expected.low, expected.high), abs=0.03)
 
 
-def test_the_interval_covers_the_mean_as_often_as_it_says() -> None:
-    """Seeds and images both have an effect of their own: 8 and 30 of them, drawn 300 times."""
+@pytest.mark.parametrize(("seeds", "images", "least", "most"), [(8, 30, 0.88, 0.98), (3, 5, 0.78, 0.93)])
+def test_the_interval_covers_the_mean_and_of_few_seeds_and_images_too_seldom(
+    seeds: int, images: int, least: float, most: float
+) -> None:
+    """Seeds and images both have an effect of their own; drawn 300 times. Three and five are what the tables have."""
     rng = np.random.default_rng(0)
     covered = 0
     for _ in range(300):
-        differences = 0.2 + rng.normal(0, 0.1, (8, 1)) + rng.normal(0, 0.3, (1, 30)) + rng.normal(0, 0.1, (8, 30))
-        low, high = paired_bootstrap(differences, resamples=500)
+        effects = rng.normal(0, 0.1, (seeds, 1)) + rng.normal(0, 0.3, (1, images))
+        low, high = paired_bootstrap(0.2 + effects + rng.normal(0, 0.1, (seeds, images)), resamples=500)
         covered += low <= 0.2 <= high
-    assert 0.88 < covered / 300 < 0.98
+    assert least < covered / 300 < most
 
 
 @given(shift=st.floats(-5, 5), scale=st.floats(0.01, 10))
@@ -72,6 +75,13 @@ def test_a_familys_networks_are_found_in_the_zoo(trained: dict[str, nn.Module]) 
     assert shipped("srresnet-x4") == ("srresnet-x4-eats",) and shipped("rrdbnet-x4") == ()
 
 
+def test_a_network_on_the_way_has_no_part_in_tables() -> None:
+    on_the_way = "small-x4-eats-1-step1000"
+    assert on_the_way in along_training("small-x4") and on_the_way not in shipped("small-x4")
+    with pytest.raises(InputError, match=f"'{on_the_way}' is no small-x4-STRATEGY"):
+        psnr_table(1, "small-x4", [on_the_way], **CHEAP)
+
+
 def one(frame: pd.DataFrame, strategy: str, against: str = NONE, **cell: str) -> pd.Series:
     chosen = {"dataset": "photographs", "degradation": "clean", "channel": "y"} | cell
     for column, value in ({"strategy": strategy, "against": against} | chosen).items():
@@ -90,6 +100,9 @@ def test_a_table_holds_means_and_paired_differences(trained: dict[str, nn.Module
     assert (level["psnr"], level["images"], level["seeds"]) == (pytest.approx(eats.mean()), 2, 2)
     assert gain["psnr"] == pytest.approx((eats - original).mean())
     assert (gain["low"], gain["high"]) == pytest.approx(paired_bootstrap(eats - original))
+    alone = psnr_table(1, "small-x4", ["small-x4-eats-0", "small-x4-original-0"], **CHEAP)
+    assert "(95% intervals over images and seeds)" in psnr_tables.found(frame)
+    assert "(95% intervals over images)" in psnr_tables.found(alone)
     assert one(frame, "bicubic")["psnr"] == pytest.approx(evaluate(bicubic(4), pairs)["psnr_y"].mean())
 
 
