@@ -72,9 +72,9 @@ def found(frame: pd.DataFrame) -> str:
     known = frame.dropna(subset=["gain", "below"])
     if known.empty:
         return "Original and EATS are not both in the zoo: nothing to correlate."
-    r, low, high = correlated(known["below"].to_numpy(), known["gain"].to_numpy())
     if len(known) < 4:
         return f"{len(known)} cells are too few to correlate the gain of EATS with that of bicubic: 4 are needed."
+    r, low, high = correlated(known["below"].to_numpy(), known["gain"].to_numpy())
     apart = (known["gain"] - known["below"]).abs().mean()
     sentence = (
         f"The gain of EATS correlates with bicubic − Original by r = {r:.3f} ({low:.3f} to {high:.3f}, were the "

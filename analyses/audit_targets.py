@@ -1,7 +1,8 @@
 """Is what EATS gains over Original that of its erasures, or of the images that its losses are drawn to?
 
 The paper draws the erased network to bicubic upsampling, and f to HR images, sharpened as in Reflash Dropout. Here EATS
-is drawn to HR images as well, the erasures staying what they are; and both train on images that are not sharpened.
+is drawn to HR images as well, the erasures staying what they are; and both train on images that are not sharpened. What
+a seed does by luck stands beside them: Original of the other seeds against the first.
 """
 
 import re
@@ -20,10 +21,12 @@ from srgame.recipe import run
 from srgame.style import styled
 
 TO_HR = "sharpened HR; f′ to it too"
+LUCK = "no EATS, Original of other seeds"
 VARIANTS = {  # what f is drawn to, and f′: EATS's networks, and those that differ from them in strategy alone
     "sharpened HR; f′ to bicubic": ("eats", "original"),
     TO_HR: ("eats-hr", "original"),
     "HR not sharpened; f′ to bicubic": ("eats-unsharpened", "original-unsharpened"),
+    LUCK: ("original", "original"),
 }
 SMOKE = {"sets": ("photographs",), "degradations": ("clean", "blur", "b+n", "jpeg"), "images": 2, "crop": 32}
 
@@ -51,8 +54,9 @@ def measure(
 ) -> pd.DataFrame:
     """One row per variant, set and degradation, in dB of RGB: variant, dataset, degradation, gain, below, seeds.
 
-    gain is EATS − Original over the seeds that both have, with ends low and high by a 95% paired bootstrap over images
-    and seeds; below is bicubic − Original. A variant that is not trained has one row, whose reason says so.
+    gain is EATS − Original over the seeds that both have (of the last variant, Original of the other seeds − of the
+    first), with ends low and high by a 95% paired bootstrap over images and seeds; below is bicubic − Original. A
+    variant that is not trained has one row, whose reason says so.
     """
     loaded = {name: load_network(name) for name in networks}
     scores = benchmark(loaded, sets, degradations, 4, images=images, crop=crop, seed=seed).scores
@@ -63,14 +67,18 @@ def measure(
 
 def _cells(variant: str, scores: pd.DataFrame, networks: set[str]) -> Iterator[dict[str, object]]:
     there = [{seed: name for seed, name in trained(kind).items() if name in networks} for kind in VARIANTS[variant]]
-    seeds = sorted(there[0].keys() & there[1].keys())
+    both = sorted(there[0].keys() & there[1].keys())
+    seeds = [(seed, both[0]) for seed in both[1:]] if variant == LUCK else [(seed, seed) for seed in both]
     if not seeds:
         lacks = [f"{FAMILY}-{kind}" for kind, of in zip(VARIANTS[variant], there, strict=True) if not of]
-        yield {"variant": variant, "reason": NOT_THERE + ", ".join(lacks)}
+        yield {"variant": variant, "reason": NOT_THERE + ", ".join(lacks) if lacks else "no two trainings to compare"}
         return
     for cell, rows in scores.groupby(CELL, sort=False):
         by_network = rows.pivot(index="checkpoint", columns="image", values="psnr_rgb")
-        eats, original = (by_network.loc[[of[seed] for seed in seeds]].to_numpy() for of in there)
+        eats, original = (
+            by_network.loc[[of[seed] for seed in pair]].to_numpy()
+            for of, pair in zip(there, zip(*seeds, strict=True), strict=True)
+        )
         low, high = paired_bootstrap(eats - original)
         below = by_network.loc[BASELINE].mean() - original.mean()
         numbers = {"gain": (eats - original).mean(), "low": low, "high": high, "below": below, "seeds": len(seeds)}
@@ -102,7 +110,7 @@ def verdict(frame: pd.DataFrame) -> str:
 def draw(frame: pd.DataFrame) -> Figure:
     """A panel per variant: EATS − Original against bicubic − Original, which it would equal if EATS were bicubic."""
     with styled():
-        figure = Figure(figsize=(7.2, 3.3))
+        figure = Figure(figsize=(7.2, 3.9))
         panels = figure.subplots(1, len(VARIANTS))
         alike = []
         for (variant, rows), panel in zip(frame.groupby("variant", sort=False), panels, strict=True):
@@ -111,11 +119,14 @@ def draw(frame: pd.DataFrame) -> Figure:
             else:
                 gain_against_bicubic(panel, rows)
                 alike.append(panel)
-            panel.set_title(variant)
+            panel.set_title(re.sub("[;,] ", ",\n", str(variant)), fontsize=8)
         for panel in alike[1:]:
             panel.sharex(alike[0])
             panel.sharey(alike[0])
         panels[0].autoscale()
+        for panel in panels[1:]:
+            panel.set_ylabel("")
+        panels[-1].set_ylabel("other seeds − first (dB)")
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=max(1, len(labels)))
     return headed(figure, found(frame), frame)

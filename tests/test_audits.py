@@ -114,12 +114,15 @@ def test_targets_are_compared_on_seeds_that_both_have(monkeypatch: pytest.Monkey
     names = ["small-x4-original-0", "small-x4-original-1", "small-x4-eats-hr-1", "small-x4-eats-unsharpened-0"]
     networks = {name: small("srresnet-x4") for name in names}
     with torch.no_grad():
-        networks["small-x4-eats-hr-1"].conv_last.bias.add_(0.02)
+        for name in ("small-x4-eats-hr-1", "small-x4-original-0"):
+            networks[name].conv_last.bias.add_(0.02)
     monkeypatch.setattr(audit_targets, "zoo", lambda: dict.fromkeys(names))
     monkeypatch.setattr(audit_targets, "load_network", networks.__getitem__)
     frame = audit_targets.measure(audit_targets.compared(), **audit_targets.SMOKE)
     known, pairs = families.measured(frame), load_pairs("photographs", "blur", 4, images=2, crop=32)
-    assert set(known["variant"]) == {audit_targets.TO_HR} and set(known["seeds"]) == {1}
+    assert set(known["variant"]) == {audit_targets.TO_HR, audit_targets.LUCK} and set(known["seeds"]) == {1}
+    luck, known = known[known["variant"] == audit_targets.LUCK], known[known["variant"] == audit_targets.TO_HR]
+    assert luck["gain"].tolist() == pytest.approx((-known["gain"]).tolist())  # of the other seed over the brighter one
     brighter, dark = (evaluate(networks[names[place]], pairs)["psnr_rgb"].mean() for place in (2, 1))
     row = known.set_index("degradation").loc["blur"]
     assert row["gain"] == pytest.approx(brighter - dark) and row["low"] <= row["gain"] <= row["high"]
@@ -130,7 +133,9 @@ def test_targets_are_compared_on_seeds_that_both_have(monkeypatch: pytest.Monkey
     assert audit_targets.verdict(frame) == "differs" and (known["gain"] <= 0).all()
     assert audit_targets.verdict(frame.assign(low=-frame["high"])) == "agrees so far"
     assert "1 seed;" in audit_targets.found(frame) and "nothing to compare" in audit_targets.found(absent)
-    assert len(audit_targets.draw(frame).axes) == 3
+    assert len(audit_targets.draw(frame).axes) == 4
+    alone = audit_targets.measure(("small-x4-original-1",), **audit_targets.SMOKE)
+    assert alone["reason"].tolist()[-1] == "no two trainings to compare" and len(alone) == 4
 
 
 def test_recipes_are_found_and_in_order() -> None:
