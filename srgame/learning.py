@@ -10,7 +10,7 @@ import tyro
 from srgame.errors import InputError
 
 Positional = Annotated[str, tyro.conf.Positional]
-_NOT_OF_THE_RUN = ("output", "preset", "validation", "validation_degradations", "resume", "device")
+_NOT_OF_THE_RUN = ("output", "preset", "validation", "validation_degradations", "resume", "device", "workers")
 
 
 def train(
@@ -34,6 +34,7 @@ def train(
     patch: int | None = None,
     crop: int | None = None,
     pool: int = 8,
+    workers: int = 0,
     learning_rate: float = 2e-4,
     ema: float = 0.0,
     bfloat16: bool = False,
@@ -71,6 +72,8 @@ def train(
         patch: side of an HR patch, in pixels.
         crop: HR pixels a side of what is degraded before a patch is cut from it; 0 for the patch.
         pool: mix the patches of so many successive batches.
+        workers: make patches in so many processes on the CPU, which a GPU is likely to wait for otherwise; with 0 they
+            are made beside the training, on its device.
         learning_rate: at the first step; annealed to 0 along a cosine.
         ema: also keep a moving average of the weights, decayed by this factor (0.999), in weights.ema.safetensors.
         bfloat16: compute in bfloat16 where that is safe: about twice as fast on processors that have it.
@@ -87,7 +90,7 @@ def train(
     from srgame.images import image_paths, read_rgb
     from srgame.networks import NETWORKS
     from srgame.pairs import load_pairs
-    from srgame.patches import Patches, mixed, prefetched
+    from srgame.patches import Patches, mixed, moved, prefetched
     from srgame.states import STATES
     from srgame.strategies import STRATEGIES
     from srgame.training import PRESETS, Schedule, fit, seeded
@@ -96,6 +99,8 @@ def train(
     amount = PRESETS[preset] | {name: value for name, value in given.items() if value is not None}
     if not resume and any((output / state).exists() for state in STATES):
         raise InputError(f"'{output}' holds a run already: train elsewhere, or leave out --no-resume")
+    if workers < 0:
+        raise InputError(f"patches are made by 0 or more workers, not {workers}")
     images = [read_rgb(path) for path in image_paths(data)]
     size = {name: value for name, value in {"features": features, "blocks": blocks}.items() if value}
     model = seeded(lambda: NETWORKS[network](scale=scale, **size), seed)
@@ -116,12 +121,14 @@ def train(
         share, rest = divmod(amount["batch"], processes.count())
         if rest:
             raise InputError(f"{processes.count()} processes cannot share a batch of {amount['batch']} evenly")
+        where, rank = "cpu" if workers else place, processes.rank()
         patches = Patches(
-            images, degradation, scale, amount["patch"], share, amount["crop"], sharpen, seed, processes.rank(), place
+            images, degradation, scale, amount["patch"], share, amount["crop"], sharpen, seed, rank, where
         )
+        made = moved(prefetched(patches, 2 * workers, workers), place) if workers else patches
         log = fit(
             STRATEGIES[strategy](model.to(place), **options.get(strategy, {})),
-            prefetched(mixed(patches, pool, seed), ahead=pool),
+            prefetched(mixed(made, pool, seed), ahead=pool),
             Schedule(amount["steps"], learning_rate, save_every, bfloat16, ema),
             output,
             seed,

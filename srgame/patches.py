@@ -1,9 +1,12 @@
 """Batches of LR and HR patches to train on, each a pure function of (seed, step): nothing has to be saved to resume."""
 
+import signal
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -100,17 +103,54 @@ def mixed(batches: Batches, count: int, seed: int = 0) -> Batches:
     return batch if count > 1 else batches
 
 
-def prefetched(batches: Batches, ahead: int = 1) -> Batches:
-    """The same batches, the next `ahead` being made in a thread while one is trained on (of mixed ones, a block)."""
-    maker = ThreadPoolExecutor(1)
-    coming: dict[int, Future[Batch]] = {}
+def prefetched(batches: Batches, ahead: int = 1, workers: int = 0) -> Batches:
+    """The same batches, the next `ahead` being made while one is trained on (of mixed ones, a block).
+
+    They are made in a thread or, on the CPU, by so many processes. Raises InputError where such a process is killed.
+    """
+    maker: Executor = (
+        ProcessPoolExecutor(workers, initializer=_work_on, initargs=(batches,)) if workers else (ThreadPoolExecutor(1))
+    )
+    make = _made if workers else batches
+    coming: dict[int, Future[tuple[Any, Any]]] = {}
 
     def batch(step: int) -> Batch:
         for other in set(coming) - set(range(step, step + ahead + 1)):
             coming.pop(other).cancel()
-        for next_step in range(step, step + ahead + 1):
-            if next_step not in coming:
-                coming[next_step] = maker.submit(batches, next_step)
-        return coming.pop(step).result()
+        try:
+            for next_step in range(step, step + ahead + 1):
+                if next_step not in coming:
+                    coming[next_step] = maker.submit(make, next_step)
+            lr, hr = coming.pop(step).result()
+        except BrokenProcessPool as error:
+            raise InputError("a process that made patches was killed: give fewer workers, or free memory") from error
+        return torch.as_tensor(lr), torch.as_tensor(hr)
+
+    return batch
+
+
+_MINE: list[Batches] = []  # what a worker makes
+
+
+def _work_on(batches: Batches) -> None:
+    """A worker computes in one thread, and leaves Ctrl-C to the process that trains."""
+    _MINE.append(batches)
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _made(step: int) -> tuple[np.ndarray, np.ndarray]:
+    """A worker's batch as arrays: tensors would take shared memory, of which containers have little."""
+    lr, hr = _MINE[0](step)
+    return lr.numpy(), hr.numpy()
+
+
+def moved(batches: Batches, device: str) -> Batches:
+    """The same batches on this device."""
+
+    def batch(step: int) -> Batch:
+        lr, hr = batches(step)
+        return lr.to(device), hr.to(device)
 
     return batch

@@ -357,6 +357,10 @@ def test_training_from_the_command_line(srgame: Run, tmp_path: Path, monkeypatch
     words += ["--validation", tmp_path / "images", "--validation-degradations", "clean", "b+n", "--crop", 0]
     status, printed, _ = srgame(*words)
     assert status == 0 and str(out / "weights.safetensors") in printed
+    assert srgame(*words, "--output", tmp_path / "by-worker", "--workers", 1)[0] == 0
+    weights = [(folder / "weights.safetensors").read_bytes() for folder in (out, tmp_path / "by-worker")]
+    assert weights[0] == weights[1]
+    assert "0 or more workers, not -1" in srgame(*words, "--workers", -1)[2]
     losses = ["original", "awaken", "erasure", "to_bicubic"]
     scores = [f"psnr_{colour}_{name}" for name in ("clean", "b+n") for colour in ("rgb", "y")]
     log = pd.read_csv(out / "log.csv")

@@ -21,7 +21,7 @@ from srgame.filters import filters_of
 from srgame.images import image_paths, read_rgb, upsample
 from srgame.networks import HAN, NETWORKS, SRResNet, load_network
 from srgame.pairs import load_pairs
-from srgame.patches import Patches, mixed, prefetched
+from srgame.patches import Patches, mixed, moved, prefetched
 from srgame.strategies import EATS, STRATEGIES, BicubicPull, Dropout, Original
 from srgame.training import Schedule, fit, seeded
 
@@ -196,6 +196,25 @@ def test_prefetched_batches_of_a_pool_are_made_before_their_block_begins() -> No
     while len(made) < 6 and time.monotonic() < deadline:
         time.sleep(0.01)
     assert made == [0, 1, 2, 3, 4, 5]
+
+
+def test_batches_of_workers_are_those_of_one_process_in_any_order() -> None:
+    source = Patches(IMAGES, "second-order", patch=24, batch=3, sharpen=True)
+    made = prefetched(source, ahead=4, workers=2)
+    pool = prefetched(mixed(moved(prefetched(source, ahead=2, workers=1), "cpu"), 2), ahead=2)
+    for step in (0, 1, 2, 7, 8, 1):
+        assert all(torch.equal(a, b) for a, b in zip(made(step), source(step), strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(pool(step), mixed(source, 2)(step), strict=True))
+
+
+def killed(step: int) -> tuple[Tensor, Tensor]:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return batches()(step)
+
+
+def test_a_worker_that_is_killed_is_told_of() -> None:
+    with pytest.raises(InputError, match="process that made patches was killed: give fewer workers, or free memory"):
+        prefetched(killed, workers=1)(0)
 
 
 def test_an_unknown_degradation_to_train_on_is_refused() -> None:
