@@ -1,11 +1,14 @@
 """Batches of LR and HR patches to train on, each a pure function of (seed, step): nothing has to be saved to resume."""
 
+import os
 import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import lru_cache
+from multiprocessing import parent_process
+from threading import Thread
 from typing import Any
 
 import cv2
@@ -107,9 +110,10 @@ def prefetched(batches: Batches, ahead: int = 1, workers: int = 0) -> Batches:
     """The same batches, the next `ahead` being made while one is trained on (of mixed ones, a block).
 
     They are made in a thread or, on the CPU, by so many processes. Raises InputError where such a process is killed.
+    Where processes are not forked (macOS, Windows, Python 3.14 on), each has a copy of the images.
     """
     maker: Executor = (
-        ProcessPoolExecutor(workers, initializer=_work_on, initargs=(batches,)) if workers else (ThreadPoolExecutor(1))
+        ProcessPoolExecutor(workers, initializer=_work_on, initargs=(batches,)) if workers else ThreadPoolExecutor(1)
     )
     make = _made if workers else batches
     coming: dict[int, Future[tuple[Any, Any]]] = {}
@@ -133,11 +137,22 @@ _MINE: list[Batches] = []  # what a worker makes
 
 
 def _work_on(batches: Batches) -> None:
-    """A worker computes in one thread, and leaves Ctrl-C to the process that trains."""
+    """A worker computes in one thread, leaves what asks to stop to the process that trains, and ends with it."""
     _MINE.append(batches)
+    Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # which is how its pool ends it
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()  # torchrun and shells stop whole groups
+
+
+def _end_with_parent() -> None:
+    """One that was killed closes nothing that its workers wait for."""
+    if parent := parent_process():
+        parent.join()
+        os._exit(1)
 
 
 def _made(step: int) -> tuple[np.ndarray, np.ndarray]:

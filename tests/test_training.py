@@ -3,6 +3,7 @@
 import csv
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -207,14 +208,64 @@ def test_batches_of_workers_are_those_of_one_process_in_any_order() -> None:
         assert all(torch.equal(a, b) for a, b in zip(pool(step), mixed(source, 2)(step), strict=True))
 
 
+def training_by_workers(batches: str) -> "subprocess.Popen[str]":
+    """A process of its own that trains on them, as two workers make them, and prints that it began and why it ended."""
+    script = f"""
+from pathlib import Path
+from tempfile import mkdtemp
+from test_training import *
+made = prefetched({batches}, workers=2)
+def told(step):
+    batch = made(step)
+    if step == 0:
+        print("made", flush=True)
+    return batch
+try:
+    fit(Original(tiny()), told, Schedule(10**6, save_every=10**6), Path(mkdtemp()))
+except InputError as error:
+    print(error, flush=True)
+else:
+    print("stopped", flush=True)
+"""
+    return subprocess.Popen(
+        [sys.executable, "-c", script],
+        cwd=Path(__file__).parent,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
 def killed(step: int) -> tuple[Tensor, Tensor]:
-    os.kill(os.getpid(), signal.SIGKILL)
+    if step == 20:
+        os.kill(os.getpid(), signal.SIGKILL)
+    lr, hr = batches()(step)
+    return lr, hr.repeat(1, 1, 9, 9)[..., :24, :24] if step < 20 else hr.repeat(99, 1, 9, 9)  # more than a pipe holds
+
+
+def test_a_worker_that_is_killed_ends_the_training_with_a_sentence() -> None:
+    printed, _ = training_by_workers("killed, ahead=8").communicate(timeout=120)
+    assert printed == "made\na process that made patches was killed: give fewer workers, or free memory\n"
+
+
+def slow(step: int) -> tuple[Tensor, Tensor]:
+    time.sleep(1)
     return batches()(step)
 
 
-def test_a_worker_that_is_killed_is_told_of() -> None:
-    with pytest.raises(InputError, match="process that made patches was killed: give fewer workers, or free memory"):
-        prefetched(killed, workers=1)(0)
+def test_a_whole_group_that_is_asked_to_stop_stops_and_saves() -> None:
+    process = training_by_workers("slow, ahead=0")
+    assert process.stdout and process.stdout.readline() == "made\n"
+    time.sleep(2)  # it waits for patches now, or soon
+    os.killpg(process.pid, signal.SIGTERM)
+    assert process.communicate(timeout=120)[0] == "stopped\n"
+
+
+def test_workers_end_with_a_training_that_is_killed() -> None:
+    process = training_by_workers("batches(), ahead=0")
+    assert process.stdout and process.stdout.readline() == "made\n"
+    process.kill()
+    process.communicate(timeout=120)  # which waits for everyone who could write there
 
 
 def test_an_unknown_degradation_to_train_on_is_refused() -> None:
