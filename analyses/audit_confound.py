@@ -5,10 +5,11 @@ correlation beside; and EATS against the control that is drawn to bicubic upsamp
 that share Original correlate by that alone: how much, Dropout's gain tells.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
-from audited import FAMILY, NETWORKS, correlated, gain_against_bicubic, headed
+from audited import NETWORKS, correlated, family_in, gain_against_bicubic, headed
 from families import empty
 from matplotlib.figure import Figure
 from printed import UNKNOWN
@@ -23,25 +24,35 @@ GAIN, BELOW, PULL = ("eats", "original"), ("bicubic", "original"), ("eats", "bic
 DROPOUT = ("dropout", "original")
 
 
-def measure(
-    networks: tuple[str, ...] = NETWORKS,
-    sets: tuple[str, ...] = SETS,
-    degradations: tuple[str, ...] = ("all",),
-    images: int = 5,
-    crop: int = 128,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """One row per set and degradation, in dB of RGB: dataset, degradation, gain, below, over_pull, dropout, printed_r.
+def measured_on(networks: tuple[str, ...]) -> Callable[..., pd.DataFrame]:
+    """The `measure` of a recipe: by default of these networks."""
 
-    gain is EATS − Original and over_pull EATS − BicubicPull, both with ends _low and _high by a 95% paired bootstrap
-    over images and seeds; below is bicubic − Original, dropout Dropout − Original; printed_r is the correlation of
-    gain and below in the paper's Table 1, without the noise setting, over the sets on which audit_gains measured
-    bicubic. reason says why a number is missing.
-    """
-    table = psnr_table(1, FAMILY, networks, sets, degradations, images, crop, seed)
-    rgb = table[table["channel"] == "rgb"].set_index(["dataset", "degradation"])
-    settings = f"{FAMILY}: first {images} images of each set, crops of {crop} px; 8-bit RGB."
-    return _cells(rgb).assign(printed_r=_printed(), settings=settings).reset_index()
+    def measure(
+        networks: tuple[str, ...] = networks,
+        sets: tuple[str, ...] = SETS,
+        degradations: tuple[str, ...] = ("all",),
+        images: int = 5,
+        crop: int = 128,
+        seed: int = 0,
+    ) -> pd.DataFrame:
+        """One row per set and degradation, in dB of RGB.
+
+        Columns: dataset, degradation, gain, below, over_pull, dropout, printed_r, reason. gain is EATS − Original and
+        over_pull EATS − BicubicPull, both with ends _low and _high by a 95% paired bootstrap over images and seeds;
+        below is bicubic − Original, dropout Dropout − Original; printed_r is the correlation of
+        gain and below in the paper's Table 1, without the noise setting, over the sets on which audit_gains measured
+        bicubic. reason says why a number is missing.
+        """
+        family = family_in(networks)
+        table = psnr_table(1, family, networks, sets, degradations, images, crop, seed)
+        rgb = table[table["channel"] == "rgb"].set_index(["dataset", "degradation"])
+        settings = f"{family}: first {images} images of each set, crops of {crop} px; 8-bit RGB."
+        return _cells(rgb).assign(printed_r=_printed(), settings=settings).reset_index()
+
+    return measure
+
+
+measure = measured_on(NETWORKS)
 
 
 def _cells(rgb: pd.DataFrame) -> pd.DataFrame:

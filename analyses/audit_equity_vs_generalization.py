@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from audited import FAMILY, NETWORKS, correlated, headed, in_words, per_network
+from audited import FAMILY, NETWORKS, correlated, family_in, headed, in_words, per_network
 from families import measured
 from matplotlib.figure import Figure
 from printed import judged
@@ -62,7 +62,8 @@ def measure(
             rows.append({"score": score} | numbers | levels)
         return pd.DataFrame(rows)
 
-    settings = f"{layer} of {FAMILY}; {dataset}: {len(pairs)} images, crops of {crop} px; {len(degradations)} settings."
+    sample = f"{dataset}: {len(pairs)} images, crops of {crop} px; {len(degradations)} settings."
+    settings = f"{layer} of {family_in(networks)}; {sample}"
     return per_network(networks, of_network, settings, on_the_way=True)
 
 

@@ -10,7 +10,7 @@ from families import SMALL, measured
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from psnr_tables import NOT_THERE, SET_COLOURS, WIDTH, absences, shipped, strategy_of
+from psnr_tables import NOT_THERE, SET_COLOURS, WIDTH, absences, family_named, shipped, strategy_of
 from scipy import stats
 from torch import nn
 
@@ -22,19 +22,20 @@ FAMILY = SMALL
 NETWORKS = shipped(FAMILY)
 
 
+def family_in(networks: Sequence[str]) -> str:
+    """The family that the first of the networks is of; FAMILY where its name tells none."""
+    return next((family_named(name) for name in networks[:1] if family_named(name) != name), FAMILY)
+
+
 def per_network(
-    networks: Sequence[str],
-    probe: Callable[[nn.Module], pd.DataFrame],
-    settings: str,
-    family: str = FAMILY,
-    on_the_way: bool = False,
+    networks: Sequence[str], probe: Callable[[nn.Module], pd.DataFrame], settings: str, on_the_way: bool = False
 ) -> pd.DataFrame:
     """The rows that `probe` finds for each network, with columns strategy, seed, steps, reason and settings.
 
     A strategy that none of the networks is trained with has a row of its own with the reason and no number. Raises
-    InputError for a network that is not one of the family's, trained to the end or, if asked for, `on_the_way`.
+    InputError for a network that is not of the first one's family, trained to the end or, if asked for, `on_the_way`.
     """
-    frames, found = [], set[str]()
+    frames, found, family = [], set[str](), family_in(networks)
     for name in networks:
         if (trained := strategy_of(name, family, on_the_way)) is None:
             raise InputError(f"'{name}' is no {family}-STRATEGY-SEED: name networks of that family")

@@ -6,7 +6,7 @@ from textwrap import fill
 import numpy as np
 import pandas as pd
 from families import (
-    SMALL,
+    PAPERS,
     empty,
     family_of,
     family_title,
@@ -29,7 +29,7 @@ from srgame.style import STRATEGIES, styled
 CHEAP = {"dataset": "photographs", "images": 1, "crop": 32}
 
 
-def measured_in(layers: tuple[str, ...], family: str = SMALL, crop: int = 96) -> Callable[..., pd.DataFrame]:
+def measured_in(layers: tuple[str, ...], family: str = PAPERS, crop: int = 96) -> Callable[..., pd.DataFrame]:
     """The `measure` of a recipe: by default in these layers, with one network per strategy of `family`."""
 
     def measure(
@@ -51,7 +51,8 @@ def cosine_frame(
 ) -> pd.DataFrame:
     """One row per strategy, layer and pair of channels.
 
-    Columns: strategy, network, layer, first, second, cosine, sample, reason.
+    Columns: strategy, network, layer, first, second, cosine, sample, reason; network and sample stand in the first row
+    of each strategy, so that the csv stays small.
 
     Means over the first `images` images of `dataset`, which are LR as they are, cut to their middle `crop` pixels.
     """
@@ -60,6 +61,7 @@ def cosine_frame(
     for column in {"layer", "first", "second", "cosine"} - set(frame):
         frame[column] = np.nan
     frame["sample"] = sample_title(dataset, len(lr), crop)
+    frame.loc[frame["strategy"].duplicated(), ["network", "sample"]] = ""
     frame = frame[["strategy", "network", "layer", "first", "second", "cosine", "sample", "reason"]]
     return frame.astype({"first": "Int64", "second": "Int64"}).round({"cosine": 4})
 
@@ -81,13 +83,10 @@ def verdict(frame: pd.DataFrame) -> str:
     return judged(means["eats"] < means["original"] if {"original", "eats"} <= set(means) else [])
 
 
-def draw_cosines(frame: pd.DataFrame, blocks: str) -> Figure:
-    """A row per layer: each strategy's matrix, and how many pairs of channels are less alike than |cos|.
-
-    `blocks` says which blocks of its network the paper shows.
-    """
+def draw(frame: pd.DataFrame) -> Figure:
+    """A row per layer: each strategy's matrix, and how many pairs of channels are less alike than |cos|."""
     family = family_of(frame)
-    title = f"Cosine between channels' responses, {family_title(family)}; in the paper {blocks}"
+    title = f"Cosine between channels' responses, {family_title(family)}"
     layers = list(measured(frame)["layer"].dropna().unique()) or [""]
     with styled():
         figure = Figure(figsize=(7.2, 1.1 + 1.5 * len(layers) if len(measured(frame)) else 1.4))

@@ -5,17 +5,18 @@ from collections.abc import Callable, Iterable, Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
-from psnr_tables import NOT_THERE, shipped, strategy_of
+from psnr_tables import NOT_THERE, family_named, shipped, strategy_of
 from torch import nn
 
 from srgame.errors import InputError
 from srgame.networks import load_network
 from srgame.style import STRATEGIES
 
-SMALL = "small-x4"  # SRResNet ×4 of 32 features and 8 blocks; the paper's has 64 and 16
+PAPERS = "srresnet-x4"  # the paper's SRResNet ×4, of one seed
+SMALL = "small-x4"  # half as wide and half as deep, of several seeds
 KNOWN = {
     SMALL: ("small SRResNet ×4 (32 features, 8 blocks)", 8),
-    "srresnet-x4": ("SRResNet ×4", 16),
+    PAPERS: ("SRResNet ×4", 16),
     "rrdbnet-x4": ("RRDBNet ×4", 23),
 }
 
@@ -97,7 +98,7 @@ def family_of(frame: pd.DataFrame) -> str:
     """The family whose networks a frame tells of, or of whose absence."""
     names = [*measured(frame)["network"].dropna(), *(r.removeprefix(NOT_THERE) for r in frame["reason"].dropna())]
     name = next((str(name) for name in names if name), "")
-    return re.sub(rf"-({'|'.join(STRATEGIES)})(-\d+)?$", "", name)
+    return family_named(name)
 
 
 def family_title(family: str) -> str:

@@ -5,7 +5,7 @@ The crop is one of medium difficulty, at the 75th percentile of bicubic upsampli
 
 import pandas as pd
 from crops import BICUBIC, HR, crop_frame, crop_of, crop_title, score, shown
-from families import SMALL, empty, family_title, first_of_each, reason_of
+from families import PAPERS, empty, family_title, first_of_each, reason_of
 from matplotlib.figure import Figure
 
 from srgame.degradations.testing import SETTINGS
@@ -16,8 +16,8 @@ SMOKE = {"image": "photographs", "size": 32}
 
 
 def measure(
-    family: str = SMALL,
-    networks: tuple[str, ...] = first_of_each(SMALL),
+    family: str = PAPERS,
+    networks: tuple[str, ...] = first_of_each(PAPERS),
     image: str = "Urban100/img_004.webp",
     degradations: tuple[str, ...] = tuple(SETTINGS),
     size: int = 64,

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from crops import bare
 from families import (
-    SMALL,
+    PAPERS,
     by_strategy,
     family_of,
     family_title,
@@ -39,8 +39,8 @@ from srgame.strategies import EATS
 from srgame.style import GREY, ORANGE, SKY, STRATEGIES, styled
 
 SHOWN = ("original", "eats")
-NETWORKS = tuple(name for name in first_of_each(SMALL) if (strategy_of(name, SMALL) or ("",))[0] in SHOWN)
-SCALE, CROP = 4, 128  # what the zoo's small networks were trained with
+NETWORKS = tuple(name for name in first_of_each(PAPERS) if (strategy_of(name, PAPERS) or ("",))[0] in SHOWN)
+SCALE, CROP = 4, 160  # what the networks of PAPERS were trained with
 LOSSES = ["original", "awaken", "erasure", "to_bicubic"]
 PICTURES = ["picture", "channel", *LINE]
 COLUMNS = ["strategy", "network", "draw", "layer", "erased", "donor", *LOSSES, *PICTURES, "sample", "reason"]
@@ -60,11 +60,11 @@ SMOKE = {"image": "photographs", "patch": 16, "draws": 3}
 
 
 def measure(
-    family: str = SMALL,
+    family: str = PAPERS,
     networks: tuple[str, ...] = NETWORKS,
     image: str = "Set5/butterfly_GT.webp",
     degradation: str = "second-order",
-    patch: int = 96,
+    patch: int = 128,
     draws: int = 200,
     seed: int = 0,
 ) -> pd.DataFrame:

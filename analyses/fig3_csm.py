@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 from families import (
-    SMALL,
+    PAPERS,
     empty,
     family_of,
     family_title,
@@ -42,22 +42,24 @@ SMOKE = {"dataset": "photographs", "images": 1, "crop": 32, "size": 8}
 
 
 def measure(
-    family: str = SMALL,
-    networks: tuple[str, ...] = first_of_each(SMALL),
+    family: str = PAPERS,
+    networks: tuple[str, ...] = first_of_each(PAPERS),
     layer: str = "conv_last:input",
     dataset: str = "unseen109",
     images: int | None = 10,
     crop: int | None = 64,
-    size: int = 20,
+    size: int = 16,
 ) -> pd.DataFrame:
     """Scores, one row per strategy and channel; and of the first image maps, one row per channel and line of its map.
 
     Columns: strategy, network, layer; map ("scores", "feature" or "salience"), channel; salience and share of scores,
     means over images; line, low, high: pixels of maps of at most `size` × `size` places (rasters.py); sample; reason.
+    Network and sample stand in the first row of each strategy.
     """
     lr = lr_images(dataset, images=images, crop=crop)
     frame = probed(networks, family, partial(_measured, lr=lr, layer=layer, size=size))
     frame["sample"] = sample_title(dataset, len(lr), crop)
+    frame.loc[frame["strategy"].duplicated(), ["network", "sample"]] = ""  # not in every line of pixels
     return frame.reindex(columns=COLUMNS).astype({"channel": "Int64", "line": "Int64"})
 
 

@@ -6,7 +6,7 @@ The crop is one of medium difficulty, at the 75th percentile of bicubic upsampli
 import numpy as np
 import pandas as pd
 from crops import BICUBIC, HR, bare, crop_frame, crop_of, crop_title, score, shown
-from families import SMALL, empty, family_title, first_of_each, reason_of
+from families import PAPERS, empty, family_title, first_of_each, reason_of
 from matplotlib.figure import Figure
 from psnr_tables import NOT_THERE
 
@@ -20,8 +20,8 @@ SMOKE = {"image": "photographs", "size": 32}
 
 
 def measure(
-    families: tuple[str, ...] = (SMALL, RRDBNET),
-    networks: tuple[str, ...] = (*first_of_each(SMALL), *first_of_each(RRDBNET)),
+    families: tuple[str, ...] = (PAPERS, RRDBNET),
+    networks: tuple[str, ...] = (*first_of_each(PAPERS), *first_of_each(RRDBNET)),
     image: str = "Urban100/img_012.webp",
     degradation: str = "clean",
     size: int = 96,

@@ -18,9 +18,9 @@ LOGS = Path(__file__).with_name("logs")
 QUANTITIES = ("original", "awaken", "pull", "erasure", "to_bicubic", "psnr_y")  # as the strategies call them
 
 
-def logged() -> tuple[str, ...]:
-    """The networks whose training logs are here."""
-    return tuple(path.stem for path in sorted(LOGS.glob("*.csv")))
+def logged(family: str = SMALL) -> tuple[str, ...]:
+    """The networks of a family whose training logs are here."""
+    return tuple(path.stem for path in sorted(LOGS.glob(f"{family}-*.csv")))
 
 
 def last_step() -> int:

@@ -1,8 +1,7 @@
 """Figure 8: are the channels of an RRDBNet trained with EATS less alike, from shallow blocks to the output?"""
 
-from functools import partial
-
-from cosines import CHEAP, draw_cosines, measured_in
+from cosines import CHEAP, measured_in
+from cosines import draw as draw
 from cosines import found as found
 from cosines import verdict as verdict
 
@@ -11,7 +10,6 @@ from srgame.recipe import run
 SMOKE = CHEAP
 
 measure = measured_in(("body.1", "body.7", "body.13", "conv_hr"), "rrdbnet-x4", crop=64)
-draw = partial(draw_cosines, blocks="blocks 2, 8 and 14, output")
 
 if __name__ == "__main__":
     run(__file__, measure, draw)

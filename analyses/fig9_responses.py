@@ -1,12 +1,11 @@
 """Figure 9: who evens out the responses of channels, in a shallow block and at the output: Dropout, or EATS?
 
-The paper's shallow block is the 2nd of 16; that of small networks lies as deep, the 1st of 8. Responses are those of a
-block's output, and of conv_hr before its activation.
+Responses are those of a block's output, and of conv_hr before its activation.
 """
 
 import pandas as pd
 from families import (
-    SMALL,
+    PAPERS,
     empty,
     family_of,
     family_title,
@@ -34,9 +33,9 @@ SMOKE = {"dataset": "photographs", "images": 2, "crop": 32}
 
 
 def measure(
-    family: str = SMALL,
-    networks: tuple[str, ...] = first_of_each(SMALL),
-    layers: tuple[str, ...] = ("body.0", "conv_hr"),
+    family: str = PAPERS,
+    networks: tuple[str, ...] = first_of_each(PAPERS),
+    layers: tuple[str, ...] = ("body.1", "conv_hr"),
     dataset: str = "unseen109",
     images: int | None = 100,
     crop: int | None = 64,
@@ -74,7 +73,7 @@ def draw(frame: pd.DataFrame) -> Figure:
                     )
                 panel.set_xlabel("channel" if layer == layers[-1] and len(rows) else "")
             row[0].set_ylabel(f"{layer_title(layer, family)}\nmean response")
-        title = f"Channels' mean responses, {family_title(family)}; in the paper block 2 of 16 and the output"
+        title = f"Channels' mean responses, {family_title(family)}"
         figure.suptitle(f"{title}\n{frame['sample'].iloc[0]}\n{absences(frame['reason'])}".strip(), fontsize=8)
     return figure
 

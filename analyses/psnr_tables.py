@@ -113,6 +113,11 @@ def strategy_of(name: str, family: str, on_the_way: bool = False) -> tuple[str, 
     return (parts[1], int(parts[2] or 0)) if parts else None
 
 
+def family_named(name: str) -> str:
+    """The family of a network that is named FAMILY-STRATEGY…; of others the name itself."""
+    return re.sub(rf"-({'|'.join(STRATEGIES)})(-\d+)?({ON_THE_WAY}\d+)?$", "", name)
+
+
 def _rows(
     scores: pd.DataFrame, measured: Benchmark, table: int, family: str, sets: Sequence[str]
 ) -> Iterator[dict[str, Any]]:

@@ -25,13 +25,15 @@ def recipes() -> list[str]:
 
 
 def _names(path: Path) -> set[str]:
-    """What a file defines at its top."""
+    """What a file defines at its top, or takes from another one by `as`."""
     names = set[str]()
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.FunctionDef):
             names.add(node.name)
         elif isinstance(node, ast.Assign):
             names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {alias.asname for alias in node.names if alias.asname}
     return names
 
 

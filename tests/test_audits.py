@@ -62,6 +62,13 @@ def test_a_network_of_another_family_is_refused() -> None:
         audit_erasure.measure(networks=("srresnet-x4-bicubic",), images=1, crop=16, dataset="photographs")
 
 
+def test_networks_of_another_size_are_audited_and_those_it_lacks_are_named_alike() -> None:
+    frame = audit_erasure.measure(**audit_erasure.SMOKE | {"networks": ("srresnet-x4-eats-0",)})
+    assert frame.loc[frame["strategy"] == "dropout", "reason"].tolist() == ["not in the zoo: srresnet-x4-dropout"]
+    with pytest.raises(InputError, match="'small-x4-eats-0' is no srresnet-x4-STRATEGY-SEED"):
+        audit_erasure.measure(**audit_erasure.SMOKE | {"networks": ("srresnet-x4-eats-0", "small-x4-eats-0")})
+
+
 class Additive:
     """Worth adds up: nothing diminishes, nothing grows."""
 

@@ -79,8 +79,8 @@ def test_the_erasure_shown_is_the_median_of_the_first_network() -> None:
 
 
 def test_without_one_of_the_two_networks_the_paradigm_says_so() -> None:
-    frame = fig2_erasure.measure(networks=("small-x4-original-0",), **fig2_erasure.SMOKE)
-    assert "not in the zoo: small-x4-eats" in fig2_erasure.draw(frame).get_suptitle()
+    frame = fig2_erasure.measure(networks=("srresnet-x4-original-0",), **fig2_erasure.SMOKE)
+    assert "not in the zoo: srresnet-x4-eats" in fig2_erasure.draw(frame).get_suptitle()
 
 
 def test_channels_are_chosen_by_rank() -> None:
@@ -110,7 +110,9 @@ def test_a_network_that_is_bicubic_upsampling_is_shown_as_such(monkeypatch: pyte
 
     monkeypatch.setattr("crops.loaded", lambda networks, family: {"eats": Bicubic()})
     recipe = import_module("fig10_17")
-    frame = recipe.measure(networks=("small-x4-eats-0",), image="photographs", degradations=("clean", "b+n"), size=16)
+    frame = recipe.measure(
+        networks=("srresnet-x4-eats-0",), image="photographs", degradations=("clean", "b+n"), size=16
+    )
     eats, plain = (frame[frame["strategy"] == name] for name in ("eats", "bicubic"))
     assert set(eats["to_bicubic"]) == {100.0}
     assert list(eats["pixels"]) == list(plain["pixels"]) and list(eats["psnr"]) == list(plain["psnr"])

@@ -76,7 +76,7 @@ def test_a_familys_networks_are_found_in_the_zoo(trained: dict[str, nn.Module]) 
 
 
 def test_a_network_on_the_way_has_no_part_in_tables() -> None:
-    on_the_way = "small-x4-eats-1-step1000"
+    on_the_way = "small-x4-eats-1-step4000"
     assert on_the_way in along_training("small-x4") and on_the_way not in shipped("small-x4")
     with pytest.raises(InputError, match=f"'{on_the_way}' is no small-x4-STRATEGY"):
         psnr_table(1, "small-x4", [on_the_way], **CHEAP)

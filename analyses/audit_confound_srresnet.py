@@ -1,0 +1,16 @@
+"""Is what EATS gains that of bicubic upsampling on the paper's SRResNet too? audit_confound, of one seed."""
+
+from audit_confound import SMOKE as SMOKE
+from audit_confound import draw as draw
+from audit_confound import found as found
+from audit_confound import measured_on
+from audit_confound import verdict as verdict
+from families import PAPERS
+from psnr_tables import shipped
+
+from srgame.recipe import run
+
+measure = measured_on(shipped(PAPERS))
+
+if __name__ == "__main__":
+    run(__file__, measure, draw)
