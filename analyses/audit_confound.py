@@ -5,7 +5,6 @@ correlation beside; and EATS against the control that is drawn to bicubic upsamp
 that share Original correlate by that alone: how much, Dropout's gain tells.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -24,35 +23,26 @@ GAIN, BELOW, PULL = ("eats", "original"), ("bicubic", "original"), ("eats", "bic
 DROPOUT = ("dropout", "original")
 
 
-def measured_on(networks: tuple[str, ...]) -> Callable[..., pd.DataFrame]:
-    """The `measure` of a recipe: by default of these networks."""
+def measure(
+    networks: tuple[str, ...] = NETWORKS,
+    sets: tuple[str, ...] = SETS,
+    degradations: tuple[str, ...] = ("all",),
+    images: int = 5,
+    crop: int = 128,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """One row per set and degradation, in dB of RGB: dataset, degradation, gain, below, over_pull, dropout, printed_r.
 
-    def measure(
-        networks: tuple[str, ...] = networks,
-        sets: tuple[str, ...] = SETS,
-        degradations: tuple[str, ...] = ("all",),
-        images: int = 5,
-        crop: int = 128,
-        seed: int = 0,
-    ) -> pd.DataFrame:
-        """One row per set and degradation, in dB of RGB.
-
-        Columns: dataset, degradation, gain, below, over_pull, dropout, printed_r, reason. gain is EATS − Original and
-        over_pull EATS − BicubicPull, both with ends _low and _high by a 95% paired bootstrap over images and seeds;
-        below is bicubic − Original, dropout Dropout − Original; printed_r is the correlation of
-        gain and below in the paper's Table 1, without the noise setting, over the sets on which audit_gains measured
-        bicubic. reason says why a number is missing.
-        """
-        family = family_in(networks)
-        table = psnr_table(1, family, networks, sets, degradations, images, crop, seed)
-        rgb = table[table["channel"] == "rgb"].set_index(["dataset", "degradation"])
-        settings = f"{family}: first {images} images of each set, crops of {crop} px; 8-bit RGB."
-        return _cells(rgb).assign(printed_r=_printed(), settings=settings).reset_index()
-
-    return measure
-
-
-measure = measured_on(NETWORKS)
+    gain is EATS − Original and over_pull EATS − BicubicPull, both with ends _low and _high by a 95% paired bootstrap
+    over images and seeds; below is bicubic − Original, dropout Dropout − Original; printed_r is the correlation of
+    gain and below in the paper's Table 1, without the noise setting, over the sets on which audit_gains measured
+    bicubic. reason says why a number is missing.
+    """
+    family = family_in(networks)
+    table = psnr_table(1, family, networks, sets, degradations, images, crop, seed)
+    rgb = table[table["channel"] == "rgb"].set_index(["dataset", "degradation"])
+    settings = f"{family}: first {images} images of each set, crops of {crop} px; 8-bit RGB."
+    return _cells(rgb).assign(printed_r=_printed(), settings=settings).reset_index()
 
 
 def _cells(rgb: pd.DataFrame) -> pd.DataFrame:

@@ -1,16 +1,18 @@
 """Is what EATS gains that of bicubic upsampling on the paper's SRResNet too? audit_confound, of one seed."""
 
+from functools import partial
+
+import audit_confound
 from audit_confound import SMOKE as SMOKE
 from audit_confound import draw as draw
 from audit_confound import found as found
-from audit_confound import measured_on
 from audit_confound import verdict as verdict
 from families import PAPERS
 from psnr_tables import shipped
 
 from srgame.recipe import run
 
-measure = measured_on(shipped(PAPERS))
+measure = partial(audit_confound.measure, networks=shipped(PAPERS))
 
 if __name__ == "__main__":
     run(__file__, measure, draw)

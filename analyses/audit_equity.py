@@ -34,43 +34,35 @@ MEASURES: dict[str, Measure] = {
 NAMES = {"gini": "Gini (0: all alike)", "entropy": "entropy / ln n", "effective_share": "effective share of filters"}
 
 
-def measured_on(networks: tuple[str, ...], layers: tuple[str, ...]) -> Callable[..., pd.DataFrame]:
-    """The `measure` of a recipe: by default of these layers of these networks."""
+def measure(
+    networks: tuple[str, ...] = NETWORKS,
+    layers: tuple[str, ...] = ("conv_first", "body.3.conv2", "conv_hr"),
+    scores: tuple[str, ...] = ("shapley", "salience", "responses"),
+    dataset: str = "Set5",
+    degradation: str = "b+n",
+    images: int = 5,
+    crop: int = 32,
+    evaluations: int = 700,
+) -> pd.DataFrame:
+    """One row per network, layer and score, over images: players, total, and measures with their intervals.
 
-    def measure(
-        networks: tuple[str, ...] = networks,
-        layers: tuple[str, ...] = layers,
-        scores: tuple[str, ...] = ("shapley", "salience", "responses"),
-        dataset: str = "Set5",
-        degradation: str = "b+n",
-        images: int = 5,
-        crop: int = 32,
-        evaluations: int = 700,
-    ) -> pd.DataFrame:
-        """One row per network, layer and score, over images: players, total, and measures with their intervals.
+    Each image's scores are measured alone; gini, entropy and effective_share (the effective number of players as a part
+    of all) are means over images, with ends _low and _high of a 95% interval (Student's t). total is the mean sum of
+    the sizes of a layer's scores, in the score's own unit: dB for φ.
+    """
+    pairs = load_pairs(dataset, degradation, 4, images=images, crop=crop)
+    each = [Pairs((n,), (lr,), (hr,)) for n, lr, hr in zip(pairs.names, pairs.lr, pairs.hr, strict=True)]
 
-        Each image's scores are measured alone; gini, entropy and effective_share (the effective number of players as a
-        part of all) are means over images, with ends _low and _high of a 95% interval (Student's t). total is the mean
-        sum of the sizes of a layer's scores, in the score's own unit: dB for φ.
-        """
-        pairs = load_pairs(dataset, degradation, 4, images=images, crop=crop)
-        each = [Pairs((n,), (lr,), (hr,)) for n, lr, hr in zip(pairs.names, pairs.lr, pairs.hr, strict=True)]
+    def of_network(network: nn.Module) -> pd.DataFrame:
+        until = Until(evaluations=evaluations)
+        frames = [filter_scores(network, one, layers, scores, until).assign(image=one.names[0]) for one in each]
+        groups = pd.concat(frames).groupby(["layer", "score"], sort=False)
+        return pd.DataFrame([{"layer": key[0], "score": key[1], **_equity(rows)} for key, rows in groups])
 
-        def of_network(network: nn.Module) -> pd.DataFrame:
-            until = Until(evaluations=evaluations)
-            frames = [filter_scores(network, one, layers, scores, until).assign(image=one.names[0]) for one in each]
-            groups = pd.concat(frames).groupby(["layer", "score"], sort=False)
-            return pd.DataFrame([{"layer": key[0], "score": key[1], **_equity(rows)} for key, rows in groups])
-
-        settings = (
-            f"{dataset}, {degradation}: {images} crops of {crop} px; φ of PSNR from {evaluations} coalitions an image."
-        )
-        return per_network(networks, of_network, settings)
-
-    return measure
-
-
-measure = measured_on(NETWORKS, ("conv_first", "body.3.conv2", "conv_hr"))
+    settings = (
+        f"{dataset}, {degradation}: {images} crops of {crop} px; φ of PSNR from {evaluations} coalitions an image."
+    )
+    return per_network(networks, of_network, settings)
 
 
 def _equity(rows: pd.DataFrame) -> dict[str, float]:

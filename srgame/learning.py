@@ -72,8 +72,7 @@ def train(
         patch: side of an HR patch, in pixels.
         crop: HR pixels a side of what is degraded before a patch is cut from it; 0 for the patch.
         pool: mix the patches of so many successive batches.
-        workers: make patches in so many processes on the CPU, which a GPU is likely to wait for otherwise; with 0 they
-            are made beside the training, on its device.
+        workers: make patches in so many processes on the CPU; with 0 they are made beside the training, on its device.
         learning_rate: at the first step; annealed to 0 along a cosine.
         ema: also keep a moving average of the weights, decayed by this factor (0.999), in weights.ema.safetensors.
         bfloat16: compute in bfloat16 where that is safe: about twice as fast on processors that have it.

@@ -69,7 +69,7 @@ def made(
 def _flags(measure: Callable[..., pd.DataFrame]) -> tuple[dict[str, Any], bool, dict[str, Path | None]]:
     """The settings, whether to measure again, and where to keep what is measured, if `measure` asks."""
 
-    @wraps(measure)
+    @wraps(measure.func if isinstance(measure, partial) else measure)  # of which a partial's own words tell nothing
     def collected(**settings: Any) -> dict[str, Any]:
         return settings
 

@@ -99,6 +99,17 @@ def test_an_interrupted_recipe_says_whether_it_goes_on(analysis: Path) -> None:
         assert (ended.returncode, ended.stderr.strip()) == (130, f"fig0.py: {told}")
 
 
+def test_a_recipe_of_another_ones_measure_has_its_words_and_other_defaults(analysis: Path) -> None:
+    own = RECIPE.replace(
+        "run(__file__, measure", "from functools import partial; run(__file__, partial(measure, rows=7)"
+    )
+    analysis.write_text(own)
+    told = run(analysis, "--help").stdout
+    assert "Rows." in told and "default: 7" in told and "partial" not in told
+    assert run(analysis).returncode == 0
+    assert len(pd.read_csv(analysis.parents[1] / "figures" / "fig0.csv")) == 7
+
+
 def test_a_mistake_in_a_recipes_flags_is_one_sentence(analysis: Path, tmp_path: Path) -> None:
     ended = run(analysis, "--rows", "-1")
     assert ended.returncode == 2 and ended.stderr.strip() == "fig0.py: -1 rows are too few: ask for more"
