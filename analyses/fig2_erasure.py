@@ -118,26 +118,25 @@ def _losses(
 
 def _drawn(eats: EATS, draw: int, seed: int) -> dict[str, str | int]:
     """The layer, the filter erased in it, and the one that takes its place."""
-    filters, present, absent = eats.erasure(np.random.default_rng([seed, draw]))
-    gone = int(present[0].logical_not().nonzero())
-    numbered = torch.arange(float(len(filters)))[None, :, None, None]
-    return {"layer": filters.layers[0], "erased": gone, "donor": int(absent(numbered)[0, gone])}
+    (erasure,) = eats.erasures(np.random.default_rng([seed, draw]))
+    return {"layer": erasure.filters.layers[0], "erased": erasure.gone[0], "donor": erasure.disruptors[0]}
 
 
 @torch.inference_mode()
 def _pictures(network: nn.Module, lr: Float[Tensor, "1 3 h w"], draw: int, seed: int) -> pd.DataFrame:
     """What the layer responds and what the network restores, before and after the erasure."""
     eats = EATS(network)
-    filters, present, absent = eats.erasure(np.random.default_rng([seed, draw]))
-    before, sr = _run(network, lr, filters.layers[0])
-    with erased(network, filters, present, absent):
-        after, sr_erased = _run(network, lr, filters.layers[0])
+    (erasure,) = eats.erasures(np.random.default_rng([seed, draw]))
+    layer = erasure.filters.layers[0]
+    before, sr = _run(network, lr, layer)
+    with erasure(network):
+        after, sr_erased = _run(network, lr, layer)
     change = (sr - sr_erased).abs()
     bounds = extremes(before.numpy())
     frames = [
         raster(_shown(response[:, channel : channel + 1]), *bounds).assign(picture=name, channel=channel)
         for name, response in (("before", before), ("after", after))
-        for channel in range(len(filters))
+        for channel in range(len(erasure.filters))
     ]
     frames += [raster(_shown(image)).assign(picture=name) for name, image in (("f", sr), ("f′", sr_erased))]
     frames.append(raster(_shown(change), 0.0, float(f"{change.max().item():.4g}")).assign(picture="|f − f′|"))

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,36 +41,120 @@ def batches() -> Patches:
 def gradients(network: nn.Module, losses: dict[str, Tensor]) -> dict[str, Tensor]:
     network.zero_grad()
     torch.stack([loss for loss in losses.values() if loss.requires_grad]).sum().backward()
-    return {name: weights.grad.clone() for name, weights in network.named_parameters()}
+    return {
+        name: torch.zeros_like(weights) if weights.grad is None else weights.grad.clone()
+        for name, weights in network.named_parameters()
+    }
 
 
-def naive_eats(network: nn.Module, lr: Tensor, hr: Tensor, rng: np.random.Generator, count: int) -> dict[str, Tensor]:
-    """Algorithm 1 as printed: two whole passes, the second with a filter's weights and bias copied over another's."""
+def swapped(
+    network: nn.Module, layer: str, rng: np.random.Generator, count: int
+) -> tuple[dict[str, Tensor], list[int]]:
+    """A layer's weights with some filters copied over others, drawn as EATS draws; and which filters were copied."""
+    module = network.get_submodule(layer)
+    order = rng.permutation(module.out_channels)
+    disruptors = rng.choice(order[count:], count)
+    source = torch.arange(module.out_channels)
+    source[torch.from_numpy(order[:count])] = torch.from_numpy(disruptors)
+    return {f"{layer}.{name}": value[source] for name, value in module.named_parameters()}, disruptors.tolist()
+
+
+def naive_eats(
+    network: nn.Module,
+    lr: Tensor,
+    hr: Tensor,
+    rng: np.random.Generator,
+    count: int = 1,
+    weight: float = 1.0,
+    target: str = "bicubic",
+    teaches: str = "all",
+    erase: str = "one",
+) -> dict[str, Tensor]:
+    """The gradient of each weight by two whole passes, the second with weights of filters copied over others'."""
     layers = filters_of(network).layers
-    layer = str(rng.choice(layers))
-    width = network.get_submodule(layer).out_channels
-    order = rng.permutation(width)
-    weights = dict(network.named_parameters())
-    swapped = torch.arange(width)
-    swapped[torch.from_numpy(order[:count])] = torch.from_numpy(rng.choice(order[count:], count))
-    for kind in ("weight", "bias"):
-        weights[f"{layer}.{kind}"] = weights[f"{layer}.{kind}"][swapped]
-    sr_erased = torch.func.functional_call(network, weights, (lr,))
-    return {"original": F.l1_loss(network(lr), hr), "awaken": F.l1_loss(sr_erased, upsample(lr, 4))}
+    drawn = [str(rng.choice(layers))] if erase != "one per layer" else list(layers)
+    weights, disruptors = dict(network.named_parameters()), {}
+    for layer in drawn:
+        copied, disruptors[layer] = swapped(network, layer, rng, count)
+        weights |= copied if erase != "none" else {}
+    targets = {"bicubic": upsample(lr, 4), "hr": hr}
+    small = (F.interpolate(hr, lr.shape[-2:], mode="bicubic", antialias=True).clamp(0, 1) * 255).round() / 255
+    targets["clean bicubic"] = upsample(small, 4)
+    parameters = dict(network.named_parameters())
+    awaken = weight * F.l1_loss(torch.func.functional_call(network, weights, (lr,)), targets[target])
+    original = torch.autograd.grad(F.l1_loss(network(lr), hr), list(parameters.values()))
+    taught = torch.autograd.grad(awaken, list(parameters.values()))
+    total = {}
+    for name, first, second in zip(parameters, original, taught, strict=True):
+        layer = name.rpartition(".")[0]
+        if teaches != "all" and layer not in drawn:
+            second = torch.zeros_like(second)
+        if teaches == "disruptor" and layer in drawn:
+            others = [i for i in range(len(second)) if i not in disruptors[layer]]
+            second = second.index_fill(0, torch.tensor(others), 0.0)
+        total[name] = first + second
+    return total
 
 
-@pytest.mark.parametrize("count", [1, 2])
-@pytest.mark.parametrize("step", range(8))
-def test_eats_has_the_gradient_of_two_naive_passes(step: int, count: int) -> None:
+READINGS = [
+    {},
+    {"count": 2},
+    {"weight": 0.1},
+    {"weight": 0.3, "erase": "none"},
+    {"target": "clean bicubic"},
+    {"target": "clean bicubic", "erase": "none"},
+    {"target": "hr"},
+    {"teaches": "layer"},
+    {"teaches": "layer", "erase": "none"},
+    {"teaches": "disruptor", "count": 2},
+    {"erase": "one per layer"},
+    {"erase": "one per layer", "teaches": "disruptor", "weight": 0.2},
+]
+
+
+@pytest.mark.parametrize("reading", READINGS, ids=str)
+@pytest.mark.parametrize("step", range(3))
+def test_each_reading_of_eats_has_the_gradient_of_two_naive_passes(step: int, reading: dict[str, Any]) -> None:
     network = tiny().double()
     lr, hr = (images.double() for images in batches()(step))
-    shared = EATS(network, count=count)(lr, hr, np.random.default_rng(step))
-    naive = naive_eats(network, lr, hr, np.random.default_rng(step), count)
-    for name, loss in naive.items():
-        assert shared[name].item() == pytest.approx(loss.item(), rel=1e-12)
-    expected = gradients(network, naive)
-    for name, gradient in gradients(network, shared).items():
-        torch.testing.assert_close(gradient, expected[name], rtol=1e-9, atol=1e-13)
+    found = gradients(network, EATS(network, **reading)(lr, hr, np.random.default_rng(step)))
+    for name, expected in naive_eats(network, lr, hr, np.random.default_rng(step), **reading).items():
+        torch.testing.assert_close(found[name], expected, rtol=1e-9, atol=1e-13, msg=name)
+
+
+@pytest.mark.parametrize("reading", READINGS, ids=str)
+def test_the_awakening_loss_never_trains_the_filter_that_it_erases(reading: dict[str, Any]) -> None:
+    network = tiny().double()
+    lr, hr = (images.double() for images in batches()(0))
+    eats = EATS(network, **reading)
+    losses = eats(lr, hr, np.random.default_rng(0))
+    trained = gradients(network, {"awaken": losses["pull" if eats.erase == "none" else "awaken"]})
+    for erasure in eats.erasures(np.random.default_rng(0)):
+        (layer,) = erasure.filters.layers
+        for gone, disruptor in zip(erasure.gone, erasure.disruptors, strict=True):
+            assert trained[f"{layer}.weight"][disruptor].abs().max() > 0
+            if eats.erase != "none":
+                assert trained[f"{layer}.weight"][gone].abs().max() == 0 == trained[f"{layer}.bias"][gone]
+
+
+def test_bicubic_pull_is_the_reading_that_erases_nothing() -> None:
+    network = tiny()
+    lr, hr = batches()(0)
+    pull = gradients(network, BicubicPull(network, 0.3, "clean bicubic")(lr, hr, np.random.default_rng(0)))
+    same = EATS(network, weight=0.3, target="clean bicubic", erase="none")
+    expected = gradients(network, same(lr, hr, np.random.default_rng(0)))
+    assert all(torch.equal(pull[name], gradient) for name, gradient in expected.items())
+    nothing = gradients(network, BicubicPull(network, weight=0.0)(lr, hr, np.random.default_rng(0)))
+    original = gradients(network, Original(network)(lr, hr, np.random.default_rng(0)))
+    assert all(torch.equal(nothing[name], gradient) for name, gradient in original.items())
+
+
+def test_a_reading_works_on_networks_with_layers_of_one_filter() -> None:
+    network = HAN(groups=1, blocks=1, features=4, reduction=2)
+    lr, hr = batches()(0)
+    for teaches in ("all", "layer", "disruptor"):
+        losses = EATS(network, erase="one per layer", teaches=teaches)(lr, hr, np.random.default_rng(0))
+        assert all(gradient.isfinite().all() for gradient in gradients(network, losses).values())
 
 
 def test_eats_erases_in_every_layer_or_in_its_share_of_them() -> None:
@@ -81,11 +166,10 @@ def test_eats_erases_in_every_layer_or_in_its_share_of_them() -> None:
     assert "conv_last" not in EATS(tiny(), count=4).layers
 
 
-def test_eats_watches_what_erasure_changes_and_can_be_drawn_to_hr() -> None:
+def test_eats_watches_what_an_erasure_changes() -> None:
     lr, hr = batches()(0)
-    bicubic, toward_hr = (EATS(tiny(), toward=t)(lr, hr, np.random.default_rng(0)) for t in ("bicubic", "hr"))
-    assert bicubic["original"] == toward_hr["original"] and bicubic["awaken"] != toward_hr["awaken"]
-    assert abs(toward_hr["awaken"] - toward_hr["original"]) <= toward_hr["erasure"]
+    bicubic, to_hr = (EATS(tiny(), target=target)(lr, hr, np.random.default_rng(0)) for target in ("bicubic", "hr"))
+    assert abs(to_hr["awaken"] - to_hr["original"]) <= to_hr["erasure"]
     assert bicubic["erasure"] > 0 and not bicubic["erasure"].requires_grad and not bicubic["to_bicubic"].requires_grad
 
 
@@ -115,9 +199,17 @@ def test_bicubic_pull_is_the_sum_of_two_distances() -> None:
 
 @pytest.mark.parametrize(
     ("strategy", "options"),
-    [("dropout", {"p": 1.0}), ("eats", {"ratio": 0.0}), ("eats", {"count": 0}), ("eats", {"count": 99})],
+    [
+        ("dropout", {"p": 1.0}),
+        ("eats", {"ratio": 0.0}),
+        ("eats", {"count": 0}),
+        ("eats", {"count": 99}),
+        ("eats", {"weight": -0.1}),
+        ("eats", {"weight": float("nan")}),
+        ("bicubic-pull", {"weight": float("inf")}),
+    ],
 )
-def test_impossible_options_are_refused(strategy: str, options: dict[str, float]) -> None:
+def test_impossible_options_are_refused(strategy: str, options: dict[str, Any]) -> None:
     with pytest.raises(InputError):
         STRATEGIES[strategy](tiny(), **options)
 
