@@ -29,7 +29,6 @@ from rasters import LINE, extremes, picture_of, raster
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
-from srgame.filters import erased
 from srgame.images import image_paths, read_rgb, upsample
 from srgame.patches import Patches
 from srgame.probe_pictures import mosaic

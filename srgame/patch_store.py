@@ -1,7 +1,7 @@
 """Degraded patches made once, in a folder that any number of trainings read: lr.npy, hr.npy and patches.json.
 
-Making patches takes almost half of a small network's training step on a CPU. Stored ones are read through a memory map
-and shared by all processes that train on them.
+Trainings that are to be compared then see the same patches, and none of them spends time on making any
+(analyses/bench_patches.py). The files are read through a memory map, which all processes share.
 """
 
 import json
@@ -57,7 +57,7 @@ def _write(patches: Patches, folder: Path, manifest: dict[str, Any], workers: in
     sides = {"lr": patches.patch // patches.scale, "hr": patches.patch}
     paths = {part: _at(folder / f"{part}.npy", (count, side, side, 3), made) for part, side in sides.items()}
     batches = prefetched(patches, 2 * workers, workers) if workers else patches
-    steps = range(made // patches.batch, -(-count // patches.batch))
+    steps = range(-(-made // patches.batch), -(-count // patches.batch))
     for step in tqdm(steps, "patches", initial=steps.start, total=steps.stop, disable=not progress):
         rows = min(patches.batch, count - made)
         for part, images in zip(PARTS, batches(step), strict=True):
@@ -151,7 +151,7 @@ class StoredPatches:
 def _mapped(path: Path, crc32: int) -> UInt8[np.ndarray, "n _ _ 3"]:
     try:
         pixels: np.ndarray = np.load(path, mmap_mode="r")
-    except (OSError, ValueError) as error:
+    except (OSError, EOFError, ValueError) as error:
         raise InputError(f"'{path}' cannot be read ({error}): make the patches anew") from error
     checksum = 0
     for start in range(0, len(pixels), 1024):

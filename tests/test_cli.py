@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 import torch
 from commands import HEARS_CTRL_C
+from safetensors.torch import load_file
 
 from srgame.cli import main
 from srgame.degradations.steps import degraded
@@ -149,6 +150,12 @@ BAD = {
     "train to nowhere": ("train {images} --output {checkpoint} --patch 32", "nothing can be written"),
     "no images": ("train {folder} --output {folder}/run", "holds no image"),
     "images too small": ("train {images} --output {folder}/run", "smaller than the patch of 128"),
+    "train on nothing": ("train --output {folder}/run", "give one of them"),
+    "train on both": ("train {images} --patches {folder} --output {folder}/run", "give one of them"),
+    "train on no patches": ("train --patches {folder} --output {folder}/run", "holds no patches"),
+    "no patches": ("degrade photographs --output {folder}/lr --patches 0", "patches is a number from 1 on"),
+    "patches of LR images": ("degrade {images} --output {folder}/lr --patch 32", "--patch belongs to --patches"),
+    "patches to nowhere": ("degrade photographs --output {checkpoint}/x --patches 4", "nothing can be written"),
     "lr to nowhere": ("degrade photographs --output {checkpoint}/x", "cannot be written"),
     "probe no such layer": (
         "probe cosine {checkpoint} --layers conv_hrr",
@@ -332,6 +339,28 @@ def test_checkpoints_are_told_apart_by_as_much_of_their_paths_as_it_takes() -> N
 def test_an_unknown_strategy_is_refused(srgame: Run, tmp_path: Path) -> None:
     status, printed, error = srgame("train", tmp_path, "--output", tmp_path, "--strategy", "dreams")
     assert status == 2 and "dreams" in printed + error and "original" in printed + error
+
+
+def test_trainings_share_stored_patches_and_resume_on_them(srgame: Run, tmp_path: Path) -> None:
+    store, words = tmp_path / "patches", ["--patch", 32, "--crop", 48, "--scale", 2, "--sharpen"]
+    status, printed, _ = srgame("degrade", "photographs", "--output", store, "--patches", 6, *words)
+    assert status == 0 and "6 patches" in printed and str(store / "patches.json") in printed
+    train = ["train", "--patches", store, "--features", 4, "--blocks", 1, "--batch", 4, "--save-every", 1]
+    train += ["--validation-degradations", "--strategy", "eats", "--eats-weight", 0.1, "--eats-erase"]
+    for erase in ("one", "one per layer", "none"):
+        assert srgame(*train, erase, "--steps", 2, "--output", tmp_path / erase)[0] == 0
+    log = pd.read_csv(tmp_path / "one" / "log.csv")
+    assert log["step"].tolist() == [1, 2] and {"original", "awaken", "erasure", "to_bicubic"} <= set(log.columns)
+    weights = load_file(tmp_path / "one" / "weights.safetensors")
+    assert weights["upconv1.weight"].shape[0] == 4 * 2**2  # of scale 2, as the patches are
+    status, _, error = srgame(*train, "none", "--steps", 2, "--output", tmp_path / "one")
+    assert status == 2 and "eats_erase one, not none" in error
+    for flag, value in {"--scale": 4, "--patch": 64, "--crop": 0, "--degradation": "bicubic"}.items():
+        status, _, error = srgame(*train, "one", "--output", tmp_path / "other", flag, value)
+        assert status == 2 and f"{flag[2:]} " in error and str(store) in error
+    (store / "hr.npy").write_bytes((store / "hr.npy").read_bytes()[:-1] + b"?")
+    status, _, error = srgame(*train, "one", "--steps", 2, "--output", tmp_path / "one")
+    assert status == 2 and "hr.npy" in error and "damaged" in error
 
 
 @pytest.mark.filterwarnings("always:this processor imitates")

@@ -17,7 +17,7 @@ FLOORS = [
     {"degradations", "filters", "tiling"},
     {"pairs"},
     {"evaluation", "game", "patches", "probes", "strategies"},
-    {"coalitions", "training", "units"},
+    {"coalitions", "patch_store", "training", "units"},
     {"cluster", "controls", "interactions", "semivalues"},
     {"shapley"},
     {"two_level"},

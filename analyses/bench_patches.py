@@ -1,0 +1,105 @@
+"""What do patches made beforehand save a training step, beside patches degraded on the way?
+
+The small SRResNet of the zoo trains with its recipe in the loop of `srgame train`, in turns: on one batch, which costs
+nothing; on patches from a store; and on patches degraded on the way. Patches are shared by all trainings of a store, so
+their making is paid once.
+"""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+
+from srgame.devices import faster_in_bfloat16
+from srgame.images import image_paths, read_rgb
+from srgame.networks import NETWORKS
+from srgame.patch_store import StoredPatches, write_patches
+from srgame.patches import Batches, Patches, mixed, moved, prefetched
+from srgame.recipe import run
+from srgame.strategies import STRATEGIES
+from srgame.style import STRATEGIES as COLOURS
+from srgame.style import styled
+from srgame.training import Schedule, fit, seeded
+
+SMOKE = {"steps": 2, "rounds": 1, "features": 4, "blocks": 1, "patch": 32, "crop": 48, "batch": 2, "pool": 2}
+DEGRADED = "degraded on the way"
+STORED = "from a store"
+ONE = "one batch"
+
+
+def measure(
+    strategies: tuple[str, ...] = ("original", "bicubic-pull", "eats"),
+    features: int = 32,
+    blocks: int = 8,
+    batch: int = 8,
+    patch: int = 96,
+    crop: int = 128,
+    pool: int = 8,
+    steps: int = 10,
+    rounds: int = 2,
+    data: str = "photographs",
+    device: str = "cpu",
+) -> pd.DataFrame:
+    """One row per strategy, source of patches and round: strategy, patches, round, seconds (per step), making.
+
+    making is the seconds that the patches of a step took to be written to the store, by one thread.
+    """
+    images = [read_rgb(path) for path in image_paths(data)]
+    made = Patches(images, "second-order", patch=patch, batch=batch, crop=crop, sharpen=True)
+    rows = []
+    with TemporaryDirectory() as folder:
+        start = perf_counter()
+        write_patches(made, batch * steps, Path(folder) / "store")
+        making = (perf_counter() - start) / steps
+        store, one = StoredPatches(Path(folder) / "store", batch), made(0)
+        sources: dict[str, Batches] = {
+            ONE: lambda _: one,
+            STORED: prefetched(store),
+            DEGRADED: prefetched(mixed(made, pool), ahead=pool),
+        }
+        for turn in range(rounds):
+            for strategy in strategies:
+                for name, batches in sources.items():
+                    network = seeded(lambda: NETWORKS["srresnet"](scale=4, features=features, blocks=blocks), 0)
+                    schedule = Schedule(2 * steps, save_every=steps, bfloat16=faster_in_bfloat16(device))
+                    run_folder = Path(folder) / f"{turn} {strategy} {name}"
+                    trained = STRATEGIES[strategy](network.to(device))
+                    log = fit(trained, moved(batches, device), schedule, run_folder)
+                    seconds = 1 / log["steps_per_second"].iloc[-1]  # the first half warms up
+                    rows.append({"strategy": strategy, "patches": name, "round": turn, "seconds": seconds})
+    return pd.DataFrame(rows).assign(making=making, device=device, threads=torch.get_num_threads())
+
+
+def _medians(frame: pd.DataFrame) -> pd.DataFrame:
+    """Seconds per step, a row per strategy and a column per source of patches."""
+    return frame.pivot_table(index="strategy", columns="patches", values="seconds", aggfunc="median", sort=False)
+
+
+def found(frame: pd.DataFrame) -> str:
+    """How many times faster a step is with stored patches, in a sentence."""
+    medians = _medians(frame)
+    faster = ", ".join(f"{name} {row[DEGRADED] / row[STORED]:.2f}×" for name, row in medians.iterrows())
+    return f"A step on stored patches is this many times faster than on patches degraded on the way: {faster}."
+
+
+def draw(frame: pd.DataFrame) -> Figure:
+    """Seconds per step of each strategy, a bar for each source of patches."""
+    medians = _medians(frame)
+    with styled():
+        figure = Figure(figsize=(6.4, 2.6))
+        panels = figure.subplots(1, len(medians), sharex=True, sharey=True, squeeze=False)[0]
+        for panel, (strategy, row) in zip(panels, medians.iterrows(), strict=True):
+            panel.barh(list(row.index)[::-1], row.to_numpy()[::-1], color=COLOURS[str(strategy)])
+            panel.set_title(str(strategy))
+            panel.grid(False, axis="y")
+            panel.grid(axis="x")
+        panels[len(panels) // 2].set_xlabel("seconds per step")
+        figure.suptitle(f"{found(frame)}\n{frame['device'].iloc[0]}, {frame['threads'].iloc[0]} threads", fontsize=8)
+    return figure
+
+
+if __name__ == "__main__":
+    run(__file__, measure, draw)
