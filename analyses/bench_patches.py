@@ -82,7 +82,7 @@ def found(frame: pd.DataFrame) -> str:
     """How many times faster a step is with stored patches, in a sentence."""
     medians = _medians(frame)
     faster = ", ".join(f"{name} {row[DEGRADED] / row[STORED]:.2f}×" for name, row in medians.iterrows())
-    return f"A step on stored patches is this many times faster than on patches degraded on the way: {faster}."
+    return f"Stored patches make a step this many times faster: {faster}."
 
 
 def draw(frame: pd.DataFrame) -> Figure:
@@ -97,7 +97,8 @@ def draw(frame: pd.DataFrame) -> Figure:
             panel.grid(False, axis="y")
             panel.grid(axis="x")
         panels[len(panels) // 2].set_xlabel("seconds per step")
-        figure.suptitle(f"{found(frame)}\n{frame['device'].iloc[0]}, {frame['threads'].iloc[0]} threads", fontsize=8)
+        where = f"{frame['device'].iloc[0]}, {frame['threads'].iloc[0]} threads"
+        figure.suptitle(f"{found(frame)} ({where})", fontsize=8)
     return figure
 
 
