@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from printed import CELL, cells
 from psnr_tables import NOT_THERE, SET_COLOURS
 
-from srgame.benchmarks import benchmark
+from srgame.evaluation.benchmark import benchmark
 from srgame.networks import load_network, zoo
-from srgame.style import styled
+from srgame.report.style import styled
 
 
 def there(variants: Mapping[str, str]) -> tuple[str, ...]:

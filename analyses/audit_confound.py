@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from printed import UNKNOWN
 from psnr_tables import NONE, SET_COLOURS, SETS, psnr_table
 
-from srgame.recipe import run
-from srgame.style import styled
+from srgame.report.recipe import run
+from srgame.report.style import styled
 
 PRINTED = Path(__file__).parents[1] / "figures" / "audit_gains.csv"
 SMOKE = {"sets": ("photographs",), "degradations": ("clean", "blur", "b+n", "jpeg"), "images": 2, "crop": 32}

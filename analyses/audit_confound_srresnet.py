@@ -10,7 +10,7 @@ from audit_confound import verdict as verdict
 from families import PAPERS
 from psnr_tables import shipped
 
-from srgame.recipe import run
+from srgame.report.recipe import run
 
 measure = partial(audit_confound.measure, networks=shipped(PAPERS))
 

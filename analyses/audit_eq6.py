@@ -15,13 +15,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import nn
 
+from srgame.data.pairs import load_pairs
 from srgame.filters import filters_of
-from srgame.game import RestorationGame
-from srgame.pairs import load_pairs
-from srgame.recipe import run
-from srgame.semivalues import marginal_contributions
-from srgame.style import STRATEGIES, styled
-from srgame.until import Until
+from srgame.report.recipe import run
+from srgame.report.style import STRATEGIES, styled
+from srgame.shapley.game import RestorationGame
+from srgame.shapley.semivalues import marginal_contributions
+from srgame.shapley.until import Until
 
 SMOKE = {
     "networks": NETWORKS[:1], "layers": ("conv_hr",), "absences": ("zero",), "dataset": "photographs",

@@ -14,12 +14,12 @@ from matplotlib.figure import Figure
 from printed import eats_over, judged
 from torch import nn
 
-from srgame.pairs import Pairs, load_pairs
+from srgame.data.pairs import Pairs, load_pairs
 from srgame.probes.equity import effective_players, entropy, gini
-from srgame.recipe import run
-from srgame.scores import filter_scores
-from srgame.style import STRATEGIES, styled
-from srgame.until import Until
+from srgame.probes.scores import filter_scores
+from srgame.report.recipe import run
+from srgame.report.style import STRATEGIES, styled
+from srgame.shapley.until import Until
 
 SMOKE = {
     "networks": NETWORKS[:1], "layers": ("conv_hr",), "scores": ("responses",), "dataset": "photographs",

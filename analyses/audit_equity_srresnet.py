@@ -9,7 +9,7 @@ from audit_equity import verdict as verdict
 from families import PAPERS
 from psnr_tables import shipped
 
-from srgame.recipe import run
+from srgame.report.recipe import run
 
 NETWORKS = shipped(PAPERS)
 SMOKE = audit_equity.SMOKE | {"networks": NETWORKS[:1]}

@@ -11,14 +11,14 @@ from printed import judged
 from psnr_tables import along_training
 from torch import nn
 
-from srgame.benchmarks import BASELINE, benchmark
-from srgame.degradations.testing import SETTINGS
-from srgame.pairs import Pairs, load_pairs
+from srgame.data.degradations.testing import SETTINGS
+from srgame.data.pairs import Pairs, load_pairs
+from srgame.evaluation.benchmark import BASELINE, benchmark
 from srgame.probes.equity import effective_players
-from srgame.recipe import run
-from srgame.scores import filter_scores
-from srgame.style import STRATEGIES, styled
-from srgame.until import Until
+from srgame.probes.scores import filter_scores
+from srgame.report.recipe import run
+from srgame.report.style import STRATEGIES, styled
+from srgame.shapley.until import Until
 
 FEWEST = 5  # networks: an interval of r over fewer says nothing
 UNSEEN = tuple(setting for setting in SETTINGS if setting != "clean")

@@ -12,13 +12,13 @@ from families import measured
 from matplotlib.figure import Figure
 from torch import nn
 
-from srgame.evaluation import bicubic
+from srgame.data.pairs import Pairs, load_pairs
+from srgame.evaluation.evaluate import bicubic
 from srgame.filters import filters_of
-from srgame.game import RestorationGame
 from srgame.metrics import Images, PerImage, Targets, psnr, quantized
-from srgame.pairs import Pairs, load_pairs
-from srgame.recipe import run
-from srgame.style import STRATEGIES, styled
+from srgame.report.recipe import run
+from srgame.report.style import STRATEGIES, styled
+from srgame.shapley.game import RestorationGame
 
 LAST = "conv_last"  # its filters are the colours of the image, not features
 SMOKE = {

@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from printed import CELL, cells, printed
 from psnr_tables import SET_COLOURS
 
-from srgame.benchmarks import benchmark
-from srgame.recipe import run
-from srgame.style import styled
+from srgame.evaluation.benchmark import benchmark
+from srgame.report.recipe import run
+from srgame.report.style import styled
 
 TABLES = (1, 2, 3, 4)
 NOISE = "noise"  # the setting whose printed PSNR others contradict (audit_reported): shown, but not correlated

@@ -14,14 +14,14 @@ from matplotlib.figure import Figure
 from printed import judged
 from torch import nn
 
+from srgame.data.pairs import load_pairs
 from srgame.filters import filters_of
-from srgame.game import RestorationGame
-from srgame.interactions import pair_interactions
-from srgame.pairs import load_pairs
 from srgame.probes.cosine import channel_cosine
-from srgame.recipe import run
-from srgame.style import STRATEGIES, styled
-from srgame.until import Until
+from srgame.report.recipe import run
+from srgame.report.style import STRATEGIES, styled
+from srgame.shapley.game import RestorationGame
+from srgame.shapley.interactions import pair_interactions
+from srgame.shapley.until import Until
 
 SMOKE = {
     "networks": NETWORKS[:1], "layers": ("conv_hr",), "dataset": "photographs", "images": 1, "crop": 16,

@@ -13,8 +13,8 @@ from audit_gains import measure as measured_gains
 from matplotlib.figure import Figure
 from printed import cells, judged, number, printed
 
-from srgame.recipe import run
-from srgame.style import styled
+from srgame.report.recipe import run
+from srgame.report.style import styled
 
 HALF_A_DIGIT = 0.00005 + 1e-9  # dB, of four printed decimals
 Finding = dict[str, Any]

@@ -12,12 +12,12 @@ from jaxtyping import Bool, Float64
 from matplotlib.figure import Figure
 from torch import nn
 
-from srgame.coalitions import active_players, among, played
+from srgame.data.pairs import load_pairs
 from srgame.filters import filters_of
-from srgame.game import RestorationGame
-from srgame.pairs import load_pairs
-from srgame.recipe import run
-from srgame.style import STRATEGIES, styled
+from srgame.report.recipe import run
+from srgame.report.style import STRATEGIES, styled
+from srgame.shapley.coalitions import active_players, among, played
+from srgame.shapley.game import RestorationGame
 
 ROUNDING = 1e-7  # dB: what float32 leaves of a difference that is none
 SMOKE = {

@@ -15,10 +15,10 @@ from matplotlib.figure import Figure
 from printed import CELL, judged
 from psnr_tables import NOT_THERE, SETS, paired_bootstrap
 
-from srgame.benchmarks import BASELINE, benchmark
+from srgame.evaluation.benchmark import BASELINE, benchmark
 from srgame.networks import load_network, zoo
-from srgame.recipe import run
-from srgame.style import styled
+from srgame.report.recipe import run
+from srgame.report.style import styled
 
 TO_HR = "sharpened HR; f′ to it too"
 LUCK = "no EATS, Original of other seeds"

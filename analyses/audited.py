@@ -16,7 +16,7 @@ from torch import nn
 
 from srgame.errors import InputError
 from srgame.networks import load_network, zoo
-from srgame.style import STRATEGIES
+from srgame.report.style import STRATEGIES
 
 FAMILY = SMALL
 NETWORKS = shipped(FAMILY)

@@ -17,17 +17,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from srgame.coalitions import played_out
+from srgame.data.pairs import load_pairs
 from srgame.errors import InputError
 from srgame.filters import filters_of
-from srgame.game import Coalitions, Differentiable, Game, Grouped, RestorationGame, Worth
 from srgame.networks import load_network
-from srgame.pairs import load_pairs
-from srgame.recipe import run
-from srgame.shapley import PILOT, ShapleyValues, exact_shapley, sampled_shapley
-from srgame.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, styled
-from srgame.two_level import two_level_shapley, unit_cost
-from srgame.until import Until
+from srgame.report.recipe import run
+from srgame.report.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, styled
+from srgame.shapley.coalitions import played_out
+from srgame.shapley.game import Coalitions, Differentiable, Game, Grouped, RestorationGame, Worth
+from srgame.shapley.gradients import two_level_shapley, unit_cost
+from srgame.shapley.permutations import PILOT, ShapleyValues, exact_shapley, sampled_shapley
+from srgame.shapley.until import Until
 
 SMOKE = {"players": 16, "units": (6,), "repetitions": 4, "groups": 6, "images": 1}
 

@@ -16,14 +16,14 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
+from srgame.data.pairs import load_pairs
 from srgame.filters import filters_of
-from srgame.game import RestorationGame
 from srgame.networks import load_network
-from srgame.pairs import load_pairs
-from srgame.recipe import run
-from srgame.shapley import sampled_shapley
-from srgame.style import BLUE, GREY, ORANGE, styled
-from srgame.until import Until
+from srgame.report.recipe import run
+from srgame.report.style import BLUE, GREY, ORANGE, styled
+from srgame.shapley.game import RestorationGame
+from srgame.shapley.permutations import sampled_shapley
+from srgame.shapley.until import Until
 
 SMOKE = {"layers": ("conv_hr",), "crop": 12, "units": 10}
 

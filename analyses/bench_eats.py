@@ -17,9 +17,9 @@ from torch import nn
 
 from srgame.filters import CONVS, filters_of, resume
 from srgame.networks import NETWORKS
-from srgame.recipe import run
-from srgame.strategies import EATS, Original, Strategy
-from srgame.style import BLUE, GREY, ORANGE, styled
+from srgame.report.recipe import run
+from srgame.report.style import BLUE, GREY, ORANGE, styled
+from srgame.training.strategies import EATS, Original, Strategy
 
 SMOKE = {"networks": ("srresnet",), "layers": 2, "batch": 1, "patch": 32, "repeats": 1}
 

@@ -21,16 +21,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
+from srgame.data.pairs import Pairs, load_pairs
 from srgame.errors import InputError
 from srgame.filters import filters_of
-from srgame.game import LR_PIXELS, Coalitions, Game, RestorationGame, Worth
 from srgame.metrics import mse, payoff_named
 from srgame.networks import load_network
-from srgame.pairs import Pairs, load_pairs
-from srgame.recipe import run
-from srgame.shapley import exact_shapley, sampled_shapley
-from srgame.style import BLUE, GREEN, GREY, ORANGE, RED, styled
-from srgame.until import Until
+from srgame.report.recipe import run
+from srgame.report.style import BLUE, GREEN, GREY, ORANGE, RED, styled
+from srgame.shapley.game import LR_PIXELS, Coalitions, Game, RestorationGame, Worth
+from srgame.shapley.permutations import exact_shapley, sampled_shapley
+from srgame.shapley.until import Until
 
 SMOKE = {"layers": ("conv_hr",), "images": 1, "evaluations": (256,), "truth": 512}
 

@@ -40,12 +40,12 @@ from trials import (
     written,
 )
 
+from srgame.data.images import read_rgb
 from srgame.errors import InputError
-from srgame.images import read_rgb
 from srgame.networks import fingerprint, load_network
 from srgame.networks.weights import read_weights
-from srgame.recipe import run
-from srgame.style import BLUE, GREEN, ORANGE, RED, styled
+from srgame.report.recipe import run
+from srgame.report.style import BLUE, GREEN, ORANGE, RED, styled
 
 VERBS = ("train", "shapley", "evaluate")
 SMOKE = {"kills": 1, "disks": 1, "memories": 1, "damages": 27, "images": 60, "pairs": 1, "processes": 1}

@@ -13,16 +13,16 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
+from srgame.data.images import image_paths, read_rgb
 from srgame.devices import faster_in_bfloat16
-from srgame.images import image_paths, read_rgb
 from srgame.networks import NETWORKS
-from srgame.patch_store import StoredPatches, write_patches
-from srgame.patches import Batches, Patches, mixed, moved, prefetched
-from srgame.recipe import run
-from srgame.strategies import STRATEGIES
-from srgame.style import STRATEGIES as COLOURS
-from srgame.style import styled
-from srgame.training import Schedule, fit, seeded
+from srgame.report.recipe import run
+from srgame.report.style import STRATEGIES as COLOURS
+from srgame.report.style import styled
+from srgame.training.loop import Schedule, fit, seeded
+from srgame.training.patch_store import StoredPatches, write_patches
+from srgame.training.patches import Batches, Patches, mixed, moved, prefetched
+from srgame.training.strategies import STRATEGIES
 
 SMOKE = {"steps": 2, "rounds": 1, "features": 4, "blocks": 1, "patch": 32, "crop": 48, "batch": 2, "pool": 2}
 DEGRADED = "degraded on the way"

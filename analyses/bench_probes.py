@@ -13,13 +13,13 @@ import torch
 from matplotlib.figure import Figure
 from torch import nn
 
-from srgame.images import Image
+from srgame.data.images import Image
+from srgame.data.lazy import LRImages, lr_images
 from srgame.networks import load_network
 from srgame.probes.cosine import channel_cosine
 from srgame.probes.responses import channel_responses
-from srgame.probes.streams import LRImages, lr_images
-from srgame.recipe import run
-from srgame.style import BLUE, GREY, ORANGE, styled
+from srgame.report.recipe import run
+from srgame.report.style import BLUE, GREY, ORANGE, styled
 
 Probe = Callable[[nn.Module, list[Image] | LRImages, tuple[str, ...]], object]
 

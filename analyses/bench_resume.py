@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from srgame.filters import Filters, erased, filters_of, resume
 from srgame.networks import NETWORKS
-from srgame.recipe import run
-from srgame.style import BLUE, GREY, styled
+from srgame.report.recipe import run
+from srgame.report.style import BLUE, GREY, styled
 
 SMOKE = {"networks": ("srresnet",), "layers": 3, "lr_size": 8, "repeats": 1, "threads": 1}
 

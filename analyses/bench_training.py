@@ -16,13 +16,13 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from srgame.images import image_paths, read_rgb
+from srgame.data.images import image_paths, read_rgb
 from srgame.networks import NETWORKS
-from srgame.patches import Batches, Patches, mixed, prefetched
-from srgame.recipe import run
-from srgame.strategies import Original, Strategy
-from srgame.style import BLUE, GREY, ORANGE, styled
-from srgame.training import PRESETS, Schedule, fit
+from srgame.report.recipe import run
+from srgame.report.style import BLUE, GREY, ORANGE, styled
+from srgame.training.loop import PRESETS, Schedule, fit
+from srgame.training.patches import Batches, Patches, mixed, prefetched
+from srgame.training.strategies import Original, Strategy
 
 SMOKE = {"presets": ("laptop",), "repeats": 1, "steps": 8, "pool": 2}
 

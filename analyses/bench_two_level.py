@@ -13,15 +13,15 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
+from srgame.data.pairs import load_pairs
 from srgame.filters import filters_of
-from srgame.game import RestorationGame
 from srgame.networks import load_network
-from srgame.pairs import load_pairs
-from srgame.recipe import run
-from srgame.shapley import ShapleyValues, sampled_shapley
-from srgame.style import BLUE, GREY, ORANGE, styled
-from srgame.two_level import two_level_shapley
-from srgame.until import Until
+from srgame.report.recipe import run
+from srgame.report.style import BLUE, GREY, ORANGE, styled
+from srgame.shapley.game import RestorationGame
+from srgame.shapley.gradients import two_level_shapley
+from srgame.shapley.permutations import ShapleyValues, sampled_shapley
+from srgame.shapley.until import Until
 
 ROUNDING = 1e-6  # a relative error below it is no sampling error
 SMOKE = {"layers": ("conv_hr",), "payoffs": ("psnr",), "crop": 16, "evaluations": 2000}

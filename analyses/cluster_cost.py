@@ -27,15 +27,15 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from srgame.cluster import Cluster, connected
+from srgame.data.pairs import Pairs, load_pairs
 from srgame.filters import CONVS, Filters, erased, filters_of, resume
-from srgame.game import RestorationGame
 from srgame.networks import NETWORKS, load_network
-from srgame.pairs import Pairs, load_pairs
-from srgame.recipe import run
-from srgame.shapley import sampled_shapley
-from srgame.style import BLUE, GREY, ORANGE, styled
-from srgame.until import SCHEDULE, Until
+from srgame.report.recipe import run
+from srgame.report.style import BLUE, GREY, ORANGE, styled
+from srgame.shapley.cluster import Cluster, connected
+from srgame.shapley.game import RestorationGame
+from srgame.shapley.permutations import sampled_shapley
+from srgame.shapley.until import SCHEDULE, Until
 
 MEASURED, COUNTED, ASSUMED, PROJECTED = "measured", "counted", "assumed", "projected"
 SIDE = 16  # LR pixels a side of the image that FLOP are counted on: a conv's are proportional to its pixels

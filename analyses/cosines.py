@@ -22,9 +22,9 @@ from matplotlib.figure import Figure
 from printed import judged
 from psnr_tables import WIDTH, absences
 
+from srgame.data.lazy import lr_images
 from srgame.probes.cosine import channel_cosine, cosine_matrix
-from srgame.probes.streams import lr_images
-from srgame.style import STRATEGIES, styled
+from srgame.report.style import STRATEGIES, styled
 
 CHEAP = {"dataset": "photographs", "images": 1, "crop": 32}
 

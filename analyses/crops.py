@@ -17,11 +17,11 @@ from psnr_tables import NOT_THERE
 from rasters import LINE, picture_of, raster
 from torch import Tensor
 
-from srgame.evaluation import Restore
-from srgame.images import Image, image_paths, to_bytes, upsample
+from srgame.data.images import Image, image_paths, to_bytes, upsample
+from srgame.data.pairs import Pairs, load_pairs
+from srgame.evaluation.evaluate import Restore
 from srgame.metrics import compared, psnr, quantized
-from srgame.pairs import Pairs, load_pairs
-from srgame.style import STRATEGIES
+from srgame.report.style import STRATEGIES
 
 HR, BICUBIC = "HR", "bicubic"
 COLUMNS = ["image", "degradation", "strategy", "network", "psnr", "to_bicubic", "row", "column", *LINE, "reason"]

@@ -10,7 +10,7 @@ from torch import nn
 
 from srgame.errors import InputError
 from srgame.networks import load_network
-from srgame.style import STRATEGIES
+from srgame.report.style import STRATEGIES
 
 PAPERS = "srresnet-x4"  # the paper's SRResNet ×4, of one seed
 SMALL = "small-x4"  # half as wide and half as deep, of several seeds

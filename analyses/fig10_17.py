@@ -8,9 +8,9 @@ from crops import BICUBIC, HR, crop_frame, crop_of, crop_title, score, shown
 from families import PAPERS, empty, family_title, first_of_each, reason_of
 from matplotlib.figure import Figure
 
-from srgame.degradations.testing import SETTINGS
-from srgame.recipe import run
-from srgame.style import STRATEGIES, styled
+from srgame.data.degradations.testing import SETTINGS
+from srgame.report.recipe import run
+from srgame.report.style import STRATEGIES, styled
 
 SMOKE = {"image": "photographs", "size": 32}
 

@@ -22,15 +22,15 @@ from rasters import LINE, extremes, picture_of, raster
 from torch import nn
 from torch.nn.functional import adaptive_avg_pool2d
 
-from srgame.benchmarks import BASELINE, benchmark
-from srgame.images import Image
+from srgame.data.images import Image
+from srgame.data.lazy import LRImages, lr_images
+from srgame.evaluation.benchmark import BASELINE, benchmark
 from srgame.networks import load_network
 from srgame.probes.equity import effective_players
 from srgame.probes.features import features
 from srgame.probes.responses import channel_responses
-from srgame.probes.streams import LRImages, lr_images
-from srgame.recipe import run
-from srgame.style import GREY, STRATEGIES, styled
+from srgame.report.recipe import run
+from srgame.report.style import GREY, STRATEGIES, styled
 
 COLUMNS = [
     "part", "strategy", "network", "layer", "channel", "mean_abs", "stderr", "rank", *LINE,

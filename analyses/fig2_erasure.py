@@ -29,13 +29,13 @@ from rasters import LINE, extremes, picture_of, raster
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
-from srgame.images import image_paths, read_rgb, upsample
-from srgame.patches import Patches
-from srgame.probe_pictures import mosaic
+from srgame.data.images import image_paths, read_rgb, upsample
 from srgame.probes.features import listening
-from srgame.recipe import run
-from srgame.strategies import EATS
-from srgame.style import GREY, ORANGE, SKY, STRATEGIES, styled
+from srgame.report.probe_figures import mosaic
+from srgame.report.recipe import run
+from srgame.report.style import GREY, ORANGE, SKY, STRATEGIES, styled
+from srgame.training.patches import Patches
+from srgame.training.strategies import EATS
 
 SHOWN = ("original", "eats")
 NETWORKS = tuple(name for name in first_of_each(PAPERS) if (strategy_of(name, PAPERS) or ("",))[0] in SHOWN)

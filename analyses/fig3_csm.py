@@ -27,13 +27,13 @@ from psnr_tables import absences
 from rasters import LINE, extremes, picture_of, raster
 from torch import nn
 
-from srgame.images import Image
-from srgame.probe_pictures import mosaic
+from srgame.data.images import Image
+from srgame.data.lazy import LRImages, lr_images
 from srgame.probes.equity import effective_players, gini, shares
 from srgame.probes.salience import channel_salience, salience_maps
-from srgame.probes.streams import LRImages, lr_images
-from srgame.recipe import run
-from srgame.style import GREY, STRATEGIES, styled
+from srgame.report.probe_figures import mosaic
+from srgame.report.recipe import run
+from srgame.report.style import GREY, STRATEGIES, styled
 
 COLUMNS = ["strategy", "network", "layer", "map", "channel", "salience", "share", *LINE, "sample", "reason"]
 SCORES = "scores"

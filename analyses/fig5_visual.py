@@ -10,8 +10,8 @@ from families import PAPERS, empty, family_title, first_of_each, reason_of
 from matplotlib.figure import Figure
 from psnr_tables import NOT_THERE
 
-from srgame.recipe import run
-from srgame.style import STRATEGIES, styled
+from srgame.report.recipe import run
+from srgame.report.style import STRATEGIES, styled
 
 RRDBNET = "rrdbnet-x4"
 GAIN = 4

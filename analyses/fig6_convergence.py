@@ -11,8 +11,8 @@ from printed import judged
 from psnr_tables import WIDTH, strategy_of
 
 from srgame.errors import InputError
-from srgame.recipe import run
-from srgame.style import STRATEGIES, styled
+from srgame.report.recipe import run
+from srgame.report.style import STRATEGIES, styled
 
 LOGS = Path(__file__).with_name("logs")
 QUANTITIES = ("original", "awaken", "pull", "erasure", "to_bicubic", "psnr_y")  # as the strategies call them

@@ -5,7 +5,7 @@ from cosines import draw as draw
 from cosines import found as found
 from cosines import verdict as verdict
 
-from srgame.recipe import run
+from srgame.report.recipe import run
 
 SMOKE = CHEAP
 

@@ -21,11 +21,11 @@ from matplotlib.figure import Figure
 from printed import eats_over, judged
 from psnr_tables import absences
 
+from srgame.data.lazy import lr_images
 from srgame.probes.equity import effective_players
 from srgame.probes.responses import channel_responses
-from srgame.probes.streams import lr_images
-from srgame.recipe import run
-from srgame.style import STRATEGIES, styled
+from srgame.report.recipe import run
+from srgame.report.style import STRATEGIES, styled
 
 COLUMNS = ["layer", "channel", "mean", "mean_abs", "std", "active", "sparsity", "stderr"]
 

@@ -18,10 +18,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from printed import CELL, cells, judged, number
 
-from srgame.benchmarks import BASELINE, Benchmark, benchmark
 from srgame.errors import InputError
+from srgame.evaluation.benchmark import BASELINE, Benchmark, benchmark
 from srgame.networks import load_network, zoo
-from srgame.style import BLUE, GREEN, GREY, ORANGE, RED, STRATEGIES, styled
+from srgame.report.style import BLUE, GREEN, GREY, ORANGE, RED, STRATEGIES, styled
 
 SIZES = {"Set5": 5, "Set14": 14, "BSD100": 100, "Urban100": 100, "Manga109": 109}
 SETS = tuple(SIZES)

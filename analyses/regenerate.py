@@ -12,7 +12,7 @@ from printed import UNKNOWN
 
 from srgame.errors import InputError
 from srgame.files import replaced
-from srgame.recipe import defaults, made, stem_of
+from srgame.report.recipe import defaults, made, stem_of
 
 HERE = Path(__file__).parent
 FINDINGS = HERE / "FINDINGS.md"

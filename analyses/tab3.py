@@ -6,7 +6,7 @@ from psnr_tables import CHEAP, draw_table, measured_as
 from psnr_tables import found as found
 from psnr_tables import verdict as verdict
 
-from srgame.recipe import run
+from srgame.report.recipe import run
 
 SMOKE = CHEAP
 

@@ -4,7 +4,7 @@ import pandas as pd
 from ablation_tables import ablation, best, draw_ablation, there
 from matplotlib.figure import Figure
 
-from srgame.recipe import run
+from srgame.report.recipe import run
 
 FAMILY = "rrdbnet-x4"
 AGAINST = "eats"

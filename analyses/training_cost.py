@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from printed import number, printed
 
 from srgame.errors import InputError
-from srgame.recipe import run
-from srgame.style import BLUE, GREY, ORANGE, styled
+from srgame.report.recipe import run
+from srgame.report.style import BLUE, GREY, ORANGE, styled
 
 SMOKE: dict[str, object] = {}
 

@@ -30,7 +30,7 @@ from matplotlib.figure import Figure
 from srgame.__main__ import main
 from srgame.networks import SRResNet
 from srgame.networks.weights import save_weights
-from srgame.training import seeded
+from srgame.training.loop import seeded
 
 OUTCOMES = ("harmless", "refused", "noted", "traceback", "wrong")
 PATIENCE = 120.0  # seconds for a command that takes one
@@ -223,13 +223,13 @@ def written(verb: str, output: Path) -> Contents:
 
 def always_writing() -> None:
     """Lets `evaluate` write after each image, not once a second, so that a kill may hit a write."""
-    vars(import_module("srgame.benchmarks"))["SECONDS_BETWEEN_WRITES"] = 0.0
+    vars(import_module("srgame.evaluation.benchmark"))["SECONDS_BETWEEN_WRITES"] = 0.0
 
 
 def undrawn() -> None:
     """Leaves out pictures, which take most of a small command's time."""
     always_writing()
-    vars(import_module("srgame.results"))["save_figure"] = lambda *_: []
+    vars(import_module("srgame.provenance"))["save_figure"] = lambda *_: []
 
 
 # ---------------------------------------------------------------------------------------------------------- starving

@@ -7,15 +7,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from srgame.audit import network_values
-    from srgame.benchmarks import benchmark
+    from srgame.data.lazy import lr_images
+    from srgame.data.pairs import Pairs, load_pairs
     from srgame.errors import InputError
-    from srgame.evaluation import evaluate
+    from srgame.evaluation.benchmark import benchmark
+    from srgame.evaluation.evaluate import evaluate
     from srgame.filters import Filters, erased, filters_of, resume
-    from srgame.game import Differentiable, Game, RestorationGame
-    from srgame.interactions import PairInteractions, pair_interactions
     from srgame.networks import load_network
-    from srgame.pairs import Pairs, load_pairs
     from srgame.probes.attributions import channel_attributions
     from srgame.probes.cosine import channel_cosine
     from srgame.probes.ddr import ddr
@@ -23,27 +21,29 @@ if TYPE_CHECKING:
     from srgame.probes.lam import lam
     from srgame.probes.responses import channel_responses
     from srgame.probes.salience import channel_salience
+    from srgame.probes.scores import filter_scores
     from srgame.probes.srga import srga
-    from srgame.probes.streams import lr_images
-    from srgame.scores import filter_scores
-    from srgame.semivalues import Contributions, leave_one_out, marginal_contributions
-    from srgame.shapley import ShapleyValues, exact_shapley, sampled_shapley
-    from srgame.strategies import EATS, BicubicPull, Dropout, Original
-    from srgame.training import fit
-    from srgame.two_level import two_level_shapley
-    from srgame.until import Until
+    from srgame.shapley.audit import network_values
+    from srgame.shapley.game import Differentiable, Game, RestorationGame
+    from srgame.shapley.gradients import two_level_shapley
+    from srgame.shapley.interactions import PairInteractions, pair_interactions
+    from srgame.shapley.permutations import ShapleyValues, exact_shapley, sampled_shapley
+    from srgame.shapley.semivalues import Contributions, leave_one_out, marginal_contributions
+    from srgame.shapley.until import Until
+    from srgame.training.loop import fit
+    from srgame.training.strategies import EATS, BicubicPull, Dropout, Original
 
-_ROOMS = {
-    "audit": ("network_values",),
-    "benchmarks": ("benchmark",),
+_MODULES = {
+    "shapley.audit": ("network_values",),
+    "evaluation.benchmark": ("benchmark",),
     "errors": ("InputError",),
-    "evaluation": ("evaluate",),
+    "evaluation.evaluate": ("evaluate",),
     "filters": ("Filters", "erased", "filters_of", "resume"),
-    "game": ("Differentiable", "Game", "RestorationGame"),
-    "interactions": ("PairInteractions", "pair_interactions"),
+    "shapley.game": ("Differentiable", "Game", "RestorationGame"),
+    "shapley.interactions": ("PairInteractions", "pair_interactions"),
     "networks": ("load_network",),
-    "pairs": ("Pairs", "load_pairs"),
-    "semivalues": ("Contributions", "leave_one_out", "marginal_contributions"),
+    "data.pairs": ("Pairs", "load_pairs"),
+    "shapley.semivalues": ("Contributions", "leave_one_out", "marginal_contributions"),
     "probes.attributions": ("channel_attributions",),
     "probes.cosine": ("channel_cosine",),
     "probes.ddr": ("ddr",),
@@ -52,15 +52,15 @@ _ROOMS = {
     "probes.responses": ("channel_responses",),
     "probes.salience": ("channel_salience",),
     "probes.srga": ("srga",),
-    "probes.streams": ("lr_images",),
-    "scores": ("filter_scores",),
-    "shapley": ("ShapleyValues", "exact_shapley", "sampled_shapley"),
-    "strategies": ("EATS", "BicubicPull", "Dropout", "Original"),
-    "training": ("fit",),
-    "two_level": ("two_level_shapley",),
-    "until": ("Until",),
+    "data.lazy": ("lr_images",),
+    "probes.scores": ("filter_scores",),
+    "shapley.permutations": ("ShapleyValues", "exact_shapley", "sampled_shapley"),
+    "training.strategies": ("EATS", "BicubicPull", "Dropout", "Original"),
+    "training.loop": ("fit",),
+    "shapley.gradients": ("two_level_shapley",),
+    "shapley.until": ("Until",),
 }
-_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "EATS",
@@ -109,6 +109,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _ROOM_OF:
+    if name not in _MODULE_OF:
         raise AttributeError(f"srgame has no '{name}': its public names are {', '.join(__all__)}")
-    return getattr(import_module(f"srgame.{_ROOM_OF[name]}"), name)
+    return getattr(import_module(f"srgame.{_MODULE_OF[name]}"), name)

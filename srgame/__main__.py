@@ -6,9 +6,9 @@ import sys
 def main() -> None:
     """The command line; Ctrl-C ends it without a traceback, also while it still starts."""
     try:
-        from srgame import cli
+        from srgame.cli import verbs
 
-        cli.main()
+        verbs.main()
     except KeyboardInterrupt:
         print("srgame: stopped", file=sys.stderr)
         sys.exit(130)

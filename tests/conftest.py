@@ -12,7 +12,7 @@ from srgame.networks import SRResNet
 
 install_import_hook("srgame", "beartype.beartype")
 
-from srgame.pairs import Pairs, load_pairs  # noqa: E402
+from srgame.data.pairs import Pairs, load_pairs  # noqa: E402
 
 settings.register_profile("srgame", deadline=None)  # nothing is timed in tests
 settings.load_profile("srgame")

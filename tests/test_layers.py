@@ -1,4 +1,4 @@
-"""Imports point down only, and the heavy libraries stay in their rooms."""
+"""Imports point down only, and the heavy libraries stay in their packages."""
 
 import ast
 import subprocess
@@ -10,29 +10,22 @@ import pytest
 import srgame
 
 PACKAGE = Path(srgame.__file__).parent
-FLOORS = [
-    {"errors", "headers", "processes"},
-    {"files"},
-    {"compared", "devices", "images", "kept", "metrics", "networks", "states", "style", "until"},
-    {"degradations", "filters", "tiling"},
-    {"pairs"},
-    {"evaluation", "game", "patches", "probes", "strategies"},
-    {"coalitions", "patch_store", "training", "units"},
-    {"cluster", "controls", "interactions", "semivalues"},
-    {"shapley"},
-    {"two_level"},
-    {"audit", "pictures", "probe_pictures", "results", "tables"},
-    {"benchmarks", "recipe", "scores", "side_by_side"},
-    {"learning", "probing"},
+LAYERS = [
+    {"errors"},
+    {"devices", "files", "metrics"},
+    {"data", "filters", "networks", "provenance"},
+    {"evaluation", "shapley"},
+    {"probes", "training"},
+    {"report"},
     {"cli"},
     {"__main__"},
 ]
-FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+LAYER_OF = {package: layer for layer, packages in enumerate(LAYERS) for package in packages}
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 TRAINING_NEEDS = {"torch", "numpy", "cv2", "pandas", "tqdm", "safetensors", "jaxtyping"}
 
 
-def room_of(path: Path) -> str:
+def package_of(path: Path) -> str:
     return path.relative_to(PACKAGE).with_suffix("").parts[0]
 
 
@@ -49,45 +42,43 @@ def imports_of(path: Path, everywhere: bool = True) -> set[str]:
     return found
 
 
-def test_every_room_has_a_floor() -> None:
-    assert {room_of(path) for path in FILES} == set(FLOOR_OF)
+def test_every_package_has_a_layer() -> None:
+    assert {package_of(path) for path in FILES} == set(LAYER_OF)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_point_down(path: Path) -> None:
-    room = room_of(path)
+    package = package_of(path)
     for name in imports_of(path):
         if name.startswith("srgame."):
             other = name.split(".")[1]
-            assert other == room or FLOOR_OF[other] < FLOOR_OF[room], f"{room} imports {other}"
+            assert other == package or LAYER_OF[other] < LAYER_OF[package], f"{package} imports {other}"
         top = name.split(".")[0]
         assert top != "analyses"
-        assert top not in ("matplotlib", "seaborn") or room in (
-            "pictures",
-            "probe_pictures",
-            "recipe",
-            "results",
-            "side_by_side",
-            "style",
-        )
-        assert top != "captum" or room == "probes"
+        assert top not in ("matplotlib", "seaborn") or package == "report"
+        assert top != "captum" or package == "probes"
+
+
+def modules_behind(module: str) -> set[Path]:
+    """The files that are loaded when this module of srgame is imported."""
+    found: set[Path] = set()
+    waiting = [module]
+    while waiting:
+        place = PACKAGE.joinpath(*waiting.pop().split(".")[1:])
+        for path in (place.with_suffix(".py"), place / "__init__.py", place.parent / "__init__.py"):
+            if path.exists() and path not in found and path != PACKAGE / "__init__.py":
+                found.add(path)
+                waiting += [name for name in imports_of(path, everywhere=False) if name.startswith("srgame.")]
+    return found
 
 
 def test_training_needs_few_libraries() -> None:
-    waiting, seen = ["training", "strategies", "networks", "degradations"], set()
-    while waiting:
-        room = waiting.pop()
-        if room in seen:
-            continue
-        seen.add(room)
-        for path in FILES:
-            if room_of(path) == room:
-                for name in imports_of(path, everywhere=False):
-                    top = name.split(".")[0]
-                    if top == "srgame":
-                        waiting += name.split(".")[1:2]
-                    else:
-                        assert top in TRAINING_NEEDS | sys.stdlib_module_names, f"{path} imports {name}"
+    files = modules_behind("srgame.training.loop") | modules_behind("srgame.training.strategies")
+    assert PACKAGE / "data" / "degradations" / "training.py" in files | modules_behind("srgame.training.patches")
+    for path in files | modules_behind("srgame.training.patches"):
+        for name in imports_of(path, everywhere=False):
+            top = name.split(".")[0]
+            assert top == "srgame" or top in TRAINING_NEEDS | sys.stdlib_module_names, f"{path} imports {name}"
 
 
 @pytest.mark.parametrize(
@@ -104,7 +95,7 @@ def test_public_names_are_there_and_typed() -> None:
     checked = ast.parse((PACKAGE / "__init__.py").read_text()).body
     block = next(node for node in checked if isinstance(node, ast.If))
     typed = {alias.name for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names}
-    assert typed == set(srgame.__all__) == set(srgame._ROOM_OF)
+    assert typed == set(srgame.__all__) == set(srgame._MODULE_OF)
     for name in srgame.__all__:
         assert getattr(srgame, name).__name__ == name
     with pytest.raises(AttributeError, match="srgame has no 'sharpley'"):

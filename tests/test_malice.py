@@ -20,12 +20,12 @@ import torch
 from safetensors.torch import save
 from small_networks import saved, small
 
-from srgame.cli import main
+from srgame.cli.verbs import main
 from srgame.errors import InputError
-from srgame.kept import kept_in
 from srgame.networks import load_network
 from srgame.networks.weights import read_weights, save_weights
-from srgame.states import STATES, last_good
+from srgame.shapley.store import kept_in
+from srgame.training.state import STATES, last_good
 
 
 class Reduced:

@@ -23,13 +23,13 @@ from small_networks import saved
 from small_networks import small as small_network
 from torch import nn
 
-from srgame.benchmarks import benchmark
-from srgame.cli import main
+from srgame.cli.verbs import main
+from srgame.data.pairs import Pairs, load_pairs
+from srgame.evaluation.benchmark import benchmark
 from srgame.filters import filters_of
-from srgame.game import RestorationGame
-from srgame.pairs import Pairs, load_pairs
-from srgame.shapley import ShapleyValues, sampled_shapley
-from srgame.until import Until
+from srgame.shapley.game import RestorationGame
+from srgame.shapley.permutations import ShapleyValues, sampled_shapley
+from srgame.shapley.until import Until
 
 TOLERANCE = 1e-6  # dB
 few = settings(max_examples=6, derandomize=True, deadline=None)
@@ -141,7 +141,7 @@ def test_the_same_command_gives_the_same_csv_in_another_process(
     for verb in COMMANDS:
         monkeypatch.setattr(sys, "argv", ["srgame", *words(verb, "here")])
         main()
-    code = "import sys, torch; from srgame.cli import main; torch.set_num_threads(1)\n"
+    code = "import sys, torch; from srgame.cli.verbs import main; torch.set_num_threads(1)\n"
     code += "\n".join(f"sys.argv = {['srgame', *words(verb, 'there')]!r}; main()" for verb in COMMANDS)
     other = os.environ | {"PYTHONHASHSEED": "1"}
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, env=other)

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from srgame.data.pairs import Pairs
 from srgame.errors import InputError, chosen
 from srgame.metrics import Images, Payoff, PerImage, payoff_named
-from srgame.pairs import Pairs
 from srgame.probes.equity import equity
 from srgame.probes.features import Response, features, listening, out_of_place
 

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from srgame.data.images import Image
 from srgame.errors import InputError
-from srgame.images import Image
 from srgame.probes.features import Response, averaged
 
 

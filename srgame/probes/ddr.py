@@ -15,8 +15,8 @@ from sklearn.manifold import TSNE
 from sklearn.metrics import calinski_harabasz_score
 from torch import nn
 
+from srgame.data.images import Image
 from srgame.errors import InputError
-from srgame.images import Image
 from srgame.probes.principal import flattened, principal_scores
 
 

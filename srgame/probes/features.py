@@ -13,9 +13,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from srgame.data.images import Image
 from srgame.devices import device_of
 from srgame.errors import InputError, nearest
-from srgame.images import Image
 
 Response = Float[Tensor, "b c *space"]
 Hear = Callable[[str, Response], Response | None]

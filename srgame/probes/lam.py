@@ -15,10 +15,10 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from srgame.degradations.kernels import gaussian
+from srgame.data.degradations.kernels import gaussian
+from srgame.data.images import Image
 from srgame.devices import device_of
 from srgame.errors import InputError
-from srgame.images import Image
 from srgame.metrics import luma
 from srgame.probes.equity import gini
 from srgame.probes.salience import edges

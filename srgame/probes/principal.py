@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from srgame.data.images import Image
 from srgame.errors import InputError
-from srgame.images import Image
 from srgame.probes.features import Response, features
 
 BLOCK = 2**14  # values of each image in memory at a time

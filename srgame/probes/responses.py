@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from srgame.images import Image
+from srgame.data.images import Image
 from srgame.probes.equity import equity
 from srgame.probes.features import Response, averaged
 

@@ -17,9 +17,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from srgame.data.images import Image
 from srgame.devices import device_of
 from srgame.errors import InputError
-from srgame.images import Image
 from srgame.probes.equity import equity, shares
 from srgame.probes.features import Response, listening, only
 

@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike
 from scipy.special import gammaln
 from torch import nn
 
+from srgame.data.images import Image
 from srgame.errors import InputError
-from srgame.images import Image
 from srgame.probes.principal import flattened, principal_scores
 
 BETAS = np.arange(0.2, 10, 0.001)

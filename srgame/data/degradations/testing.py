@@ -1,0 +1,63 @@
+"""The eight settings under which SR networks are tested (Reflash Dropout's recipe; paper, section 4.3.2).
+
+Their letters are steps, in this order: b, Gaussian blur of the HR image, 21×21, σ = 2; bicubic downsampling
+(always); n, Gaussian noise on the LR image, σ = 20/255 per RGB channel; j, JPEG of quality 50 with halved chroma.
+Each step returns an 8-bit image, the noisy one truncated as there.
+"""
+
+import hashlib
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import UInt8
+
+from srgame.data.images import Image, from_bytes, resize, to_bytes
+from srgame.errors import InputError, chosen
+
+SETTINGS = {"clean": "", "blur": "b", "noise": "n", "jpeg": "j", "b+n": "bn", "b+j": "bj", "n+j": "nj", "b+n+j": "bnj"}
+
+Pixels = UInt8[np.ndarray, "h w 3"]
+
+
+def degrade(hr: Image, setting: str = "clean", scale: int = 4, seed: int = 0) -> Image:
+    """The LR image of `hr` under one of the SETTINGS, `scale` times smaller (rounded down).
+
+    Raises InputError for an unknown setting and for an image smaller than one LR pixel.
+    """
+    steps = chosen("degradation", setting, SETTINGS)
+    if min(hr.shape[-2:]) < scale:
+        raise InputError(f"an image of {hr.shape[-1]}×{hr.shape[-2]} pixels has no LR image at scale {scale}")
+    pixels = to_bytes(hr)
+    if "b" in steps:
+        pixels = cv2.GaussianBlur(pixels, (21, 21), 2)
+    pixels = downsampled(pixels, scale)
+    if "n" in steps:
+        pixels = noisy(pixels, 20 / 255, np.random.default_rng(seed))
+    if "j" in steps:
+        pixels = compressed(pixels, 50)
+    return from_bytes(pixels)
+
+
+def seed_of(*names: object) -> int:
+    """A seed that belongs to these names: the noise of a setting repeats, and differs between images."""
+    return int.from_bytes(hashlib.sha256("/".join(map(str, names)).encode()).digest()[:8], "little")
+
+
+def downsampled(pixels: Pixels, scale: int) -> UInt8[np.ndarray, "H W 3"]:
+    """Bicubic downsampling with antialias; as in Pillow, rows and then columns are rounded to 8 bits."""
+    height, width = pixels.shape[:2]
+    planes = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)
+    return resize(planes[None], height // scale, width // scale)[0].permute(1, 2, 0).numpy()
+
+
+def noisy(pixels: Pixels, sigma: float, rng: np.random.Generator) -> Pixels:
+    """Gaussian noise of standard deviation `sigma` (of values in [0, 1]), independent per channel."""
+    values = pixels / 255 + rng.normal(0, sigma, pixels.shape)
+    return (values.clip(0, 1) * 255).astype(np.uint8)
+
+
+def compressed(pixels: Pixels, quality: int) -> Pixels:
+    """What JPEG of this quality leaves."""
+    stored = cv2.imencode(".jpg", pixels[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    return np.asarray(cv2.imdecode(stored, cv2.IMREAD_COLOR))[:, :, ::-1]

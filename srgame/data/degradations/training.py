@@ -1,0 +1,127 @@
+"""The degradations that SR networks are trained with: each gives a batch of LR images and what was drawn for each.
+
+The result is a pure function of the images and the generator. LR images are 8-bit values in [0, 1].
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from srgame.data.degradations.bsrgan import bsrgan
+from srgame.data.degradations.kernels import drawn_blur, drawn_sinc, gaussian
+from srgame.data.degradations.steps import Plan, blurred, degraded, drawn_resize, drawn_seed, lr_size
+from srgame.data.images import resize
+from srgame.metrics import quantized
+
+HR = Float[Tensor, "b 3 H W"]
+LR = Float[Tensor, "b 3 h w"]
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The probabilities and ranges of one stage of the second-order degradation."""
+
+    blur: float  # how often
+    widths: Range  # σ of the kernels in pixels
+    resize: tuple[float, float, float]  # how often up, down, keep
+    factors: Range  # the smallest down, the largest up
+    noises: dict[str, Range]  # strength by kind, equally often
+
+
+FIRST = Stage(
+    blur=1.0,
+    widths=(0.2, 3.0),
+    resize=(0.2, 0.7, 0.1),
+    factors=(0.15, 1.5),
+    noises={"gaussian": (1 / 255, 30 / 255), "poisson": (0.05, 3.0)},
+)
+SECOND = Stage(
+    blur=0.8,
+    widths=(0.2, 1.5),
+    resize=(0.3, 0.4, 0.3),
+    factors=(0.3, 1.2),
+    noises={"gaussian": (1 / 255, 25 / 255), "poisson": (0.05, 2.5)},
+)
+
+
+def bicubic(hr: HR, rng: np.random.Generator, scale: int = 4) -> tuple[LR, list[Plan]]:
+    """Bicubic downsampling with antialias; nothing is drawn."""
+    return quantized(resize(hr, *lr_size(hr, scale))), [{} for _ in hr]
+
+
+def second_order(hr: HR, rng: np.random.Generator, scale: int = 4) -> tuple[LR, list[Plan]]:
+    """Real-ESRGAN's degradation (Wang et al. 2021), there applied to the `sharpened` HR images.
+
+    As there, a batch shares sizes, modes of resizing, kinds of noise and the order of the ending; the rest is each
+    image's own. Unlike there, grey noise differs between the images, and a resized image covers exactly the same
+    field, so that LR and HR stay aligned.
+    """
+    plans = second_order_plans(rng, len(hr), lr_size(hr, scale), scale)
+    return degraded(hr, plans), plans
+
+
+def second_order_plans(rng: np.random.Generator, batch: int, size: tuple[int, int], scale: int = 4) -> list[Plan]:
+    """What `second_order` draws for a batch of images with LR images of this height and width."""
+    height, width = size
+    first = _stage(FIRST, 1, rng, batch, height * scale, width * scale)
+    second = _stage(SECOND, 2, rng, batch, height, width)
+    resize = drawn_resize(rng, height, width)
+    jpeg_last = rng.random() < 0.5
+    plans = []
+    for before, after in zip(first, second, strict=True):
+        sinc, jpeg = {"resize3": resize, "blur3": drawn_sinc(rng)}, {"jpeg2": _jpeg(rng)}
+        ending = sinc | jpeg if jpeg_last else jpeg | sinc
+        plans.append(before | {"jpeg1": _jpeg(rng)} | after | ending)
+    return plans
+
+
+def sharpened(images: HR, weight: float = 0.5, threshold: float = 10.0) -> HR:
+    """The images after Real-ESRGAN's unsharp mask: detail above `threshold` 8-bit levels grows by `weight`."""
+    detail = images - _soft(images)
+    mask = _soft((255 * detail.abs() > threshold).to(images))
+    return mask * (images + weight * detail).clamp(0, 1) + (1 - mask) * images
+
+
+def _soft(images: HR) -> HR:
+    """The images after a Gaussian blur of 51×51 pixels, whose σ is 8 by OpenCV's rule."""
+    return blurred(images, [gaussian(51, 8.0, 8.0)] * len(images))
+
+
+def _stage(stage: Stage, number: int, rng: np.random.Generator, batch: int, height: int, width: int) -> list[Plan]:
+    """Blur, resize relative to this size, noise."""
+    blur = rng.random() < stage.blur
+    factor = _factor(stage, rng)
+    resize = drawn_resize(rng, int(height * factor), int(width * factor))
+    kind = str(rng.choice(list(stage.noises)))
+    plans = []
+    for _ in range(batch):
+        steps = {f"blur{number}": drawn_blur(rng, stage.widths)} if blur else {}
+        plans.append(steps | {f"resize{number}": resize, f"noise{number}": _noise(stage, rng, kind)})
+    return plans
+
+
+def _factor(stage: Stage, rng: np.random.Generator) -> float:
+    smallest, largest = stage.factors
+    up, down, keep = rng.uniform(1, largest), rng.uniform(smallest, 1), 1.0
+    return float(rng.choice([up, down, keep], p=stage.resize))
+
+
+def _noise(stage: Stage, rng: np.random.Generator, kind: str) -> dict[str, Any]:
+    strength = rng.uniform(*stage.noises[kind])
+    return {"kind": kind, "strength": strength, "grey": bool(rng.random() < 0.4), "seed": drawn_seed(rng)}
+
+
+def _jpeg(rng: np.random.Generator) -> dict[str, Any]:
+    return {"quality": round(rng.uniform(30, 95))}
+
+
+DEGRADATIONS: dict[str, Callable[[HR, np.random.Generator, int], tuple[LR, list[Plan]]]] = {
+    "bicubic": bicubic,
+    "second-order": second_order,
+    "bsrgan": bsrgan,
+}

@@ -1,0 +1,85 @@
+"""Pictures of tidy frames."""
+
+import math
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from pandas.api.types import is_numeric_dtype
+
+from srgame.report.style import BLUE, GREY, ORANGE, RED, styled
+
+SIGNED = LinearSegmentedColormap.from_list("signed", ["#6B2F00", RED, "white", BLUE, "#00304D"]).with_extremes(
+    bad="0.85"
+)
+
+
+def shapley_bars(values: pd.DataFrame, unit: str) -> Figure:
+    """A panel for each layer of `audit.network_values`: filters sorted by φ, with intervals, and the equal share."""
+    layers = list(values.groupby("layer", sort=False))
+    columns = min(4, len(layers))
+    rows = math.ceil(len(layers) / columns)
+    with styled():
+        figure = Figure(figsize=(max(5.2, 3 * columns), 2.6 * rows))
+        panels = figure.subplots(rows, columns, squeeze=False).flat
+        for panel, (layer, of_layer) in zip(panels, layers, strict=False):
+            _bars(panel, of_layer.sort_values("rank"))
+            panel.set_title(f"{layer}: {len(of_layer)}" + (" filters" if is_numeric_dtype(of_layer["filter"]) else ""))
+        for unused in list(figure.axes)[len(layers) :]:
+            unused.remove()
+        figure.axes[0].legend(loc="upper right")
+        figure.supxlabel("filter, sorted by Shapley value", fontsize=8)
+        figure.supylabel(f"Shapley value φ{f' ({unit})' if unit else ''}", fontsize=8)
+    return figure
+
+
+def _bars(panel: Axes, sorted_values: pd.DataFrame) -> None:
+    place = np.arange(len(sorted_values))
+    value = sorted_values["shapley"].to_numpy()
+    gap = 0.3 if len(place) <= 128 else 0.0
+    panel.bar(place, value, width=1.0, color=np.where(value < 0, ORANGE, BLUE), edgecolor="white", linewidth=gap)
+    whiskers = np.abs(sorted_values[["low", "high"]].to_numpy().T - value)
+    panel.errorbar(place, value, whiskers, fmt="none", ecolor="black", elinewidth=0.6)
+    panel.axhline(value.mean(), color=GREY, linestyle="--", linewidth=0.8, label="equal share")
+    panel.axhline(0, color="black", linewidth=0.6)
+    panel.set_xticks(place[:: math.ceil(len(place) / 8)])
+    names = sorted_values["filter"].to_numpy()[panel.get_xticks().astype(int)]
+    panel.set_xticklabels(names, rotation=0 if is_numeric_dtype(names) else 30)
+
+
+def interaction_matrix(pairs: pd.DataFrame, unit: str) -> Figure:
+    """`PairInteractions.frame` as a matrix of filters, those that interact most first.
+
+    Above the diagonal stand all estimates, below it only those whose interval excludes 0. The strongest 1% share the
+    last colour.
+    """
+    both = pd.concat([pairs, pairs.rename(columns={"first": "second", "second": "first"})])
+    order = both["interaction"].abs().groupby(both["first"]).mean().sort_values(ascending=False).index
+    sure = both["interaction"].where((both["low"] > 0) | (both["high"] < 0), 0.0)
+    shown = _matrix(both, order)
+    below = np.tri(len(order), k=-1, dtype=bool)
+    shown[below] = _matrix(both.assign(interaction=sure), order)[below]
+    strong = float(pairs["interaction"].abs().quantile(0.99)) or 1.0
+    with styled():
+        figure = Figure(figsize=(3.9, 3.4))
+        panel = figure.subplots()
+        image = panel.imshow(shown, cmap=SIGNED, vmin=-strong, vmax=strong, interpolation="nearest")
+        places = np.arange(0, len(order), math.ceil(len(order) / 10))
+        panel.set_xticks(places, order[places], rotation=90)
+        panel.set_yticks(places, order[places])
+        panel.grid(False)
+        panel.set_xlabel("filter; above the diagonal all estimates,\nbelow it where the interval excludes 0")
+        panel.set_ylabel("filter, strongest interactions first")
+        extend: Literal["both", "neither"] = "both" if np.nanmax(np.abs(shown)) > strong else "neither"
+        bar = figure.colorbar(image, ax=panel, shrink=0.85, extend=extend)
+        bar.set_label(f"− interchangeable   {f'I ({unit})' if unit else 'I'}   co-adapted +")
+    return figure
+
+
+def _matrix(both: pd.DataFrame, order: "pd.Index[Any]") -> Float[np.ndarray, "player player"]:
+    square = both.pivot(index="first", columns="second", values="interaction")
+    return square.reindex(index=order, columns=order).to_numpy(copy=True)

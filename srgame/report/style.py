@@ -1,0 +1,71 @@
+"""How every picture looks, and how it is saved."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from srgame.provenance import save_files
+
+STYLE: dict[str, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "grid.color": "0.9",
+    "legend.frameon": False,
+    "figure.dpi": 100,
+    "savefig.dpi": 200,
+    "figure.constrained_layout.use": True,
+}
+
+# Okabe and Ito's palette: told apart by colour-blind readers too.
+BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#7F7F7F"
+SKY, PURPLE = "#56B4E9", "#CC79A7"
+
+STRATEGIES = {"original": BLUE, "dropout": ORANGE, "bicubic-pull": RED, "eats": GREEN}
+
+
+def colours(names: Sequence[str]) -> dict[str, str]:
+    """A colour for each name: the strategy's where one is named in it and no other name has it yet, else one left."""
+    found: dict[str, str] = {}
+    for name in names:
+        strategy = next((colour for word, colour in STRATEGIES.items() if word in name.lower()), None)
+        if strategy and strategy not in found.values():
+            found[name] = strategy
+    rest = [c for c in (BLUE, ORANGE, GREEN, RED, PURPLE, SKY, GREY) if c not in found.values()]
+    others = [name for name in dict.fromkeys(names) if name not in found]
+    return found | {name: rest[place % len(rest)] for place, name in enumerate(others)}
+
+
+def styled() -> AbstractContextManager[None]:
+    """Figures made and saved in here look alike."""
+    return mpl.rc_context(STYLE)  # type: ignore[arg-type]
+
+
+def with_literal_text(figure: Figure) -> Figure:
+    """The figure, whose texts are shown as they are: a name with dollar signs is a name, no formula."""
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+    return figure
+
+
+def save_figure(stem: Path, figure: Figure) -> list[Path]:
+    """Writes `stem`.png and `stem`.pdf, without a date, so that equal pictures are equal files; returns their paths.
+
+    Raises InputError where they cannot be written.
+    """
+    png, pdf = BytesIO(), BytesIO()
+    with styled():
+        figure.savefig(png, format="png")
+        figure.savefig(pdf, format="pdf", metadata={"CreationDate": None})
+    return save_files(stem, {".png": png.getvalue(), ".pdf": pdf.getvalue()})

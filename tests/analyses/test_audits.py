@@ -1,0 +1,235 @@
+"""The audits' recipes on settings small enough for a test, and whether committed figures are up to date."""
+
+import re
+from importlib import import_module
+from pathlib import Path
+
+import audit_confound
+import audit_eq6
+import audit_equity
+import audit_equity_vs_generalization
+import audit_erasure
+import audit_interactions
+import audit_submodularity
+import audit_targets
+import audited
+import families
+import numpy as np
+import pandas as pd
+import printed
+import pytest
+import regenerate
+import tab6
+import tab7
+import torch
+import training_cost
+from scipy import stats
+from small_networks import small
+
+from srgame.data.pairs import load_pairs
+from srgame.errors import InputError
+from srgame.evaluation.evaluate import bicubic, evaluate
+from srgame.networks import load_network
+from srgame.report.recipe import defaults, measured_with
+
+FIGURES = Path(__file__).parents[1] / "figures"
+STEMS = sorted(path.stem for path in FIGURES.glob("*.json"))
+
+
+@pytest.mark.parametrize("stem", [stem for stem in STEMS if stem in regenerate.recipes()])
+def test_a_committed_figure_has_its_recipes_settings(stem: str) -> None:
+    """Also the networks of the zoo: new ones, or new weights, make the figures of their family stale."""
+    assert measured_with(defaults(import_module(stem).measure), FIGURES / stem), f"python analyses/{stem}.py"
+
+
+@pytest.mark.parametrize("recipe", [audit_eq6, audit_equity, audit_erasure, audit_submodularity, audit_interactions])
+def test_a_strategy_that_is_missing_is_said_to_be(recipe: object) -> None:
+    frame = recipe.measure(**recipe.SMOKE)
+    assert set(frame["strategy"]) == {"original", "dropout", "bicubic-pull", "eats"}
+    assert recipe.found(frame).endswith(".") and "nan" not in recipe.found(frame)
+    title = recipe.draw(frame).get_suptitle()
+    assert "not in the zoo:" in title and "small-x4-dropout" in title.replace("\n", " ")
+
+
+def test_what_the_control_lacks_is_said_in_the_picture() -> None:
+    two = ("small-x4-original-0", "small-x4-eats-0")
+    frame = audit_confound.measure(**audit_confound.SMOKE, networks=two)
+    assert "not in the zoo: small-x4-bicubic-pull" in audit_confound.draw(frame).get_suptitle()
+
+
+def test_a_network_of_another_family_is_refused() -> None:
+    with pytest.raises(InputError, match="'srresnet-x4-bicubic' is no small-x4-STRATEGY-SEED"):
+        audit_erasure.measure(networks=("srresnet-x4-bicubic",), images=1, crop=16, dataset="photographs")
+
+
+def test_networks_of_another_size_are_audited_and_those_it_lacks_are_named_alike() -> None:
+    frame = audit_erasure.measure(**audit_erasure.SMOKE | {"networks": ("srresnet-x4-eats-0",)})
+    assert frame.loc[frame["strategy"] == "dropout", "reason"].tolist() == ["not in the zoo: srresnet-x4-dropout"]
+    with pytest.raises(InputError, match="'small-x4-eats-0' is no srresnet-x4-STRATEGY-SEED"):
+        audit_erasure.measure(**audit_erasure.SMOKE | {"networks": ("srresnet-x4-eats-0", "small-x4-eats-0")})
+
+
+class Additive:
+    """Worth adds up: nothing diminishes, nothing grows."""
+
+    def __init__(self, power: float) -> None:
+        self.power, self.players = power, 6
+
+    def __call__(self, coalitions: torch.Tensor) -> torch.Tensor:
+        return coalitions.double().sum(1) ** self.power
+
+
+@pytest.mark.parametrize(("power", "share"), [(0.5, 1.0), (1.0, 1.0), (2.0, 0.0)])
+def test_returns_diminish_where_worth_is_concave(power: float, share: float) -> None:
+    early, late = audit_submodularity.contributions(Additive(power), draws=40, seed=0)
+    assert np.mean(early - late >= -1e-9) == share
+
+
+def test_erasure_goes_from_the_whole_network_to_none_of_the_layers_filters() -> None:
+    frame = families.measured(audit_erasure.measure(**audit_erasure.SMOKE))
+    assert frame["erased"].tolist()[0] == 0 and frame["erased"].tolist()[-1] == frame["filters"].iloc[0]
+    network, pairs = load_network(audit_erasure.NETWORKS[0]), load_pairs("photographs", "b+n", 4, images=1, crop=16)
+    with torch.inference_mode():
+        whole = audit_erasure.stored_psnr(network(pairs.lr[0][None]), pairs.hr[0][None])
+        for name, parameter in network.named_parameters():
+            parameter *= name.startswith(audit_erasure.LAST)
+        skip = audit_erasure.stored_psnr(network(pairs.lr[0][None]), pairs.hr[0][None])
+    assert frame["psnr"].iloc[[0, -1]].tolist() == pytest.approx([whole.item(), skip.item()])
+
+
+def test_eq6_rates_are_shares_of_the_filters() -> None:
+    told = ["held", "violated", "violated", "open"]
+    frame = pd.DataFrame({"strategy": "eats", "layer": "conv_hr", "absent": "zero", "kind": "player", "eq6": told})
+    (rates,) = audit_eq6.rates(pd.concat([frame.assign(reason=""), pd.DataFrame({"kind": ["size"]})])).to_dict(
+        "records"
+    )
+    assert {name: rates[name] for name in ("filters", *dict.fromkeys(told))} == {
+        "filters": 4, "held": 0.25, "violated": 0.5, "open": 0.25,
+    }  # fmt: skip
+
+
+def test_confound_of_networks_that_are_bicubic_is_the_identity() -> None:
+    frame = pd.DataFrame({"gain": [0.3, 0.7, 1.1, 1.2], "below": [0.1, 0.5, 0.9, 1.0]})
+    frame = frame.assign(over_pull=np.nan, dropout=1 - frame["below"], printed_r=0.7, reason="", settings="")
+    assert "r = 1.000" in audit_confound.found(frame) and "is that but for 0.20 dB" in audit_confound.found(frame)
+    assert "(Dropout's, which shares Original: r = −1.00, but for 0.65 dB)" in audit_confound.found(frame)
+    assert audit_confound.verdict(frame.assign(gain=frame["below"])) == "differs"
+    assert "3 cells are too few" in audit_confound.found(frame.head(3))
+
+
+def test_targets_are_compared_on_seeds_that_both_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["small-x4-original-0", "small-x4-original-1", "small-x4-eats-hr-1", "small-x4-eats-unsharpened-0"]
+    networks = {name: small("srresnet-x4") for name in names}
+    with torch.no_grad():
+        for name in ("small-x4-eats-hr-1", "small-x4-original-0"):
+            networks[name].conv_last.bias.add_(0.02)
+    monkeypatch.setattr(audit_targets, "zoo", lambda: dict.fromkeys(names))
+    monkeypatch.setattr(audit_targets, "load_network", networks.__getitem__)
+    frame = audit_targets.measure(audit_targets.compared(), **audit_targets.SMOKE)
+    known, pairs = families.measured(frame), load_pairs("photographs", "blur", 4, images=2, crop=32)
+    assert set(known["variant"]) == {audit_targets.TO_HR, audit_targets.LUCK} and set(known["seeds"]) == {1}
+    luck, known = known[known["variant"] == audit_targets.LUCK], known[known["variant"] == audit_targets.TO_HR]
+    assert luck["gain"].tolist() == pytest.approx((-known["gain"]).tolist())  # of the other seed over the brighter one
+    brighter, dark = (evaluate(networks[names[place]], pairs)["psnr_rgb"].mean() for place in (2, 1))
+    row = known.set_index("degradation").loc["blur"]
+    assert row["gain"] == pytest.approx(brighter - dark) and row["low"] <= row["gain"] <= row["high"]
+    assert row["below"] == pytest.approx(evaluate(bicubic(4), pairs)["psnr_rgb"].mean() - dark)
+    absent = frame[frame["reason"] != ""]
+    lacks = ["small-x4-eats", "small-x4-original-unsharpened"]
+    assert absent["reason"].tolist() == [f"not in the zoo: {name}" for name in lacks]
+    assert audit_targets.verdict(frame) == "differs" and (known["gain"] <= 0).all()
+    assert audit_targets.verdict(frame.assign(low=-frame["high"])) == "agrees so far"
+    assert "1 seed;" in audit_targets.found(frame) and "nothing to compare" in audit_targets.found(absent)
+    assert len(audit_targets.draw(frame).axes) == 4
+    alone = audit_targets.measure(("small-x4-original-1",), **audit_targets.SMOKE)
+    assert alone["reason"].tolist()[-1] == "no two trainings to compare" and len(alone) == 4
+
+
+def test_recipes_are_found_and_in_order() -> None:
+    found = regenerate.recipes()
+    assert {"tab1", "audit_eq6", "bench_eats"} <= set(found) and "printed" not in found
+    tables = [name for name in found if re.fullmatch(r"tab\d+", name)]
+    assert tables == sorted(tables, key=lambda name: int(name[3:]))
+
+
+def test_the_runner_tells_how_recipes_fared(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(regenerate, "stem_of", lambda file, draft: tmp_path / file.stem)
+    assert regenerate.regenerate(("audit_equity", "audit_submodularity"), smoke=True) == 0
+    printed = capsys.readouterr().out
+    assert "audit_equity" in printed and (tmp_path / "audit_submodularity.png").exists()
+
+
+def test_intervals_are_textbook() -> None:
+    assert audited.proportion(5, 10)[1:] == pytest.approx((0.2366, 0.7634), abs=1e-4)  # Wilson
+    assert audited.mean_interval(np.array([1.0, 2.0, 3.0])) == pytest.approx((2, -0.4841, 4.4841), abs=1e-3)
+    assert audited.correlated(np.arange(3.0), np.arange(3.0))[0] == pytest.approx(1)
+    assert audited.in_words(audited.correlated(np.arange(2.0), np.arange(2.0))) == "unknown"
+    assert audited.in_words(audited.correlated(np.arange(3.0), -np.arange(3.0))) == "−1.00"
+    assert (
+        audited.in_words((0.5, -0.25, 0.75))
+        == "+0.50\N{NO-BREAK SPACE}(−0.25\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}+0.75)"
+    )
+
+
+def test_networks_whose_pairs_tell_opposite_things_tell_nothing_together() -> None:
+    cosine = np.linspace(-1, 1, 9)
+    wave = np.cos(7 * cosine)
+    each = [
+        pd.DataFrame({"seed": seed, "cosine": cosine, "interaction": sign * cosine + wave})
+        for seed, sign in ((0, 1), (1, -1))
+    ]
+    frame = pd.concat(each).assign(strategy="eats", layer="conv_hr", low=-1, high=1, reason="")
+    r, low, high = (audit_interactions.correlations(frame)[name].item() for name in ("r", "low", "high"))
+    assert r == pytest.approx(0, abs=1e-9) and (low, high) == pytest.approx((-1, 1), abs=1e-3)  # two networks, t = 12.7
+    alone = audit_interactions.correlations(frame[frame["seed"] == 0]).iloc[0]
+    assert alone["r"] == pytest.approx(stats.pearsonr(cosine, cosine + wave).statistic) and alone["low"] > 0
+
+
+def test_equity_is_judged_on_networks_trained_to_the_end() -> None:
+    share, steps = np.arange(12.0), [20] * 6 + [1] * 6
+    frame = pd.DataFrame({"score": "shapley", "strategy": "eats", "seed": range(12), "steps": steps, "reason": ""})
+    risen = frame.assign(effective_share=share, psnr=np.r_[share[:6] + np.cos(share[:6]) / 9, -9 * share[6:]])
+    assert audit_equity_vs_generalization.verdict(risen) == "agrees so far"
+    sentence = audit_equity_vs_generalization.found(risen)
+    assert "shapley +1.00" in sentence and "6 networks, trained to the end (with those on the way, 12" in sentence
+    assert "0 networks are too few" in audit_equity_vs_generalization.found(frame.assign(reason="none"))
+
+
+def test_printed_ablations_count_as_a_reader_counts() -> None:
+    six, seven = tab6.measure(networks=()), tab7.measure(networks=())
+    assert "29 of 40" in tab6.found(six) and "30 of 40" in tab7.found(seven)
+    assert (tab6.verdict(six), tab7.verdict(seven)) == ("differs", "differs")
+    assert six["psnr"].isna().all() and six["reason"].str.startswith("not in the zoo: rrdbnet-x4-eats").all()
+
+
+def test_the_cost_is_the_mean_over_layers() -> None:
+    frame = training_cost.measure()
+    timed = pd.read_csv(FIGURES / "bench_eats.csv").groupby("network", sort=False)["ratio"].mean()
+    assert frame["ratio"].tolist() == pytest.approx(timed.tolist()) and (frame["reported"] == 1.4).all()
+
+
+def test_a_claim_is_judged_by_where_it_was_found() -> None:
+    found = [printed.judged(holds) for holds in ([True, True], [True, False], [False], [])]
+    assert found == ["agrees so far", "partly", "differs", printed.UNKNOWN]
+    assert printed.eats_over(pd.Series({"original": 1.0, "dropout": 3.0, "eats": 2.0})) == [False, True]
+    assert printed.eats_over(pd.Series({"original": 1.0, "eats": 2.0})) == [True]
+    assert printed.eats_over(pd.Series({"original": 1.0, "dropout": 3.0})) == []
+
+
+def test_every_verdict_says_what_the_committed_numbers_do() -> None:
+    """Two of them are told from the numbers by hand."""
+    verdicts = {}
+    for name in regenerate.recipes():
+        module = import_module(name)
+        if hasattr(module, "verdict"):
+            verdicts[name] = module.verdict(pd.read_csv(FIGURES / f"{name}.csv"))
+    assert set(verdicts.values()) <= {"agrees", "agrees so far", "partly", "differs", printed.UNKNOWN}
+    frame = pd.read_csv(FIGURES / "audit_equity.csv")
+    means = frame[frame["reason"].isna()].pivot_table(index="score", columns="strategy", values="effective_share")
+    claims = [means["eats"] > means["original"], means["eats"] > means["dropout"]]
+    holds = [bool(one) for claim in claims for one in claim]
+    assert verdicts["audit_equity"] == ("agrees so far" if all(holds) else "partly" if any(holds) else "differs")
+    rates = pd.read_csv(FIGURES / "audit_reported.csv")["verdict"].eq("agrees")
+    assert verdicts["audit_reported"] == ("agrees so far" if rates.all() else "partly" if rates.any() else "differs")

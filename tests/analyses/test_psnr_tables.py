@@ -1,0 +1,160 @@
+"""The tables' machinery on networks and images small enough for a test."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psnr_tables
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from psnr_tables import NONE, along_training, draw_table, paired_bootstrap, psnr_table, shipped
+from scipy import stats
+from small_networks import small
+from torch import nn
+
+from srgame.data.pairs import load_pairs
+from srgame.errors import InputError
+from srgame.evaluation import benchmark as benchmarks
+from srgame.evaluation.evaluate import bicubic, evaluate
+
+CHEAP = {"sets": ("photographs", "Manga109"), "degradations": ("clean", "b+n"), "images": 2, "crop": 64}
+
+
+def test_the_interval_is_scipys() -> None:
+    differences = np.random.default_rng(0).normal(0.3, 1, (1, 40))
+    expected = stats.bootstrap(differences, np.mean, method="percentile", rng=1).confidence_interval
+    assert paired_bootstrap(differences) == pytest.approx((expected.low, expected.high), abs=0.03)
+
+
+@pytest.mark.parametrize(("seeds", "images", "least", "most"), [(8, 30, 0.88, 0.98), (3, 5, 0.78, 0.93)])
+def test_the_interval_covers_the_mean_and_of_few_seeds_and_images_too_seldom(
+    seeds: int, images: int, least: float, most: float
+) -> None:
+    """Seeds and images both have an effect of their own; drawn 300 times. Three and five are what the tables have."""
+    rng = np.random.default_rng(0)
+    covered = 0
+    for _ in range(300):
+        effects = rng.normal(0, 0.1, (seeds, 1)) + rng.normal(0, 0.3, (1, images))
+        low, high = paired_bootstrap(0.2 + effects + rng.normal(0, 0.1, (seeds, images)), resamples=500)
+        covered += low <= 0.2 <= high
+    assert least < covered / 300 < most
+
+
+@given(shift=st.floats(-5, 5), scale=st.floats(0.01, 10))
+@settings(deadline=None, max_examples=20)
+def test_the_interval_moves_with_the_differences(shift: float, scale: float) -> None:
+    differences = np.random.default_rng(0).normal(size=(3, 5))
+    low, high = paired_bootstrap(differences, resamples=200)
+    moved = paired_bootstrap(shift + scale * differences, resamples=200)
+    assert low < differences.mean() < high
+    assert moved == pytest.approx((shift + scale * low, shift + scale * high), abs=1e-9)
+
+
+def test_one_image_has_no_interval_and_equal_differences_have_none_to_speak_of() -> None:
+    assert np.isnan(paired_bootstrap(np.ones((3, 1)))).all()
+    assert paired_bootstrap(np.full((2, 4), 0.25)) == pytest.approx((0.25, 0.25))
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> dict[str, nn.Module]:
+    """Two seeds of Original and EATS, three of Dropout's: networks that differ a little."""
+    names = [f"small-x4-original-{s}" for s in (0, 1)] + [f"small-x4-eats-{s}" for s in (0, 1)] + ["small-x4-dropout-2"]
+    networks = {name: small("srresnet-x4") for name in names}
+    for place, network in enumerate(networks.values()):
+        with torch.no_grad():
+            network.conv_last.bias.add_(0.01 * place)
+    monkeypatch.setattr(psnr_tables, "zoo", lambda: dict.fromkeys([*names, "srresnet-x4-eats", "small-x4-bicubic"]))
+    monkeypatch.setattr(psnr_tables, "load_network", lambda name, scale: networks[name])
+    return networks
+
+
+def test_a_familys_networks_are_found_in_the_zoo(trained: dict[str, nn.Module]) -> None:
+    assert list(shipped("small-x4")) == list(trained)
+    assert shipped("srresnet-x4") == ("srresnet-x4-eats",) and shipped("rrdbnet-x4") == ()
+
+
+def test_a_network_on_the_way_has_no_part_in_tables() -> None:
+    on_the_way = "small-x4-eats-1-step4000"
+    assert on_the_way in along_training("small-x4") and on_the_way not in shipped("small-x4")
+    with pytest.raises(InputError, match=f"'{on_the_way}' is no small-x4-STRATEGY"):
+        psnr_table(1, "small-x4", [on_the_way], **CHEAP)
+
+
+def one(frame: pd.DataFrame, strategy: str, against: str = NONE, **cell: str) -> pd.Series:
+    chosen = {"dataset": "photographs", "degradation": "clean", "channel": "y"} | cell
+    for column, value in ({"strategy": strategy, "against": against} | chosen).items():
+        frame = frame[frame[column] == value]
+    assert len(frame) == 1
+    return frame.iloc[0]
+
+
+def test_a_table_holds_means_and_paired_differences(trained: dict[str, nn.Module]) -> None:
+    frame = psnr_table(1, "small-x4", shipped("small-x4"), **CHEAP)
+    pairs = load_pairs("photographs", "clean", 4, images=2, crop=64)
+    psnr = {name: evaluate(network, pairs)["psnr_y"].to_numpy() for name, network in trained.items()}
+    eats = np.stack([psnr[f"small-x4-eats-{s}"] for s in (0, 1)])
+    original = np.stack([psnr[f"small-x4-original-{s}"] for s in (0, 1)])
+    level, gain = one(frame, "eats"), one(frame, "eats", "original")
+    assert (level["psnr"], level["images"], level["seeds"]) == (pytest.approx(eats.mean()), 2, 2)
+    assert gain["psnr"] == pytest.approx((eats - original).mean())
+    assert (gain["low"], gain["high"]) == pytest.approx(paired_bootstrap(eats - original))
+    alone = psnr_table(1, "small-x4", ["small-x4-eats-0", "small-x4-original-0"], **CHEAP)
+    assert "(95% intervals over images and seeds)" in psnr_tables.found(frame)
+    assert "(95% intervals over images)" in psnr_tables.found(alone)
+    assert one(frame, "bicubic")["psnr"] == pytest.approx(evaluate(bicubic(4), pairs)["psnr_y"].mean())
+
+
+def test_what_is_not_there_is_empty_and_says_why(trained: dict[str, nn.Module]) -> None:
+    frame = psnr_table(1, "small-x4", shipped("small-x4"), **CHEAP)
+    assert (frame["psnr"].isna() == (frame["reason"] != "")).all()
+    assert one(frame, "bicubic-pull")["reason"] == "not in the zoo: small-x4-bicubic-pull"
+    assert one(frame, "eats", "bicubic-pull")["reason"] == "not in the zoo: small-x4-bicubic-pull"
+    assert one(frame, "dropout", "original")["reason"] == "dropout and original have no seed in common"
+    missing = one(frame, "eats", "original", dataset="Manga109", channel="rgb")
+    assert missing["reason"] == "no images of this set" and missing["reported"] == pytest.approx(0.3987)
+    assert one(frame, "dropout", dataset="Manga109", channel="rgb", degradation="b+n")["reported"] == 19.0785
+    assert one(frame, "eats", dataset="Manga109")["reported"] != one(frame, "eats", dataset="Manga109")["reported"]
+
+
+def test_a_table_is_drawn_from_its_csv(trained: dict[str, nn.Module], tmp_path: Path) -> None:
+    psnr_table(1, "small-x4", shipped("small-x4"), **CHEAP).to_csv(tmp_path / "t.csv", index=False)
+    figure = draw_table(pd.read_csv(tmp_path / "t.csv"), "Title")
+    level, gain, missing, _ = figure.axes
+    assert level.get_title(loc="left") == "photographs: all 2 images" and "not measured" in missing.get_title(
+        loc="left"
+    )
+    assert "not in the zoo: small-x4-bicubic-pull" in figure.get_suptitle()
+    assert len(gain.collections) > 0
+
+
+def test_scores_that_are_kept_are_not_measured_again(
+    trained: dict[str, nn.Module], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    *earlier, latest = shipped("small-x4")
+    psnr_table(1, "small-x4", earlier, **CHEAP, keep=tmp_path)
+    restored = []
+    monkeypatch.setattr(
+        benchmarks, "evaluate", lambda network, pair: restored.append(network) or evaluate(network, pair)
+    )
+    whole = psnr_table(1, "small-x4", shipped("small-x4"), **CHEAP, keep=tmp_path)
+    assert {network.network for network in restored} == {trained[latest]}
+    pd.testing.assert_frame_equal(whole, psnr_table(1, "small-x4", shipped("small-x4"), **CHEAP))
+
+
+def test_a_network_of_another_family_is_refused() -> None:
+    with pytest.raises(InputError, match="'srresnet-x4-bicubic' is no srresnet-x4-STRATEGY"):
+        psnr_table(1, "srresnet-x4", ["srresnet-x4-bicubic"], **CHEAP)
+
+
+def test_a_table_agrees_where_eats_is_ahead_in_every_cell() -> None:
+    cell = {"strategy": "eats", "channel": "rgb", "low": 0.0, "high": 1.0, "seeds": 1.0}
+    rows = [cell | {"against": against, "psnr": gain} for against, gain in (("original", 0.2), ("dropout", 0.1))]
+    behind = cell | {"against": "dropout", "psnr": -0.1}
+    assert psnr_tables.verdict(pd.DataFrame(rows)) == "agrees so far"
+    assert psnr_tables.verdict(pd.DataFrame([*rows, behind])) == "partly"
+    assert psnr_tables.verdict(pd.DataFrame([behind])) == "differs"
+    assert psnr_tables.verdict(pd.DataFrame([behind | {"psnr": np.nan}])) == "—"
+    told = psnr_tables.found(pd.DataFrame([*rows, behind | {"high": -0.05}]))
+    assert "original +0.20 dB (1 seed; above 0 in 0, below in 0); dropout +0.00 dB (1 seed; above 0 in 0" in told

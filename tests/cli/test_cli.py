@@ -1,0 +1,438 @@
+"""The command line as a user meets it."""
+
+import errno
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from commands import HEARS_CTRL_C
+from safetensors.torch import load_file
+
+from srgame.cli.comparison import labels
+from srgame.cli.verbs import main
+from srgame.data.degradations.steps import degraded
+from srgame.data.images import read_image
+from srgame.data.pairs import load_pairs
+from srgame.files import held
+from srgame.networks import SRResNet
+from srgame.networks.weights import save_weights
+from srgame.training.loop import seeded
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def srgame(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs the command in this process: exit status, standard output, standard error."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["srgame", *map(str, words)])
+        try:
+            main()
+            status = 0
+        except SystemExit as ended:
+            status = int(ended.code or 0)
+        return status, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    path = tmp_path / "small.pth"
+    torch.save(seeded(lambda: SRResNet(features=6, blocks=2), 0).state_dict(), path)
+    return path
+
+
+def test_shapley_prints_a_table_and_writes_csv_json_and_pictures(srgame: Run, checkpoint: Path, tmp_path: Path) -> None:
+    words = ["--layers", "conv_hr", "conv_first", "--crop", 32, "--images", 2, "--evaluations", 300, "--seed", 3]
+    status, printed, _ = srgame("shapley", checkpoint, *words, "--output", tmp_path / "out")
+    assert status == 0
+    values = pd.read_csv(tmp_path / "out" / "shapley.csv")
+    assert values["layer"].unique().tolist() == ["conv_first", "conv_hr"] and len(values) == 12
+    for _, of_layer in values.groupby("layer"):
+        assert of_layer["shapley"].sum() == pytest.approx(
+            of_layer["grand"].iloc[0] - of_layer["empty"].iloc[0], abs=1e-9
+        )
+        assert sorted(of_layer["rank"]) == [1, 2, 3, 4, 5, 6]
+        assert (of_layer["low"] <= of_layer["shapley"]).all() and (of_layer["shapley"] <= of_layer["high"]).all()
+    note = json.loads((tmp_path / "out" / "shapley.json").read_text())
+    assert note["settings"]["seed"] == 3 and note["images"] == ["astronaut", "chelsea"] and len(note["weights"]) == 64
+    picture = cv2.imread(str(tmp_path / "out" / "shapley.png"))
+    assert picture.std() > 5 and (tmp_path / "out" / "shapley.pdf").stat().st_size > 1000
+    for word in ("conv_hr", "rank", "filter", "φ (dB)", "evaluations", "largest standard error", "shapley.csv"):
+        assert word in printed
+
+
+def test_the_same_command_gives_the_same_csv(srgame: Run, checkpoint: Path, tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        srgame("shapley", checkpoint, "--crop", 32, "--evaluations", 100, "--output", tmp_path / folder)
+    assert (tmp_path / "one" / "shapley.csv").read_bytes() == (tmp_path / "two" / "shapley.csv").read_bytes()
+
+
+def test_all_layers_stand_in_one_table(srgame: Run, checkpoint: Path, tmp_path: Path) -> None:
+    options = [
+        "--layers",
+        "all",
+        "--crop",
+        16,
+        "--images",
+        1,
+        "--evaluations",
+        60,
+        "--payoff",
+        "-mse",
+        "--absent",
+        "mean",
+    ]
+    assert srgame("shapley", checkpoint, *options, "--target", "bicubic", "--output", tmp_path)[0] == 0
+    assert len(pd.read_csv(tmp_path / "shapley.csv")) == 6 * 6 + 24 + 24 + 3
+
+
+def test_interactions_prints_the_strongest_and_writes_csv_json_and_pictures(
+    srgame: Run, checkpoint: Path, tmp_path: Path
+) -> None:
+    words = ["--layer", "body.1.conv1", "--crop", 16, "--images", 1, "--precision", 0.3, "--output", tmp_path]
+    status, printed, _ = srgame("interactions", checkpoint, *words)
+    assert status == 0
+    values = pd.read_csv(tmp_path / "interactions.csv")
+    assert len(values) == 15 and values["ended"].unique().tolist() == ["exact"]
+    assert json.loads((tmp_path / "interactions.json").read_text())["settings"]["layer"] == "body.1.conv1"
+    assert cv2.imread(str(tmp_path / "interactions.png")).std() > 5
+    assert (tmp_path / "interactions.pdf").stat().st_size > 1000
+    for word in ("I (dB)", "of 15 pairs", "interchangeable", "co-adapted", "interactions.csv"):
+        assert word in printed
+
+
+def test_interactions_of_some_filters_take_fewer_evaluations(srgame: Run, checkpoint: Path, tmp_path: Path) -> None:
+    words = ["--layer", "upconv1", "--crop", 16, "--images", 1, "--filters", 3, 8, 21, "--output", tmp_path]
+    status, _, _ = srgame("interactions", checkpoint, *words, "--evaluations", 60, "--payoff", "-l1")
+    values = pd.read_csv(tmp_path / "interactions.csv")
+    assert status == 0 and values[["first", "second"]].to_numpy().tolist() == [[3, 8], [3, 21], [8, 21]]
+    assert values["evaluations"].unique().tolist() == [4 * 2 * (1 + 3 + 3)]
+
+
+def test_layers_are_listed(srgame: Run, checkpoint: Path) -> None:
+    status, printed, _ = srgame("layers", checkpoint)
+    assert status == 0 and "body.1.conv2" in printed and "9 layers, 87 filters" in printed
+
+
+BAD = {
+    "no such layer": ("shapley {checkpoint} --layers conv_hrr", "no conv layer 'conv_hrr'; the nearest are conv_hr"),
+    "no such file": ("shapley missing.pth", "'missing.pth' is neither a file nor in the zoo"),
+    "no such set": ("shapley {checkpoint} --dataset Set6", "no images at 'Set6'"),
+    "wrong scale": ("layers {checkpoint} --scale 2", "wrong scale"),
+    "no such degradation": ("shapley {checkpoint} --degradation fog", "unknown degradation 'fog'"),
+    "no such device": ("shapley {checkpoint} --device tpu", "there is no device 'tpu'"),
+    "no such network": ("layers {checkpoint} --network srrresnet", "unknown network 'srrresnet'"),
+    "nothing to reach": ("shapley {checkpoint} --precision -1", "limits are positive"),
+    "too few evaluations": ("shapley {checkpoint} --evaluations 5", "fewer than one unit takes"),
+    "no layers": ("shapley {checkpoint} --layers", "no layer, no filters"),
+    "all and more": ("shapley {checkpoint} --layers all conv_hr", "'all' are all layers already"),
+    "no such filter": ("interactions {checkpoint} --filters 1 9", "(1, 9) is no pair"),
+    "no pair": ("interactions {checkpoint} --filters 1", "no pairs, no interactions"),
+    "no image": ("shapley {checkpoint} --images 0", "images is a number from 1 on, not 0"),
+    "no crop": ("shapley {checkpoint} --crop -5", "crop is a number from 1 on, not -5"),
+    "no confidence": ("shapley {checkpoint} --confidence 1", "a confidence lies between 0 and 1"),
+    "no seed": ("shapley {checkpoint} --seed -1", "a seed is a whole number"),
+    "no image file": ("shapley {checkpoint} --dataset /dev/null", "cannot be read as an image"),
+    "no such scale": ("train {images} --output {folder}/run --scale 5 --patch 20", "enlarges 2, 3 or 4 times"),
+    "train to nowhere": ("train {images} --output {checkpoint} --patch 32", "nothing can be written"),
+    "no images": ("train {folder} --output {folder}/run", "holds no image"),
+    "images too small": ("train {images} --output {folder}/run", "smaller than the patch of 128"),
+    "train on nothing": ("train --output {folder}/run", "give one of them"),
+    "train on both": ("train {images} --patches {folder} --output {folder}/run", "give one of them"),
+    "train on no patches": ("train --patches {folder} --output {folder}/run", "holds no patches"),
+    "no patches": ("degrade photographs --output {folder}/lr --patches 0", "patches is a number from 1 on"),
+    "patches of LR images": ("degrade {images} --output {folder}/lr --patch 32", "--patch belongs to --patches"),
+    "patches to nowhere": ("degrade photographs --output {checkpoint}/x --patches 4", "nothing can be written"),
+    "lr to nowhere": ("degrade photographs --output {checkpoint}/x", "cannot be written"),
+    "probe no such layer": (
+        "probe cosine {checkpoint} --layers conv_hrr",
+        "no layer 'conv_hrr'; the nearest are conv_hr",
+    ),
+    "probe no such file": ("probe responses missing.pth", "'missing.pth' is neither a file nor in the zoo"),
+    "probe twice": ("probe lam {checkpoint} {checkpoint}", "at least one checkpoint, and none twice"),
+    "probe networks": ("probe lam {checkpoint} --network auto auto", "2 networks for 1 checkpoints"),
+    "probe no patches": ("probe ddr {checkpoint} --side 0", "side is a number from 1 on, not 0"),
+    "probe no device": ("probe srga {checkpoint} --device tpu", "there is no device 'tpu'"),
+    "probe no such csv": ("probe equity missing.csv", "'missing.csv' cannot be read as a csv"),
+    "not a folder": (
+        "shapley {checkpoint} --crop 32 --evaluations 100 --output {checkpoint}/x",
+        "nothing can be written",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_users_mistake_is_one_sentence_and_status_2(srgame: Run, checkpoint: Path, tmp_path: Path, name: str) -> None:
+    words, sentence = BAD[name]
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "images").mkdir()
+    cv2.imwrite(str(tmp_path / "images" / "small.png"), np.zeros((40, 40, 3), np.uint8))
+    places = {"checkpoint": checkpoint, "folder": tmp_path / "empty", "images": tmp_path / "images"}
+    status, _, error = srgame(*words.format(**places).split())
+    assert status == 2 and sentence in error and "Traceback" not in error
+    assert len([line for line in error.splitlines() if line.startswith("srgame: ") and "note" not in line]) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (MemoryError(), "memory does not hold this: crop the images, take smaller batches, or free memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 1"), "memory does not hold this"),
+        (cv2.error("Insufficient memory"), "memory does not hold this"),
+        (OSError(errno.ENOSPC, "No space left on device"), "nothing can be written any more (No space left on device)"),
+    ],
+)
+def test_a_limit_of_the_machine_is_one_sentence_and_a_bug_is_not(
+    srgame: Run, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, sentence: str
+) -> None:
+    def broken(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("srgame.networks.load_network", broken)
+    status, _, said = srgame("layers", checkpoint)
+    assert status == 2 and said.startswith(f"srgame: {sentence}") and said.count("\n") == 1
+    error = ZeroDivisionError("a bug")
+    with pytest.raises(ZeroDivisionError):
+        srgame("layers", checkpoint)
+
+
+def test_a_second_run_in_a_folder_is_refused_by_each_verb_that_goes_on_there(
+    srgame: Run, checkpoint: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "images").mkdir()
+    cv2.imwrite(str(tmp_path / "images" / "one.png"), np.zeros((40, 40, 3), np.uint8))
+    small = ["--crop", 32, "--images", 1, "--output", tmp_path / "out"]
+    size = ["--features", "4", "--blocks", "1", "--patch", "32", "--crop", "0", "--steps", "1", "--validation"]
+    images = tmp_path / "images"
+    verbs = {
+        "train": [images, *size, images, "--output", tmp_path / "out"],
+        "shapley": [checkpoint, *small, "--evaluations", 60, "--keep", tmp_path / "out"],
+        "evaluate": [checkpoint, *small, "--degradations", "clean"],
+    }
+    for verb, words in verbs.items():
+        with held(tmp_path / "out"):
+            status, _, error = srgame(verb, *words)
+        assert status == 2 and f"'{tmp_path / 'out'}' is in use by another run (process" in error
+        assert srgame(verb, *words)[0] == 0
+
+
+@pytest.mark.parametrize("degradation", ["bicubic", "second-order", "bsrgan"])
+def test_degrade_writes_lr_images_and_a_manifest_that_makes_them_again(
+    srgame: Run, tmp_path: Path, degradation: str
+) -> None:
+    status, printed, _ = srgame("degrade", "photographs", "--output", tmp_path / "lr", "--degradation", degradation)
+    assert status == 0 and "4 LR images" in printed
+    manifest = json.loads((tmp_path / "lr" / "manifest.json").read_text())
+    assert manifest["settings"] == {"degradation": degradation, "scale": 4, "sharpen": False, "seed": 0}
+    pairs = load_pairs("photographs")
+    assert [entry["lr"] for entry in manifest["images"]] == [f"{name}.png" for name in pairs.names]
+    for entry, hr in zip(manifest["images"], pairs.hr, strict=True):
+        written = read_image(tmp_path / "lr" / entry["lr"])
+        assert written.shape == (3, hr.shape[1] // 4, hr.shape[2] // 4)
+        if entry["drawn"]:
+            assert torch.equal(degraded(hr[None], [entry["drawn"]])[0], written)
+    srgame("degrade", "photographs", "--output", tmp_path / "other", "--degradation", degradation, "--seed", 1)
+    same = (tmp_path / "lr" / "rocket.png").read_bytes() == (tmp_path / "other" / "rocket.png").read_bytes()
+    assert same == (degradation == "bicubic")
+
+
+@pytest.fixture
+def two_runs(tmp_path: Path) -> list[Path]:
+    """Checkpoints of two small networks, where `srgame train` would write them."""
+    paths = [tmp_path / run / "weights.safetensors" for run in ("original", "eats")]
+    for seed, path in enumerate(paths):
+        path.parent.mkdir()
+        save_weights(seeded(lambda: SRResNet(features=6, blocks=2), seed).state_dict(), path)
+    return paths
+
+
+PROBES = {
+    "responses": ("--crop 12 --layers body.1 conv_hr", ["layer", "channel", "mean"], 2 * 6),
+    "cosine": ("--crop 12 --layers body.0 conv_hr --degradation blur", ["layer", "first", "second", "cosine"], 2 * 15),
+    "salience": ("--crop 12 --layers conv_last:input", ["layer", "channel", "salience"], 6),
+    "lam": ("--crop 12 --steps 2 --window 8", ["image", "row", "column", "luma", "attribution"], 2 * 144),
+    "ddr": ("--sets clean noise --count 6 --side 8 --seeds 0 1", ["space", "set", "image", "x", "y", "chi"], 3 * 12),
+    "srga": ("--sets noise --count 6 --side 8", ["set", "patches", "alpha", "beta", "kl", "srga"], 2),
+    "equity": (
+        "--crop 32 --scores responses salience shapley conductance --seconds 0.1",
+        ["score", "layer", "filter", "value"],
+        24,
+    ),
+    "attributions": ("--crop 32 --steps 4", ["method", "layer", "channel", "attribution"], 12),
+}
+
+
+@pytest.mark.parametrize("verb", PROBES)
+def test_a_probe_compares_checkpoints_in_one_table_and_picture(
+    srgame: Run, two_runs: list[Path], tmp_path: Path, verb: str
+) -> None:
+    flags, columns, rows = PROBES[verb]
+    words = ["probe", verb, *two_runs, "--images", 2, *flags.split(), "--output", tmp_path / "out"]
+    status, printed, error = srgame(*words)
+    assert status == 0, error
+    stem = tmp_path / "out" / verb
+    frame = pd.read_csv(stem.with_suffix(".csv"))
+    assert frame.columns.tolist()[: len(columns) + 1] == ["checkpoint", *columns]
+    assert frame["checkpoint"].tolist() == ["original"] * rows + ["eats"] * rows
+    note = json.loads(stem.with_suffix(".json").read_text())
+    assert note["weights"].keys() == {"original", "eats"} and len(set(note["weights"].values())) == 2
+    assert note["settings"]["images"] == 2 and note["images"] == ["astronaut", "chelsea"]
+    assert {row["checkpoint"] for row in note["summary"]} == {"original", "eats"}
+    assert cv2.imread(f"{stem}.png").std() > 5 and stem.with_suffix(".pdf").stat().st_size > 1000
+    assert "original" in printed and f"{verb}.csv" in printed
+
+
+def test_a_probe_compares_the_zoo_with_a_network_of_ones_own(
+    srgame: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = "from torch import nn\ndef build(): return nn.Sequential(nn.Conv2d(3, 48, 3, padding=1), nn.PixelShuffle(4))"
+    (tmp_path / "mine.py").write_text(code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    torch.save({"0.weight": torch.rand(48, 3, 3, 3), "0.bias": torch.rand(48)}, tmp_path / "mine.pth")
+    words = ["probe", "srga", "srresnet-x4-bicubic", tmp_path / "mine.pth", "--network", "auto", "mine:build"]
+    options = ["--images", 1, "--count", 3, "--side", 8, "--sets", "blur", "--output", tmp_path / "out"]
+    status, _, error = srgame(*words, *options, "--layer", "conv_hr")
+    assert status == 2 and "no layer 'conv_hr'; the nearest are" in error
+    words = ["probe", "responses", tmp_path / "mine.pth", "--network", "mine:build", "--layers", "0", "1:input"]
+    assert srgame(*words, "--crop", 12, "--output", tmp_path / "out")[0] == 0
+    assert len(pd.read_csv(tmp_path / "out" / "responses.csv")) == 96
+
+
+def test_equity_reads_the_scores_that_shapley_and_probes_wrote(srgame: Run, checkpoint: Path, tmp_path: Path) -> None:
+    srgame("shapley", checkpoint, "--crop", 32, "--images", 1, "--evaluations", 100, "--output", tmp_path)
+    srgame("probe", "attributions", checkpoint, "--crop", 32, "--images", 1, "--steps", 2, "--output", tmp_path)
+    tables = [tmp_path / "shapley.csv", tmp_path / "attributions.csv"]
+    status, printed, _ = srgame("probe", "equity", *tables, "--output", tmp_path / "out")
+    assert status == 0 and "attributions: small" in printed
+    scores = pd.read_csv(tmp_path / "out" / "equity.csv")
+    assert scores["score"].unique().tolist() == ["shapley", "integrated-gradients", "conductance"]
+    assert scores["value"][:6].tolist() == pytest.approx(pd.read_csv(tables[0])["shapley"].tolist())
+    (tmp_path / "none.csv").write_text("a,b\n1,2\n")
+    status, _, error = srgame("probe", "equity", tmp_path / "none.csv", "--output", tmp_path / "out")
+    assert status == 2 and "holds no score of filters" in error
+    values = pd.read_csv(tables[0])
+    pd.concat([values, values]).to_csv(tmp_path / "maps.csv")
+    status, _, error = srgame("probe", "equity", tmp_path / "maps.csv", "--output", tmp_path / "out")
+    assert status == 2 and "has several numbers of one filter" in error
+
+
+def test_checkpoints_are_told_apart_by_as_much_of_their_paths_as_it_takes() -> None:
+    assert labels(["srresnet-x4-bicubic"]) == ["srresnet-x4-bicubic"]
+    assert labels(["runs/eats/weights.safetensors", "runs/original/weights.pth"]) == ["eats", "original"]
+    assert labels(["a/x/net.pth", "b/x/net.pth"]) == ["a/x/net", "b/x/net"]
+    assert labels(["weights.pth", "net-v1.5.pth"]) == ["weights", "net-v1.5"]
+
+
+def test_an_unknown_strategy_is_refused(srgame: Run, tmp_path: Path) -> None:
+    status, printed, error = srgame("train", tmp_path, "--output", tmp_path, "--strategy", "dreams")
+    assert status == 2 and "dreams" in printed + error and "original" in printed + error
+
+
+def test_trainings_share_stored_patches_and_resume_on_them(srgame: Run, tmp_path: Path) -> None:
+    store, words = tmp_path / "patches", ["--patch", 32, "--crop", 48, "--scale", 2, "--sharpen"]
+    status, printed, _ = srgame("degrade", "photographs", "--output", store, "--patches", 6, *words)
+    assert status == 0 and "6 patches" in printed and str(store / "patches.json") in printed
+    train = ["train", "--patches", store, "--features", 4, "--blocks", 1, "--batch", 4, "--save-every", 1]
+    train += ["--validation-degradations", "--strategy", "eats", "--eats-weight", 0.1, "--eats-erase"]
+    for erase in ("one", "one per layer", "none"):
+        assert srgame(*train, erase, "--steps", 2, "--output", tmp_path / erase)[0] == 0
+    log = pd.read_csv(tmp_path / "one" / "log.csv")
+    assert log["step"].tolist() == [1, 2] and {"original", "awaken", "erasure", "to_bicubic"} <= set(log.columns)
+    weights = load_file(tmp_path / "one" / "weights.safetensors")
+    assert weights["upconv1.weight"].shape[0] == 4 * 2**2  # of scale 2, as the patches are
+    status, _, error = srgame(*train, "none", "--steps", 2, "--output", tmp_path / "one")
+    assert status == 2 and "eats_erase one, not none" in error
+    for flag, value in {"--scale": 4, "--patch": 64, "--crop": 0, "--degradation": "bicubic"}.items():
+        status, _, error = srgame(*train, "one", "--output", tmp_path / "other", flag, value)
+        assert status == 2 and f"{flag[2:]} " in error and str(store) in error
+    (store / "hr.npy").write_bytes((store / "hr.npy").read_bytes()[:-1] + b"?")
+    status, _, error = srgame(*train, "one", "--steps", 2, "--output", tmp_path / "one")
+    assert status == 2 and "hr.npy" in error and "damaged" in error
+
+
+@pytest.mark.filterwarnings("always:this processor imitates")
+def test_training_from_the_command_line(srgame: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "images").mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    cv2.imwrite(str(tmp_path / "images" / "one.png"), cv2.GaussianBlur(noise, (5, 5), 1))
+    out = tmp_path / "run"
+    words = [
+        "train",
+        tmp_path / "images",
+        "--output",
+        out,
+        "--steps",
+        2,
+        "--batch",
+        1,
+        "--patch",
+        32,
+        "--strategy",
+        "eats",
+    ]
+    words += ["--validation", tmp_path / "images", "--validation-degradations", "clean", "b+n", "--crop", 0]
+    status, printed, _ = srgame(*words)
+    assert status == 0 and str(out / "weights.safetensors") in printed
+    assert srgame(*words, "--output", tmp_path / "by-worker", "--workers", 1)[0] == 0
+    weights = [(folder / "weights.safetensors").read_bytes() for folder in (out, tmp_path / "by-worker")]
+    assert weights[0] == weights[1]
+    assert "0 or more workers, not -1" in srgame(*words, "--workers", -1)[2]
+    losses = ["original", "awaken", "erasure", "to_bicubic"]
+    scores = [f"psnr_{colour}_{name}" for name in ("clean", "b+n") for colour in ("rgb", "y")]
+    log = pd.read_csv(out / "log.csv")
+    assert log.columns.tolist() == ["step", *losses, "steps_per_second", "waiting", *scores]
+    assert log["waiting"].between(0, 1).all() and log["psnr_y_clean"][0] > log["psnr_y_b+n"][0]
+    assert srgame("layers", out / "weights.safetensors")[0] == 0
+    for state in ("state.pt", "state.before.pt"):
+        (out / "state.pt").rename(out / state)
+        status, _, error = srgame(*words, "--no-resume")
+        assert status == 2 and "holds a run already" in error
+    for told in (True, False):
+        features = {"architecture": "x86_64", "avx512_bf16": told}
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda features=features: features, raising=False)
+        status, _, complaint = srgame(*words, "--bfloat16", "--output", tmp_path / str(told))
+        assert status == 0 and ("imitates bfloat16" in complaint) == (not told)
+
+
+def test_ctrl_c_leaves_no_traceback_and_keeps_what_was_measured(checkpoint: Path, tmp_path: Path) -> None:
+    words = ["shapley", checkpoint, "--crop", 64, "--precision", 1e-9, "--seconds", 600, "--output", tmp_path / "out"]
+    command = [sys.executable, "-c", HEARS_CTRL_C + "from srgame.__main__ import main; main()", *map(str, words)]
+    shown = tmp_path / "progress"
+    with shown.open("w") as progress:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=progress, text=True)
+        deadline = time.monotonic() + 60
+        while not re.search(r"([4-9]|\d\d) units", shown.read_text()) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, shown.read_text()
+    assert "ended by: interrupted" in printed and "Traceback" not in shown.read_text()
+    assert (pd.read_csv(tmp_path / "out" / "shapley.csv")["units"] >= 4).all()
+
+
+def test_bfloat16_is_told_of_and_refused_where_it_is_imitated(
+    srgame: Run, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["--layers", "conv_hr", "conv_first", "--crop", 16, "--images", 1, "--evaluations", 200, "--bfloat16"]
+    for told, expected in (({"avx512_bf16": True}, 0), ({"avx512_bf16": False}, 2)):
+        features = {"architecture": "x86_64"} | told
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda features=features: features, raising=False)
+        status, printed, complaint = srgame("shapley", checkpoint, *words, "--output", tmp_path / "out")
+        assert status == expected
+        assert ("of the variance of orders" in printed) == (expected == 0)
+        assert ("imitates bfloat16" in complaint) == (expected == 2)
+    status, _, complaint = srgame("shapley", checkpoint, *words, "--device", "nowhere", "--output", tmp_path / "out")
+    assert status == 2 and "there is no device 'nowhere'" in complaint

@@ -1,0 +1,122 @@
+"""Tiled runs against whole ones, and the reach against a slower definition."""
+
+import math
+
+import pytest
+import torch
+from small_networks import SMALL, images, small
+from torch import Tensor, nn
+
+from srgame.errors import InputError
+from srgame.evaluation.tiling import STRIDE, Tiled, bytes_per_pixel, reach
+from srgame.networks import SRResNet
+
+CONVOLUTIONAL = [name for name in SMALL if not name.startswith("han")]
+
+
+class Counted(nn.Module):
+    """Counts the runs of a network, and the LR pixels of the largest."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network, self.sizes = network, list[int]()
+
+    def forward(self, lr: Tensor) -> Tensor:
+        self.sizes.append(lr.shape[-2] * lr.shape[-1])
+        sr: Tensor = self.network(lr)
+        return sr
+
+
+def slow_reach(network: nn.Module, length: int = 256) -> int:
+    """How far a lit block shines in a dark image: all weights are positive, so nothing cancels, and biases are 0."""
+    network = network.double()
+    for name, weights in network.named_parameters():
+        nn.init.constant_(weights, 0.0 if name.endswith("bias") else 0.5)
+    middle = slice(length // 2, length // 2 + STRIDE)
+    lr = torch.zeros(1, 3, 16, length, dtype=torch.float64)
+    lr[..., middle] = 1
+    with torch.inference_mode():
+        sr = network(lr)
+    lit = sr.sum((0, 1, 2)).reshape(length, -1).sum(1).nonzero()
+    return max(middle.start - int(lit.min()), int(lit.max()) - middle.stop + 1)
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONAL)
+def test_reach_is_how_far_light_shines(name: str) -> None:
+    found = reach(small(name))
+    assert found == slow_reach(small(name))
+
+
+def test_reach_grows_by_the_layers() -> None:
+    """One LR pixel for each conv before upsampling, half and quarters of one behind: 1 + 2·16 + 1 + 1/2 + 1/4 + 1/4."""
+    assert reach(SRResNet(features=4, blocks=16).eval()) == 35
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONAL)
+@pytest.mark.parametrize("shape", ["both", "high", "wide"])
+def test_tiles_are_the_whole_image(name: str, shape: str) -> None:
+    network = Counted(small(name))
+    side = 2 * math.ceil((reach(network) or 0) / STRIDE) * STRIDE + 3 * STRIDE
+    height, width = {"both": (side + 5, side + 13), "high": (4 * side + 1, 47), "wide": (47, 4 * side + 3)}[shape]
+    lr = images(1, height, width)
+    with torch.inference_mode():
+        whole = network(lr)
+        network.sizes.clear()
+        torch.testing.assert_close(Tiled(network, side)(lr), whole, rtol=1e-5, atol=1e-5)
+    assert len(network.sizes) > 3
+
+
+def test_an_overlap_below_the_reach_is_an_approximation() -> None:
+    network, lr = small("srresnet-x4"), images(1, 100, 100)
+    with torch.inference_mode():
+        assert (Tiled(network, side=56, overlap=0)(lr) - network(lr)).abs().max() > 1e-3
+
+
+def test_only_larger_images_are_tiled_and_no_tile_is_larger() -> None:
+    counted = Counted(small("srresnet-x4"))
+    tiled = Tiled(counted, side=64)
+    with torch.inference_mode():
+        tiled(images(1, 64, 64))
+        assert counted.sizes == [64 * 64]
+        tiled(images(1, 64, 65))
+        counted.sizes.clear()
+        tiled(images(1, 130, 70))
+    assert len(counted.sizes) > 1 and max(counted.sizes) <= 64 * 64
+    assert sum(counted.sizes) >= 130 * 70
+
+
+class Swallowing(nn.Module):
+    """Sees the whole image, but hides NaN."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+
+    def forward(self, lr: Tensor) -> Tensor:
+        sr: Tensor = self.conv(lr) + lr.nan_to_num().mean()
+        return sr
+
+
+@pytest.mark.parametrize("network", [small("han-x2"), Swallowing().eval()], ids=["HAN", "swallows NaN"])
+def test_a_network_that_sees_the_whole_image_is_run_whole_and_says_so(network: nn.Module) -> None:
+    assert reach(network, farthest=64) is None
+    lr = images(1, 70, 60)
+    with torch.inference_mode(), pytest.warns(UserWarning, match="cannot be tiled exactly and is run whole"):
+        assert torch.equal(Tiled(network, side=32)(lr), network(lr))
+
+
+def test_too_small_tiles_are_refused() -> None:
+    with torch.inference_mode(), pytest.raises(InputError, match="tiles of 16 LR pixels a side are all overlap"):
+        Tiled(small("srresnet-x4"), side=16)(images(1, 100, 100))
+    with pytest.raises(InputError, match="tile is a number of LR pixels from 8 on, not 7"):
+        Tiled(small("srresnet-x4"), side=7)
+    with pytest.raises(InputError, match="overlap is a number of LR pixels from 0 on, not -1"):
+        Tiled(small("srresnet-x4"), overlap=-1)
+
+
+def test_memory_grows_with_the_widest_layer() -> None:
+    """A conv at 4 times the side, reading and writing 64 float32 channels."""
+    assert bytes_per_pixel(SRResNet(features=64, blocks=1).eval()) >= 3 * 2 * 64 * 16 * 4
+    network = nn.Conv2d(3, 5, 1)
+    assert bytes_per_pixel(network) == 3 * (3 + 5) * 4
+    assert Tiled(network).side > 100

@@ -1,0 +1,134 @@
+"""Results and the command line of analyses."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from srgame.provenance import provenance, save_frame
+from srgame.report.recipe import made, measured_with
+
+RECIPE = '''
+from pathlib import Path
+import pandas as pd
+from matplotlib.figure import Figure
+from srgame.errors import InputError
+from srgame.report.recipe import run
+
+def measure(rows: int = 3, name: str = "a", keep: Path | None = None) -> pd.DataFrame:
+    """Rows."""
+    if rows < 0:
+        raise InputError(f"{rows} rows are too few: ask for more")
+    if not rows:
+        raise KeyboardInterrupt
+    print("measured, kept in", keep)
+    return pd.DataFrame({"name": [name] * rows, "value": range(rows)})
+
+def draw(frame: pd.DataFrame) -> Figure:
+    figure = Figure()
+    figure.subplots().plot(frame["value"])
+    return figure
+
+if __name__ == "__main__":
+    run(__file__, measure, draw)
+'''
+
+
+@pytest.fixture
+def analysis(tmp_path: Path) -> Path:
+    (tmp_path / "analyses").mkdir()
+    file = tmp_path / "analyses" / "fig0.py"
+    file.write_text(RECIPE)
+    return file
+
+
+def run(analysis: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, str(analysis), *words], capture_output=True, text=True, check=False)
+
+
+def test_new_weights_under_the_name_of_old_ones_are_measured_anew(tmp_path: Path) -> None:
+    settings, stem = {"networks": ("srresnet-x4-bicubic",), "seed": 0}, tmp_path / "fig0"
+
+    def measure(networks: tuple[str, ...], seed: int) -> pd.DataFrame:
+        return pd.DataFrame({"value": [seed]})
+
+    made(stem, measure, lambda frame: Figure(), settings)
+    assert measured_with(settings, stem) and not measured_with(settings | {"seed": 1}, stem)
+    source = json.loads(stem.with_suffix(".json").read_text())
+    assert list(source["weights"]) == ["srresnet-x4-bicubic"]
+    stem.with_suffix(".json").write_text(json.dumps(source | {"weights": {"srresnet-x4-bicubic": "of old"}}))
+    assert not measured_with(settings, stem)
+
+
+def test_a_recipe_measures_once_and_then_redraws(analysis: Path, tmp_path: Path) -> None:
+    first = run(analysis)
+    assert first.returncode == 0 and "measured" in first.stdout
+    stem = tmp_path / "figures" / "fig0"
+    for suffix in (".csv", ".json", ".png", ".pdf"):
+        assert stem.with_suffix(suffix).stat().st_size > 0 and f"figures/fig0{suffix}" in first.stdout
+    assert json.loads(stem.with_suffix(".json").read_text())["settings"] == {"rows": 3, "name": "a"}
+    stem.with_suffix(".png").unlink()
+    second = run(analysis)
+    assert "measured" not in second.stdout and stem.with_suffix(".png").exists()
+    assert "measured" in run(analysis, "--again").stdout
+
+
+def test_a_changed_flag_never_overwrites_a_result(analysis: Path, tmp_path: Path) -> None:
+    run(analysis)
+    before = (tmp_path / "figures" / "fig0.csv").read_bytes()
+    assert "measured" in run(analysis, "--rows", "5").stdout
+    assert (tmp_path / "figures" / "fig0.csv").read_bytes() == before
+    assert len(pd.read_csv(tmp_path / "figures" / "draft" / "fig0.csv")) == 5
+    assert "measured" in run(analysis, "--rows", "6").stdout
+
+
+def test_where_a_recipe_keeps_what_it_measures_is_no_setting(analysis: Path, tmp_path: Path) -> None:
+    first = run(analysis, "--keep", "kept")
+    assert "measured, kept in kept" in first.stdout and "draft" not in first.stdout
+    assert json.loads((tmp_path / "figures" / "fig0.json").read_text())["settings"] == {"rows": 3, "name": "a"}
+    assert "measured" not in run(analysis).stdout
+
+
+def test_an_interrupted_recipe_says_whether_it_goes_on(analysis: Path) -> None:
+    for kept, told in ((), "interrupted"), (("--keep", "kept"), "interrupted: the same command continues"):
+        ended = run(analysis, "--rows", "0", *kept)
+        assert (ended.returncode, ended.stderr.strip()) == (130, f"fig0.py: {told}")
+
+
+def test_a_recipe_of_another_ones_measure_has_its_words_and_other_defaults(analysis: Path) -> None:
+    own = RECIPE.replace(
+        "run(__file__, measure", "from functools import partial; run(__file__, partial(measure, rows=7)"
+    )
+    analysis.write_text(own)
+    told = run(analysis, "--help").stdout
+    assert "Rows." in told and "default: 7" in told and "partial" not in told
+    assert run(analysis).returncode == 0
+    assert len(pd.read_csv(analysis.parents[1] / "figures" / "fig0.csv")) == 7
+
+
+def test_a_mistake_in_a_recipes_flags_is_one_sentence(analysis: Path, tmp_path: Path) -> None:
+    ended = run(analysis, "--rows", "-1")
+    assert ended.returncode == 2 and ended.stderr.strip() == "fig0.py: -1 rows are too few: ask for more"
+    assert not (tmp_path / "figures").exists()
+
+
+def test_drawing_twice_gives_the_same_files(analysis: Path, tmp_path: Path) -> None:
+    run(analysis)
+    pictures = [tmp_path / "figures" / f"fig0.{kind}" for kind in ("png", "pdf")]
+    before = [picture.read_bytes() for picture in pictures]
+    run(analysis)
+    assert [picture.read_bytes() for picture in pictures] == before
+
+
+def test_a_frame_keeps_its_numbers_and_its_origin(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"x": [0.1 + 0.2, 1e-17]})
+    save_frame(tmp_path / "sub" / "stem", frame, provenance({"seed": 1}, weights="abc"))
+    assert pd.read_csv(tmp_path / "sub" / "stem.csv")["x"].tolist() == pytest.approx([0.1 + 0.2, 1e-17], rel=1e-15)
+    note = json.loads((tmp_path / "sub" / "stem.json").read_text())
+    assert note["settings"] == {"seed": 1} and note["weights"] == "abc"
+    assert {"python", "torch", "numpy"} <= note["versions"].keys() and note["commit"] and note["date"]
+    assert sorted(path.name for path in (tmp_path / "sub").iterdir()) == ["stem.csv", "stem.json"]

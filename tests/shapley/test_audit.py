@@ -1,0 +1,92 @@
+"""The games that a network's filters can play."""
+
+import numpy as np
+import pytest
+
+from srgame.data.pairs import Pairs, load_pairs
+from srgame.errors import InputError
+from srgame.filters import Filters, filters_of
+from srgame.networks import SRResNet, load_network
+from srgame.report.tables import shapley_table
+from srgame.shapley.audit import GAMES, network_values
+from srgame.shapley.game import RestorationGame
+from srgame.shapley.permutations import NEGLIGIBLE, exact_shapley
+from srgame.shapley.until import Until
+
+
+@pytest.fixture
+def filters(small: SRResNet) -> Filters:
+    return filters_of(small, ["body.0.conv1", "conv_hr", "conv_last"])
+
+
+@pytest.mark.parametrize("name", GAMES)
+def test_the_values_of_every_game_add_up_to_what_its_players_are_worth(
+    small: SRResNet, photographs: Pairs, filters: Filters, name: str
+) -> None:
+    frame = network_values(small, filters, photographs, until=Until(evaluations=300), game=name)
+    games = frame.groupby("layer", sort=False) if name == "each layer" else [("", frame)]
+    for _, players in games:
+        assert players["shapley"].sum() == pytest.approx(players["grand"].iloc[0] - players["empty"].iloc[0])
+    assert (frame["shapley"].abs() > 0).sum() > 2 and (frame["evaluations"] <= 300).all()
+
+
+def test_each_layer_is_a_game_of_its_own(small: SRResNet, photographs: Pairs, filters: Filters) -> None:
+    frame = network_values(small, filters, photographs, until=Until(evaluations=2**10))
+    for layer, rows in frame.groupby("layer"):
+        exact = exact_shapley(RestorationGame(small, filters_of(small, [str(layer)]), photographs)).value
+        assert (np.abs(rows["shapley"] - exact) <= 5 * rows["stderr"] + 1e-9).all()
+
+
+def test_owen_values_of_a_layer_add_up_to_its_value_among_layers(
+    small: SRResNet, photographs: Pairs, filters: Filters
+) -> None:
+    until = Until(evaluations=3000)
+    within = network_values(small, filters, photographs, until=until, game="within layers")
+    layers = network_values(small, filters, photographs, until=until, game="layers")
+    assert layers["filter"].tolist() == list(filters.layers) and (layers["ended"] == "exact").all()
+    sums = within.groupby("layer", sort=False)["shapley"].sum()
+    error = 5 * (within["stderr"] ** 2).groupby(within["layer"], sort=False).sum() ** 0.5
+    assert (np.abs(sums.to_numpy() - layers["shapley"].to_numpy()) <= error.to_numpy()).all()
+
+
+@pytest.mark.parametrize(
+    ("units", "payoff", "told"),
+    [(1, "psnr", "a single unit tells nothing"), (4, "psnr", "fewer than 12 units"), (12, "psnr", ""), (4, "-mse", "")],
+)
+def test_the_table_warns_of_units_that_are_few_unless_each_is_exact(
+    small: SRResNet, photographs: Pairs, units: int, payoff: str, told: str
+) -> None:
+    filters = filters_of(small, ["conv_hr"])
+    until = Until(evaluations=2 + units * 2 * (len(filters) - 1))
+    values = network_values(small, filters, photographs, until=until, payoff=payoff)
+    printed = shapley_table(values, "dB", 0.95)
+    assert values["units"].eq(units).all() and told in printed
+    assert bool(told) == ("allow more evaluations" in printed)
+
+
+def test_an_unknown_game_is_refused(small: SRResNet, photographs: Pairs, filters: Filters) -> None:
+    with pytest.raises(InputError, match="unknown game 'chess': choose one of each layer"):
+        network_values(small, filters, photographs, until=Until(evaluations=9), game="chess")
+
+
+def test_bfloat16_plays_a_layer_whose_orders_vary_more_than_it_rounds_off() -> None:
+    network, pairs = load_network("srresnet-x4-bicubic"), load_pairs("photographs", images=1, crop=12)
+    how = {"until": Until(evaluations=2 + 14 * 126), "filters": filters_of(network, ["conv_first"]), "pairs": pairs}
+    fine, rough = network_values(network, **how), network_values(network, bfloat16=True, **how)
+    assert rough["used"].str.contains("rough").all() and (rough["rough_gain"] > 1 / NEGLIGIBLE).all()
+    assert rough["shapley"].sum() == pytest.approx((rough["grand"] - rough["empty"])[0], abs=1e-9)
+    difference = (rough["shapley"] - fine["shapley"]).abs()
+    assert 0 < difference.max() < fine["stderr"].max()
+
+
+@pytest.mark.parametrize("game", ["layers", "within layers"])  # the layers are so few that nothing of them is rough
+def test_bfloat16_plays_games_of_layers_too(small: SRResNet, photographs: Pairs, filters: Filters, game: str) -> None:
+    how = {"game": game, "until": Until(evaluations=500), "filters": filters, "pairs": photographs}
+    rough, fine = network_values(small, bfloat16=True, **how), network_values(small, **how)
+    assert (rough["shapley"] - fine["shapley"]).abs().max() <= fine["stderr"].max() + 1e-9
+    assert (rough["ended"] == "exact").all() if game == "layers" else rough["rough_gain"].notna().all()
+
+
+def test_bfloat16_and_gradients_are_not_for_one_game(small: SRResNet, photographs: Pairs, filters: Filters) -> None:
+    with pytest.raises(InputError, match="ask for either"):
+        network_values(small, filters, photographs, until=Until(evaluations=9), gradients=True, bfloat16=True)

@@ -1,0 +1,152 @@
+"""Values from gradients and their corrections, against games that are solved and the definition."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from games import FormulaGame, cubic, quadratic, saturating, saturating_groups
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from srgame.data.pairs import Pairs
+from srgame.errors import InputError
+from srgame.filters import filters_of
+from srgame.networks import SRResNet
+from srgame.shapley.game import Differentiable, RestorationGame
+from srgame.shapley.gradients import PAIRS, PILOT, _chances, _drawn, _TwoLevels, two_level_shapley
+from srgame.shapley.permutations import exact_shapley
+from srgame.shapley.until import Until
+
+ONE_UNIT = Until(evaluations=2000)
+
+
+@dataclass(frozen=True)
+class Smooth:
+    """A game with a gradient, by autograd."""
+
+    game: FormulaGame
+
+    @property
+    def players(self) -> int:
+        return self.game.players
+
+    def __call__(self, coalitions: Tensor) -> Tensor:
+        return self.game(coalitions)
+
+    def gradient(self, presences: Tensor) -> Tensor:
+        rows = presences.double().requires_grad_()
+        (slope,) = torch.autograd.grad(self.game.worth(rows).sum(), rows)
+        return slope
+
+
+def test_one_unit_solves_a_quadratic_game_of_any_size() -> None:
+    game = quadratic(200, 0)
+    found = two_level_shapley(Smooth(game), until=ONE_UNIT)
+    np.testing.assert_allclose(found.value, game.shapley, rtol=1e-6, atol=1e-5)
+    assert found.units == 1
+
+
+@pytest.mark.parametrize("game", [cubic(40, 1), saturating_groups(40, 2, groups=10)])
+def test_the_mean_of_many_units_approaches_the_values(game: FormulaGame) -> None:
+    found = two_level_shapley(Smooth(game), until=Until(evaluations=30_000), seed=1)
+    assert np.abs((found.value - game.shapley) / found.stderr).max() < 4.5
+    assert found.precision < 0.02
+
+
+def test_gradients_that_tell_nothing_are_corrected() -> None:
+    """What a step is worth has gradient 0 everywhere but the value of a vote."""
+    steps = FormulaGame(9, lambda p: (p.sum(1) >= 4.5).double() + 0 * p.sum(1))
+    found = two_level_shapley(Smooth(steps), until=Until(evaluations=80_000))
+    assert np.abs(found.value - 1 / 9).max() < 4.5 * found.stderr.max() < 0.12
+
+
+@given(seed=st.integers(0, 2**32), players=st.integers(2, 30))
+def test_values_add_up(seed: int, players: int) -> None:
+    game = saturating(players, 3)
+    found = two_level_shapley(Smooth(game), until=ONE_UNIT, seed=seed)
+    assert found.value.sum() == pytest.approx(found.grand - found.empty)
+
+
+def test_gradients_pay_where_many_play() -> None:
+    found = two_level_shapley(Smooth(cubic(900, 1)), until=Until(evaluations=16_000))
+    assert found.units >= PILOT and found.gains["gradients"] > 2
+
+
+def test_work_goes_where_the_variance_is() -> None:
+    """Where gradients say nothing, one pair of coalitions is enough, in which everybody is corrected."""
+    weights, splits = torch.rand(300, generator=torch.Generator().manual_seed(0)).double(), []
+    for worth in (lambda p: (p @ weights) ** 3, lambda p: (p @ weights).floor()):
+        sampler = _TwoLevels(Smooth(FormulaGame(300, worth)), np.arange(300))
+        units: list[np.ndarray] = []
+        for number in range(PILOT):
+            units.append(sampler.unit(np.random.default_rng(number), units))
+        splits.append(sampler.split(units))
+    assert splits[0][0] >= PAIRS == sampler.split([])[0] and splits[1] == (1, 300)
+
+
+def test_filters_of_a_whole_network_get_their_values(photographs: Pairs) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        network = SRResNet(features=2, blocks=1).eval()
+        for weights in network.parameters():
+            torch.nn.init.normal_(weights, std=0.3)
+    game = RestorationGame(
+        network, filters_of(network, ["conv_first", "body.0.conv1", "conv_hr", "conv_last"]), photographs
+    )
+    found = two_level_shapley(game, until=Until(evaluations=6_000))
+    exact = exact_shapley(game).value
+    assert np.abs(exact).min() > 1e-6
+    assert np.abs((found.value - exact) / found.stderr).max() < 4.5
+    assert np.isfinite(found.between).all()
+
+
+@pytest.mark.parametrize("absent", ["zero", "mean", "noise", "donor"])
+def test_a_network_s_gradient_is_the_slope_of_its_worth(small: SRResNet, photographs: Pairs, absent: str) -> None:
+    """Central differences in float64, at presences between 0 and 1."""
+    network = SRResNet(features=4, blocks=1).double().eval()
+    pairs = Pairs(
+        photographs.names, *(tuple(x.double() for x in images) for images in (photographs.lr, photographs.hr))
+    )
+    game = RestorationGame(network, filters_of(network, ["conv_first", "conv_hr"]), pairs, "-mse", absent)
+    part, rng = game.parts[1], torch.Generator().manual_seed(0)
+    presences = torch.rand(1, game.players, generator=rng)
+    assert isinstance(part, Differentiable)
+
+    def worth(presences: Tensor) -> Tensor:
+        restored = game._restored(game.cut, game.recorded[1], presences)
+        return game.payoff(restored, pairs.hr[1][None])
+
+    with torch.inference_mode():
+        step = 1e-4 * torch.eye(game.players).double()
+        slopes = (worth(presences.double() + step) - worth(presences.double() - step)) / 2e-4
+    torch.testing.assert_close(part.gradient(presences)[0], slopes, rtol=1e-3, atol=1e-8)
+
+
+def test_a_game_without_a_gradient_is_refused() -> None:
+    with pytest.raises(InputError, match="no gradient: sample orders instead"):
+        two_level_shapley(saturating(8, 0), until=ONE_UNIT)
+
+
+def test_a_gradient_that_is_not_finite_is_refused() -> None:
+    root = FormulaGame(4, lambda p: (p[:, 0] - p[:, 0]).sqrt() + p.sum(1))
+    with pytest.raises(InputError, match="no finite gradient"):
+        two_level_shapley(Smooth(root), until=ONE_UNIT)
+
+
+@given(sizes=st.lists(st.floats(0, 1e9), min_size=1, max_size=40), share=st.floats(0, 1))
+def test_chances_share_out_so_many_places(sizes: list[float], share: float) -> None:
+    count = round(share * len(sizes))
+    chance = _chances(np.array(sizes), count)
+    assert chance.sum() == pytest.approx(count) and (chance <= 1).all() and (chance >= 0).all()
+    drawn = _drawn(chance, np.random.default_rng(0))
+    assert len(set(drawn.tolist())) == len(drawn) and abs(len(drawn) - count) <= 1
+
+
+def test_players_are_drawn_with_their_chances() -> None:
+    chance = _chances(np.array([0.0, 1.0, 2.0, 30.0, 0.0]), 2)
+    drawn = np.zeros(5)
+    for seed in range(4000):
+        drawn[_drawn(chance, np.random.default_rng(seed))] += 1 / 4000
+    np.testing.assert_allclose(drawn, chance, atol=4 * 0.5 / 4000**0.5)

@@ -1,0 +1,553 @@
+"""Shapley values against textbook games, axioms, all orders, a closed form, and captum."""
+
+import math
+from dataclasses import dataclass
+from itertools import permutations
+
+import numpy as np
+import pytest
+import torch
+from captum.attr import ShapleyValueSampling
+from games import (
+    Counting,
+    FormulaGame,
+    additive,
+    airport,
+    cubic,
+    glove,
+    humped,
+    quadratic,
+    saturating,
+    saturating_groups,
+    unanimity,
+    voting,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from srgame.data.pairs import Pairs, load_pairs
+from srgame.errors import InputError
+from srgame.filters import erased, filters_of
+from srgame.networks import SRResNet, load_network
+from srgame.shapley.control_variates import explained, regressed
+from srgame.shapley.game import Grouped, RestorationGame
+from srgame.shapley.permutations import NEGLIGIBLE, ShapleyValues, exact_shapley, sampled_shapley
+from srgame.shapley.sampling import mean_of
+from srgame.shapley.until import Until
+
+TEXTBOOK = {
+    "glove": (glove(1, 2), [2 / 3, 1 / 6, 1 / 6]),
+    "airport": (airport([1, 2, 4]), [1 / 3, 1 / 3 + 1 / 2, 1 / 3 + 1 / 2 + 2]),
+    "apex": (voting([3, 1, 1, 1, 1], quota=4), [3 / 5, 1 / 10, 1 / 10, 1 / 10, 1 / 10]),
+    "security council": (voting([7] * 5 + [1] * 10, quota=39), [0.19627] * 5 + [0.001865] * 10),
+    "unanimity": (unanimity(5, [0, 3, 4]), [1 / 3, 0, 0, 1 / 3, 1 / 3]),
+    "additive": (additive([1.0, -2.0, 0.5]), [1, -2, 0.5]),
+}
+RANDOM = [saturating(6, 0), quadratic(6, 1), glove(2, 4)]
+
+
+def over_all_orders(game: FormulaGame) -> np.ndarray:
+    """The definition: the mean marginal contribution over all n! orders."""
+    value = np.zeros(game.players)
+    for order in permutations(range(game.players)):
+        present = torch.zeros(1, game.players, dtype=torch.bool)
+        before = game(present).item()
+        for player in order:
+            present[0, player] = True
+            after = game(present).item()
+            value[player] += after - before
+            before = after
+    return value / math.factorial(game.players)
+
+
+def total(game: FormulaGame) -> float:
+    everyone = torch.ones(1, game.players, dtype=torch.bool)
+    return (game(everyone) - game(~everyone)).item()
+
+
+@pytest.mark.parametrize("name", TEXTBOOK)
+def test_textbook_values(name: str) -> None:
+    game, known = TEXTBOOK[name]
+    np.testing.assert_allclose(exact_shapley(game).value, known, rtol=2e-4, atol=1e-12)
+
+
+@pytest.mark.parametrize("game", RANDOM)
+def test_exact_values_are_the_mean_over_all_orders(game: FormulaGame) -> None:
+    exact = exact_shapley(game)
+    np.testing.assert_allclose(exact.value, over_all_orders(game), rtol=0, atol=1e-12)
+    assert exact.evaluations == 2**game.players and exact.ended == "exact" and exact.precision == 0
+
+
+@pytest.mark.parametrize("antithetic", [True, False])
+@pytest.mark.parametrize("game", RANDOM)
+def test_the_mean_of_many_units_approaches_the_exact_values(game: FormulaGame, antithetic: bool) -> None:
+    exact = exact_shapley(game).value
+    sampled = sampled_shapley(game, until=Until(evaluations=20_000), antithetic=antithetic)
+    assert np.all(np.abs(sampled.value - exact) <= 4.5 * sampled.stderr + 1e-12)
+    assert sampled.stderr.max() < 0.05 * np.abs(exact).max()
+
+
+@given(seed=st.integers(0, 2**32), players=st.integers(1, 12), antithetic=st.booleans())
+@settings(deadline=None, max_examples=40)
+def test_values_add_up(seed: int, players: int, antithetic: bool) -> None:
+    game = saturating(players, seed % 1000)
+    sampled = sampled_shapley(game, until=Until(evaluations=200), seed=seed, antithetic=antithetic)
+    assert abs(sampled.value.sum() - total(game)) < 1e-9
+    assert abs(exact_shapley(game).value.sum() - total(game)) < 1e-9
+
+
+@given(seed=st.integers(0, 1000))
+@settings(deadline=None, max_examples=20)
+def test_axioms_of_the_exact_values(seed: int) -> None:
+    first, second = saturating(5, seed), quadratic(5, seed)
+    both = FormulaGame(5, lambda p: 2 * first.worth(p) - 3 * second.worth(p))
+    value = {name: exact_shapley(g).value for name, g in {"a": first, "b": second, "both": both}.items()}
+    np.testing.assert_allclose(value["both"], 2 * value["a"] - 3 * value["b"], atol=1e-11)  # additivity
+
+    twins = FormulaGame(5, lambda p: first.worth(torch.cat([p[:, :1] + p[:, 1:2], 0 * p[:, :1], p[:, 2:]], 1)))
+    np.testing.assert_allclose(*exact_shapley(twins).value[:2], atol=1e-12)  # symmetry
+
+    ignored = FormulaGame(5, lambda p: first.worth(p * torch.tensor([1, 1, 0, 1, 1])))
+    assert abs(exact_shapley(ignored).value[2]) < 1e-12  # dummy
+
+
+def test_the_error_of_a_regressed_mean_is_that_of_an_intercept() -> None:
+    rng = np.random.default_rng(0)
+    controls, slope = rng.normal(0.3, 1, (26, 2, 5)), rng.normal(size=(2, 5))
+    means = 1 + np.einsum("udp,dp->up", controls, slope) + 0.1 * rng.normal(size=(26, 5))
+    found, alone = regressed(means, controls), mean_of(means - explained(means, controls))
+    for player in range(5):
+        design = np.column_stack([np.ones(26), controls[:, :, player]])
+        inflation = math.sqrt(26 * np.linalg.inv(design.T @ design)[0, 0])
+        assert inflation > 1.01
+        assert found.stderr[player] == pytest.approx(alone.stderr[player] * inflation, rel=1e-6)
+        assert found.value[player] == alone.value[player]
+
+
+@pytest.mark.parametrize("players", [6, 7, 64])
+def test_one_antithetic_pair_solves_a_quadratic_game(players: int) -> None:
+    game = quadratic(players, 0)
+    pair = sampled_shapley(game, until=Until(evaluations=2 * players))
+    assert pair.units == 1
+    np.testing.assert_allclose(pair.value, game.shapley, rtol=0, atol=1e-10)
+
+
+def test_one_antithetic_pair_solves_minus_mse_in_front_of_the_linear_tail(small: SRResNet, photographs: Pairs) -> None:
+    game = RestorationGame(small, filters_of(small, ["conv_hr"]), photographs, "-mse")
+    pair = sampled_shapley(game, until=Until(evaluations=2 * game.players))
+    assert pair.units == 1
+    np.testing.assert_allclose(pair.value, exact_shapley(game).value, rtol=0, atol=1e-6 * np.ptp(pair.value))
+    plain = sampled_shapley(game, until=Until(evaluations=2 * game.players), antithetic=False)
+    assert np.abs(plain.value - pair.value).max() > 1e-3 * np.ptp(pair.value)
+
+
+def test_sampled_values_of_a_networks_filters_agree_with_the_exact_ones(small: SRResNet, photographs: Pairs) -> None:
+    game = RestorationGame(small, filters_of(small, ["body.0.conv1"]), photographs)
+    exact = exact_shapley(game).value
+    sampled = sampled_shapley(game, until=Until(evaluations=1000))
+    assert np.all(np.abs(sampled.value - exact) <= 5 * sampled.stderr + 1e-9)
+    assert sampled.precision < 0.05
+
+
+def test_captums_sampling_agrees(small: SRResNet, photographs: Pairs) -> None:
+    game = RestorationGame(small, filters_of(small, ["body.0.conv1"]), photographs)
+    everyone = torch.ones(1, game.players)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        outside = ShapleyValueSampling(lambda present: game(present > 0.5)).attribute(everyone, n_samples=200)
+    exact = exact_shapley(game).value
+    np.testing.assert_allclose(outside[0].numpy(), exact, atol=0.1 * np.ptp(exact))
+
+
+def test_a_unit_depends_on_seed_and_index_only() -> None:
+    game = Counting(saturating(6, 0))
+    sampled_shapley(game, until=Until(evaluations=2 + 10 * 3), seed=5)
+    longer = Counting(saturating(6, 0))
+    sampled_shapley(longer, until=Until(evaluations=2 + 10 * 9), seed=5)
+    other = Counting(saturating(6, 0))
+    sampled_shapley(other, until=Until(evaluations=2 + 10 * 9), seed=6)
+    assert [rows.tolist() for rows in game.asked] == [rows.tolist() for rows in longer.asked[:4]]
+    assert [rows.tolist() for rows in longer.asked] != [rows.tolist() for rows in other.asked]
+
+
+def test_evaluations_are_counted_and_never_exceeded() -> None:
+    for limit in (30, 57, 100):
+        game = Counting(saturating(8, 0))
+        values = sampled_shapley(game, until=Until(evaluations=limit))
+        assert values.evaluations == sum(map(len, game.asked)) <= limit < values.evaluations + 14
+        assert values.ended == "evaluations"
+
+
+def test_reversed_orders_are_dropped_where_the_pilot_shows_that_they_lose() -> None:
+    until = Until(evaluations=2 + 30 * 126)
+    hump, group = (
+        sampled_shapley(humped(64, 0, 0.5), until=until),
+        sampled_shapley(saturating_groups(64, 0), until=until),
+    )
+    assert hump.gains["pairs"] < 0.6 and "pairs" not in hump.used
+    assert group.gains["pairs"] > 1.5 and "pairs" in group.used
+    for game, values in ((humped(64, 0, 0.5), hump), (saturating_groups(64, 0), group)):
+        assert values.gains["controls"] > 1.2 and "controls" in values.used
+        assert np.abs(values.value.sum() - total(game)) < 1e-9
+        assert (np.abs(values.value - game.shapley) < 5 * values.stderr).all()
+
+
+def test_controls_lower_the_true_error() -> None:
+    game, errors = saturating_groups(24, 1), {}
+    for units in (23, 24):  # the regression is tried from 24 on
+        values = [sampled_shapley(game, until=Until(evaluations=2 + units * 46), seed=seed) for seed in range(40)]
+        errors[units] = np.mean([(v.value - game.shapley) ** 2 for v in values])
+    assert errors[24] < 0.8 * errors[23]
+
+
+@dataclass(frozen=True)
+class Mean:
+    """The mean of two games, which says so."""
+
+    parts: tuple[FormulaGame, FormulaGame]
+    players: int = 16
+
+    def __call__(self, coalitions: torch.Tensor) -> torch.Tensor:
+        return torch.stack([part(coalitions) for part in self.parts]).mean(0)
+
+
+def test_parts_are_played_in_orders_of_their_own_and_their_spread_stands_apart_from_the_error() -> None:
+    first, second = saturating_groups(16, 0), saturating_groups(16, 1)
+    game = Mean((first, second))
+    values = sampled_shapley(game, until=Until(evaluations=2 + 200 * 30))
+    expected = (first.shapley + second.shapley) / 2
+    assert (np.abs(values.value - expected) < 5 * values.stderr).all()
+    spread = np.abs(first.shapley - second.shapley) / 2**0.5
+    assert np.abs(values.between - spread).max() < 0.05 * spread.max()
+    assert values.frame()["between_images"].tolist() == values.between.tolist()
+    alone = sampled_shapley(first, until=Until(evaluations=2 + 20 * 30))
+    assert np.isnan(alone.between).all()
+    same = sampled_shapley(Mean((first, first)), until=Until(evaluations=2 + 200 * 30))
+    assert np.median(same.between) < 0.02 * np.ptp(first.shapley)
+
+
+def test_owen_values_are_the_mean_over_orders_that_keep_unions_together() -> None:
+    game, unions = cubic(6, 0), [[0, 3], [1, 2, 5], [4]]
+    values = sampled_shapley(game, until=Until(evaluations=40_000), unions=unions)
+    expected, count = np.zeros(6), 0
+    for order in permutations(range(6)):
+        places = [[order.index(player) for player in union] for union in unions]
+        if all(max(place) - min(place) == len(place) - 1 for place in places):
+            worth = game(torch.tril(torch.ones(6, 6, dtype=torch.bool))[:, np.argsort(order)]).numpy()
+            expected[list(order)] += np.diff(worth, prepend=game(torch.zeros(1, 6, dtype=torch.bool)).item())
+            count += 1
+    assert count == 6 * 2 * 6
+    assert (np.abs(values.value - expected / count) < 5 * values.stderr + 1e-9).all()
+    assert np.abs(expected / count - game.shapley).max() > 10 * values.stderr.max()
+    quotient = exact_shapley(Grouped(game, unions)).value
+    np.testing.assert_allclose([expected[union].sum() / count for union in unions], quotient, atol=1e-9)
+    with pytest.raises(InputError, match="each is in exactly one of them"):
+        sampled_shapley(game, until=Until(evaluations=100), unions=[[0, 1], [1, 2, 3, 4, 5]])
+
+
+def test_the_root_mean_square_error_can_end_the_sampling() -> None:
+    values = sampled_shapley(cubic(20, 0), until=Until(rms=0.01, seconds=60.0))
+    assert values.ended == "rms" and values.rms <= 0.01 < values.precision
+
+
+def test_dummies_are_worth_exactly_nothing_and_never_sampled() -> None:
+    game = Counting(unanimity(8, [0, 3]), dummies=[False, True, True, *5 * [False]])
+    values = sampled_shapley(game, until=Until(evaluations=2000))
+    assert values.value[1] == values.value[2] == values.stderr[1] == values.stderr[2] == 0
+    assert torch.cat(game.asked)[:, 1:3].all()
+    np.testing.assert_allclose(values.value[[0, 3]], 0.5, atol=0.1)
+    assert len(game.asked[1]) == 2 * (6 - 1)
+
+
+@pytest.mark.parametrize("alive", [0, 1])
+def test_a_game_of_dummies_needs_no_sampling(alive: int) -> None:
+    game = Counting(additive([2.0 * alive, 0.0, 0.0]), dummies=[not alive, True, True])
+    values = sampled_shapley(game, until=Until(precision=0.1))
+    assert values.value.tolist() == [2.0 * alive, 0, 0] and values.ended == "exact" and values.precision == 0
+
+
+@pytest.mark.parametrize("players", [2, 3, 4, 5])
+def test_few_players_are_played_out_so_that_no_error_bar_is_zero_by_luck(players: int) -> None:
+    game = saturating(players, 0)
+    values = sampled_shapley(game, until=Until(precision=0.5))
+    np.testing.assert_allclose(values.value, over_all_orders(game), atol=1e-12)
+    assert values.ended == "exact" and values.evaluations == 2**players
+
+
+def test_a_negative_seed_is_refused() -> None:
+    with pytest.raises(InputError, match="a seed is a whole number from 0 on, not -1"):
+        sampled_shapley(saturating(8, 0), until=Until(precision=0.1), seed=-1)
+
+
+def test_sampling_ends_when_the_precision_is_reached() -> None:
+    values = sampled_shapley(saturating(10, 0), until=Until(precision=0.01))
+    assert values.ended == "precision" and 0 < values.precision <= 0.01
+    finer = sampled_shapley(saturating(10, 0), until=Until(precision=0.005))
+    assert finer.units > 2 * values.units
+
+
+def test_seconds_end_the_sampling_but_not_before_there_is_an_error_bar() -> None:
+    values = sampled_shapley(saturating(10, 0), until=Until(seconds=1e-9, precision=1e-9))
+    assert values.ended == "seconds" and values.units == 2 and np.isfinite(values.stderr).all()
+
+
+def test_an_interruption_keeps_what_was_measured() -> None:
+    game = Counting(saturating(6, 0))
+
+    def interrupted(coalitions: torch.Tensor) -> torch.Tensor:
+        if len(game.asked) == 4:
+            raise KeyboardInterrupt
+        return Counting.__call__(game, coalitions)
+
+    class Interrupted(Counting):
+        __call__ = staticmethod(interrupted)
+
+    values = sampled_shapley(Interrupted(saturating(6, 0)), until=Until(evaluations=10**6))
+    expected = sampled_shapley(saturating(6, 0), until=Until(evaluations=2 + 10 * 3))
+    assert values.ended == "interrupted" and values.units == 3
+    np.testing.assert_array_equal(values.value, expected.value)
+
+
+def test_intervals_are_students_over_the_units() -> None:
+    values = ShapleyValues(
+        np.array([1.0, 2.0]), np.array([0.1, 0.0]), 5, empty=0.0, grand=3.0, evaluations=50, ended="seconds"
+    )
+    low, high = values.interval(0.9)
+    assert high[0] - 1 == pytest.approx(0.1 * stats.t(4).ppf(0.95)) and low[1] == high[1] == 2
+    assert values.precision == pytest.approx(0.1) and values.rms == pytest.approx(0.1 / 2**0.5)
+    assert values.frame()["rank"].tolist() == [2, 1]
+
+
+def test_intervals_cover_the_exact_values_about_as_often_as_they_say() -> None:
+    game = saturating(6, 3)
+    exact = exact_shapley(game).value
+    covered = []
+    for seed in range(200):
+        low, high = sampled_shapley(game, until=Until(evaluations=2 + 10 * 8), seed=seed).interval(0.95)
+        covered.append((low <= exact) & (exact <= high))
+    assert 0.92 < np.mean(covered) < 0.98
+
+
+@pytest.mark.parametrize(
+    ("limits", "sentence"),
+    [
+        ({}, "would never end"),
+        ({"precision": 0.0}, "limits are positive"),
+        ({"precision": float("inf")}, "limit of inf can never"),
+        ({"precision": 0.1, "seconds": float("nan")}, "limit of nan can never"),
+        ({"seconds": -1.0, "evaluations": 5}, "limit of -1.0 can never"),
+    ],
+)
+def test_impossible_limits_are_refused(limits: dict[str, float], sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        Until(**limits)
+
+
+def test_too_few_evaluations_are_refused() -> None:
+    with pytest.raises(InputError, match=r"10 evaluations are fewer than one unit takes \(16\)"):
+        sampled_shapley(saturating(8, 0), until=Until(evaluations=10))
+
+
+@pytest.mark.parametrize("players", [11, 64])
+def test_a_quadratic_game_of_any_number_of_players_is_solved_exactly(players: int) -> None:
+    game = quadratic(players, 0)
+    exact = exact_shapley(game)
+    np.testing.assert_allclose(exact.value, game.shapley, rtol=0, atol=1e-10)
+    assert exact.evaluations == 2 + 2 * players + 8 * (players - 1) and exact.ended == "exact" and exact.precision == 0
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("excess", [1e-4, 1.0])
+def test_a_single_small_synergy_of_three_among_64_players_is_noticed(seed: int, excess: float) -> None:
+    base = quadratic(64, seed)
+    triple = torch.randperm(64, generator=torch.Generator().manual_seed(seed))[:3]
+    worth = excess * np.abs(base.shapley).max()
+    with pytest.raises(InputError, match=r"64 players have .* and the game is not quadratic"):
+        exact_shapley(FormulaGame(64, lambda p: base.worth(p) + worth * p[:, triple].prod(1)))
+
+
+def test_what_passes_for_quadratic_is_right_within_the_tolerance() -> None:
+    base = quadratic(64, 0)
+    excess = 1e-5 * np.abs(base.shapley).max()
+    game = FormulaGame(64, lambda p: base.worth(p) + excess * p[:, [3, 20, 41]].prod(1))
+    expected = base.shapley.copy()
+    expected[[3, 20, 41]] += excess / 3
+    assert np.abs(exact_shapley(game).value - expected).max() <= excess / 3
+
+
+RARE = {  # games in which nearly all orders agree, and in which small coalitions say nothing of large ones
+    "apex": (voting([40] + [1] * 41, quota=41), 42),
+    "near dictator": (voting([1e6] + [1] * 29, quota=1e6 + 1), 30),
+    "unanimity of three": (unanimity(40, [2, 17, 33]), 40),
+    "cubic": (cubic(30, 0, triples=1), 30),
+    "saturating": (saturating_groups(40, 0), 40),
+}
+
+
+@pytest.mark.parametrize("name", RARE)
+def test_games_that_are_not_quadratic_are_told_apart(name: str) -> None:
+    game, players = RARE[name]
+    with pytest.raises(InputError, match=f"{players} players have .* is not quadratic .* sample instead"):
+        exact_shapley(game)
+
+
+def test_a_game_that_is_not_quadratic_is_played_out_up_to_20_players() -> None:
+    game = saturating_groups(12, 0, size=5)
+    exact = exact_shapley(game)
+    np.testing.assert_allclose(exact.value, game.shapley, rtol=0, atol=1e-10)
+    assert exact.evaluations == 2**12
+
+
+def test_dummies_are_left_out_of_a_quadratic_game() -> None:
+    base = quadratic(30, 0)
+    game = Counting(FormulaGame(33, lambda p: base.worth(p[:, 3:])), dummies=[True] * 3 + [False] * 30)
+    exact = exact_shapley(game)
+    np.testing.assert_allclose(exact.value, [0, 0, 0, *base.shapley], rtol=0, atol=1e-10)
+    assert torch.cat(game.asked)[:, :3].all() and exact.evaluations == sum(map(len, game.asked))
+
+
+@pytest.mark.parametrize("absent", ["zero", "mean", "noise", "donor"])
+def test_minus_mse_of_64_filters_in_front_of_a_linear_tail_is_solved_as_the_gram_matrix_says(absent: str) -> None:
+    network = load_network("srresnet-x4-bicubic")
+    pairs = load_pairs("photographs", degradation="b+j", images=2, crop=32)
+    game = RestorationGame(network, filters_of(network, ["conv_hr"]), pairs, "-mse", absent)
+    exact = exact_shapley(game)
+    assert exact.evaluations < 700 and np.abs(exact.value).max() > 1e-6
+    np.testing.assert_allclose(exact.value, gram_shapley(network, game), rtol=0, atol=1e-5 * np.abs(exact.value).max())
+
+
+def test_minus_mse_of_a_layer_further_in_is_not_taken_for_quadratic() -> None:
+    network = load_network("srresnet-x4-bicubic")
+    pairs = load_pairs("photographs", images=1, crop=16)
+    with pytest.raises(InputError, match=r"64 players have .* not quadratic"):
+        exact_shapley(RestorationGame(network, filters_of(network, ["body.15.conv1"]), pairs, "-mse"))
+
+
+def gram_shapley(network: SRResNet, game: RestorationGame) -> np.ndarray:
+    """The closed form, from whole runs: with SR(S) = base + Σ cᵢ, φᵢ = (2⟨cᵢ, HR − base⟩ − Σⱼ⟨cᵢ, cⱼ⟩) / pixels."""
+    n, values = game.players, []
+    rows = torch.cat([torch.zeros(1, n, dtype=torch.bool), torch.eye(n, dtype=torch.bool)])
+    for lr, hr in zip(game.pairs.lr, game.pairs.hr, strict=True):
+        with torch.inference_mode(), erased(network, game.filters, rows, game.absent):
+            base, *alone = network(lr.expand(len(rows), *lr.shape)).double().flatten(1).numpy()
+        contributions = np.stack(alone) - base
+        missing = hr.double().flatten().numpy() - base
+        values.append((2 * contributions @ missing - (contributions @ contributions.T).sum(1)) / hr.numel())
+    return np.mean(values, axis=0)
+
+
+@dataclass(frozen=True)
+class Rounded:
+    """A game with a rough one, whose worth is off by `off` times what each coalition's own noise and `bias` say."""
+
+    fine: Counting
+    coarse: Counting
+
+    @property
+    def players(self) -> int:
+        return self.fine.players
+
+    @property
+    def rough(self) -> Counting:
+        return self.coarse
+
+    def __call__(self, coalitions: torch.Tensor) -> torch.Tensor:
+        return self.fine(coalitions)
+
+
+def rounded(players: int, off: float) -> tuple[Rounded, np.ndarray]:
+    """A game whose rough one is biased, as if two filters were worth more and less, and noisy; and its values."""
+    solved = saturating_groups(players, 0)
+    bias = torch.linspace(-1, 1, players).double()
+    digits = torch.rand(players, generator=torch.Generator().manual_seed(1)).double() * 1e4
+
+    def rough(presences: torch.Tensor) -> torch.Tensor:
+        return solved.worth(presences) + off * (presences @ bias + torch.sin(presences @ digits))
+
+    return Rounded(Counting(solved), Counting(FormulaGame(players, rough))), solved.shapley
+
+
+def test_a_rough_game_that_rounds_little_is_played_and_corrected() -> None:
+    """What the units say that play both brings the values back from its bias, with errors that hold."""
+    runs, covered = 30, 0.0
+    for seed in range(runs):
+        game, known = rounded(12, off=0.01)
+        values = sampled_shapley(game, until=Until(precision=None, evaluations=80 * 22), seed=seed)
+        assert "rough" in values.used and values.gains["rough"] > 1 / NEGLIGIBLE
+        low, high = values.interval()
+        covered += ((low <= known) & (known <= high)).mean() / runs
+        assert abs(values.value.sum() - (values.grand - values.empty)) < 1e-9
+    assert 0.92 < covered < 0.98
+    played = [sum(len(asked) for asked in game.asked) for game in (game.fine, game.coarse)]
+    assert played[0] < 0.3 * played[1]  # the pilot, and about one unit in 16
+
+
+def test_a_rough_game_that_rounds_much_is_not_played() -> None:
+    game, _ = rounded(16, off=0.2)
+    until = Until(precision=None, evaluations=40 * 30)
+    values, alone = sampled_shapley(game, until=until), sampled_shapley(game.fine, until=until)
+    assert "rough" not in values.used and values.gains["rough"] < 1 / NEGLIGIBLE
+    assert (values.value == alone.value).all() and (values.stderr == alone.stderr).all()
+    assert sum(len(asked) for asked in game.coarse.asked) == 2 + 8 * 30  # nobody and everybody, and the pilot
+
+
+@pytest.mark.parametrize("antithetic", [True, False])
+def test_asked_for_orders_are_played_roughly_too(antithetic: bool) -> None:
+    game, known = rounded(16, off=0.01)
+    values = sampled_shapley(game, until=Until(precision=None, evaluations=400 * 30), antithetic=antithetic)
+    assert "rough" in values.used and ("pairs" in values.used) == antithetic
+    assert (np.abs(values.value - known) < 4 * values.stderr).all()
+
+
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+def test_a_rough_game_that_cannot_be_told_is_not_played() -> None:
+    """It has no number for some coalitions, or other players, or only some parts have one."""
+    game, _ = rounded(12, off=0.01)
+    until = Until(precision=None, evaluations=20 * 22)
+    alone = sampled_shapley(game.fine, until=until)
+    broken = FormulaGame(12, lambda presences: game.fine.game.worth(presences) / (presences[:, 0] * presences[:, 1]))
+    for odd in (broken, FormulaGame(11, broken.worth)):
+        values = sampled_shapley(Rounded(game.fine, Counting(odd)), until=until)
+        assert "rough" not in values.used and (values.value == alone.value).all()
+    parts = Parts([game, Rounded(game.fine, None)])
+    assert "rough" not in sampled_shapley(parts, until=until).used
+
+
+def test_what_is_rounded_off_is_no_difference_between_parts() -> None:
+    """Two parts are the same game, and their rough games are off by as much, one up and one down."""
+    solved = saturating_groups(12, 0)
+    tilt = 0.2 * torch.linspace(-1, 1, 12).double()
+    rough = [FormulaGame(12, lambda p, sign=sign: solved.worth(p) + sign * (p @ tilt)) for sign in (-1, 1)]
+    parts = [Rounded(solved, off) for off in rough]
+    until = Until(precision=None, evaluations=50 * 22)
+    values, fine = (sampled_shapley(Parts(each), until=until) for each in (parts, [solved, solved]))
+    assert "rough" in values.used and "rough" not in fine.used
+    assert np.abs(values.between - fine.between).max() < 1e-9
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The mean of games."""
+
+    parts: list[FormulaGame | Rounded]
+    players: int = 12
+
+    def __call__(self, coalitions: torch.Tensor) -> torch.Tensor:
+        return torch.stack([part(coalitions) for part in self.parts]).mean(0)
+
+
+def test_rounding_in_step_with_contributions_widens_the_errors() -> None:
+    """The rough game has 19/20 of all synergies: what is rounded off is large where contributions are."""
+    solved = saturating_groups(12, 0)
+    linear = torch.from_numpy(solved.shapley)
+    rough = FormulaGame(12, lambda presences: 0.95 * solved.worth(presences) + 0.05 * (presences @ linear))
+    found = [
+        sampled_shapley(Rounded(solved, rough), until=Until(precision=None, evaluations=16 * 22), seed=seed)
+        for seed in range(150)
+    ]
+    assert sum("rough" in values.used for values in found) > 75
+    errors, stated = (
+        np.stack(each) for each in zip(*((v.value - solved.shapley, v.stderr) for v in found), strict=True)
+    )
+    assert 0.93 < math.sqrt((errors**2).mean() / (stated**2).mean()) < 1.07

@@ -1,0 +1,193 @@
+"""Units on disk: resumed, extended, damaged, foreign."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Generator, Iterator
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from games import Counting, FormulaGame, cubic, humped
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from srgame.data.pairs import Pairs
+from srgame.errors import InputError
+from srgame.filters import filters_of
+from srgame.metrics import psnr
+from srgame.networks import SRResNet
+from srgame.networks.weights import save_weights
+from srgame.shapley.audit import network_values
+from srgame.shapley.permutations import ShapleyValues, sampled_shapley
+from srgame.shapley.sampling import Make, Quantities
+from srgame.shapley.store import Kept, kept_in
+from srgame.shapley.until import Until
+
+UNIT = 2 * (16 - 1)
+
+
+def values_of(game: FormulaGame, units: int, kept: Kept | None = None) -> ShapleyValues:
+    return sampled_shapley(game, until=Until(evaluations=2 + units * UNIT), kept=kept)
+
+
+@pytest.mark.parametrize("game", [cubic(16, 0), humped(16, 0, 0.5)], ids=["cubic", "humped"])
+def test_a_run_that_goes_on_is_the_same_to_the_last_bit_and_plays_only_what_is_missing(
+    tmp_path: Path, game: FormulaGame
+) -> None:
+    kept = kept_in(tmp_path, {"game": "this"})
+    values_of(game, 5, kept)
+    asked = Counting(game)
+    extended = values_of(asked, 30, kept_in(tmp_path, {"game": "this"}))
+    whole = values_of(game, 30)
+    assert sum(map(len, asked.asked)) == 2 + 25 * UNIT
+    assert np.array_equal(extended.value, whole.value) and np.array_equal(extended.stderr, whole.stderr)
+    again = Counting(game)
+    assert np.array_equal(values_of(again, 30, kept).value, whole.value) and sum(map(len, again.asked)) == 2
+
+
+class Whimsical:
+    """Workers who take up to `ahead` units in hand, deliver in any order, and stop after `patience` of them."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.rng, self.ahead, self.patience = rng, int(rng.integers(1, 9)), int(rng.integers(1, 12))
+
+    def __call__(self, make: Make, numbers: Iterator[int]) -> Generator[tuple[int, Quantities], None, None]:
+        in_hand: list[int] = []
+        while in_hand := in_hand + list(islice(numbers, self.ahead - len(in_hand))):
+            if not self.patience:
+                raise KeyboardInterrupt
+            self.patience -= 1
+            number = in_hand.pop(self.rng.integers(len(in_hand)))
+            yield number, make(number)
+
+
+@pytest.mark.parametrize("until", [{"evaluations": 2 + 20 * UNIT}, {"precision": 0.5}], ids=str)
+@pytest.mark.parametrize("game", [cubic(16, 0), humped(16, 0, 0.5)], ids=["cubic", "humped"])
+@given(seed=st.integers(0, 10**6))
+@settings(max_examples=10)
+def test_neither_who_makes_units_nor_their_order_nor_interruptions_change_a_bit(
+    game: FormulaGame, until: dict[str, Any], seed: int
+) -> None:
+    rng, ended = np.random.default_rng(seed), ""
+    with TemporaryDirectory() as folder:
+        while ended not in until:
+            kept = kept_in(Path(folder), {})
+            try:
+                found = sampled_shapley(game, until=Until(**until), kept=kept, workers=Whimsical(rng))
+                ended = found.ended
+            except KeyboardInterrupt:  # before there was anything
+                continue
+    whole = sampled_shapley(game, until=Until(**until))
+    assert np.array_equal(found.value, whole.value) and np.array_equal(found.stderr, whole.stderr)
+    assert (found.units, found.evaluations, found.used) == (whole.units, whole.evaluations, whole.used)
+
+
+@pytest.mark.parametrize("damage", [lambda b: b"", lambda b: b[:40], lambda b: b[:-1] + bytes([b[-1] ^ 1])])
+def test_a_damaged_unit_is_made_again(tmp_path: Path, damage) -> None:
+    game, kept = cubic(16, 0), kept_in(tmp_path, {})
+    whole = values_of(game, 4, kept)
+    path = sorted(tmp_path.glob("*.unit"))[2]
+    good = path.read_bytes()
+    path.write_bytes(damage(good))
+    with pytest.warns(UserWarning, match=r"0000002.unit' is damaged: its unit is computed again"):
+        assert np.array_equal(values_of(game, 4, kept).value, whole.value)
+    assert path.read_bytes() == good
+
+
+def test_units_of_another_game_are_refused(tmp_path: Path) -> None:
+    kept_in(tmp_path, {"weights": "a", "seed": 0})
+    assert kept_in(tmp_path, {"weights": "a", "seed": 0}) == Kept(tmp_path)
+    with pytest.raises(InputError, match=r"holds the units of another game \(other seed, images\)"):
+        kept_in(tmp_path, {"weights": "a", "seed": 1, "images": "b"})
+    (tmp_path / "game.json").write_text("[1]")
+    with pytest.raises(InputError, match="does not say which game is kept there"):
+        kept_in(tmp_path, {"weights": "a"})
+
+
+def test_a_unit_that_cannot_be_written_loses_none_before(tmp_path: Path) -> None:
+    kept = kept_in(tmp_path, {})
+    kept.put(0, np.arange(3.0))
+    (tmp_path / "0000001.unit").mkdir()
+    with pytest.raises(InputError, match="what was kept before is still there"):
+        kept.put(1, np.arange(3.0))
+    assert np.array_equal(kept.get(0), np.arange(3.0)) and not list(tmp_path.glob("*.partial"))
+    with pytest.raises(InputError, match="cannot be written"):
+        kept_in(tmp_path / "0000000.unit" / "below", {})
+
+
+def test_a_networks_run_goes_on_and_refuses_other_images(small: SRResNet, photographs: Pairs, tmp_path: Path) -> None:
+    filters = filters_of(small, ["body.0.conv1", "conv_hr"])
+    first = network_values(small, filters, photographs, until=Until(evaluations=50), keep=tmp_path)
+    more = network_values(small, filters, photographs, until=Until(evaluations=90), keep=tmp_path)
+    whole = network_values(small, filters, photographs, until=Until(evaluations=90))
+    assert (more["units"] > first["units"]).all() and more.equals(whole)
+    other = Pairs(photographs.names, photographs.lr, tuple(1 - hr for hr in photographs.hr))
+    with pytest.raises(InputError, match=r"units of another game \(other images\): keep these elsewhere"):
+        network_values(small, filters, other, until=Until(evaluations=50), keep=tmp_path)
+
+
+def halved(sr: torch.Tensor, hr: torch.Tensor) -> torch.Tensor:
+    return psnr(sr, hr) / 2
+
+
+def test_units_of_a_function_are_known_by_its_name(small: SRResNet, photographs: Pairs, tmp_path: Path) -> None:
+    how = {"filters": filters_of(small, ["conv_hr"]), "pairs": photographs, "until": Until(evaluations=50)}
+    first = network_values(small, payoff=halved, keep=tmp_path, **how)
+    kept = json.loads((tmp_path / "game0" / "game.json").read_text())
+    assert kept["payoff"] == f"{__name__}.halved" and kept["network"] == "srgame.networks.srresnet.SRResNet"
+    assert first.equals(network_values(small, payoff=halved, keep=tmp_path, **how))
+    with pytest.raises(InputError, match=r"other payoff"):
+        network_values(small, payoff="psnr", keep=tmp_path, **how)
+    with pytest.raises(InputError, match="has no name by which a later run could know it"):
+        network_values(small, payoff=lambda sr, hr: psnr(sr, hr), keep=tmp_path / "other", **how)
+
+
+class Dimmed(SRResNet):
+    def forward(self, lr: torch.Tensor) -> torch.Tensor:
+        return 0.5 * super().forward(lr)
+
+
+def test_units_of_another_architecture_with_the_same_weights_are_refused(
+    small: SRResNet, photographs: Pairs, tmp_path: Path
+) -> None:
+    other = Dimmed(features=8, blocks=2).eval()
+    other.load_state_dict(small.state_dict())
+    how = {"filters": filters_of(small, ["conv_hr"]), "pairs": photographs, "until": Until(evaluations=50)}
+    network_values(small, keep=tmp_path, **how)
+    with pytest.raises(InputError, match=r"other network"):
+        network_values(other, keep=tmp_path, **how)
+
+
+def test_a_run_killed_at_a_random_moment_goes_on_from_the_command_line(small: SRResNet, tmp_path: Path) -> None:
+    save_weights(small.state_dict(), tmp_path / "small.safetensors")
+    words = [
+        "shapley",
+        str(tmp_path / "small.safetensors"),
+        "--layers",
+        "body.0.conv1",
+        "--crop",
+        "32",
+        "--images",
+        "2",
+    ]
+    words += ["--network", "srresnet", "--evaluations", "900", "--precision", "None", "--seconds", "None"]
+    shapley = [sys.executable, "-m", "srgame", *words, "--keep", str(tmp_path / "kept"), "--output"]
+    killed = subprocess.Popen(
+        [*shapley, str(tmp_path / "killed")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    while len(list(tmp_path.glob("kept/game0/*.unit"))) < 3 and killed.poll() is None:
+        time.sleep(0.005)
+    killed.kill()
+    assert killed.wait() == -signal.SIGKILL
+    before = len(list(tmp_path.glob("kept/game0/*.unit")))
+    subprocess.run([*shapley, str(tmp_path / "resumed")], check=True, capture_output=True)
+    subprocess.run([*shapley[:-3], "--output", str(tmp_path / "whole")], check=True, capture_output=True)
+    resumed, whole = ((tmp_path / run / "shapley.csv").read_bytes() for run in ("resumed", "whole"))
+    assert resumed == whole and 3 <= before < len(list(tmp_path.glob("kept/game0/*.unit")))

@@ -1,0 +1,103 @@
+"""Two processes that train one network together, as torchrun starts them."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from srgame.cli import train as learning
+from srgame.data.images import read_rgb
+from srgame.errors import InputError
+from srgame.networks import SRResNet
+from srgame.training import processes
+from srgame.training.loop import Schedule, fit, seeded
+from srgame.training.patches import Batches, Patches
+from srgame.training.state import STATES
+from srgame.training.strategies import STRATEGIES
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "one.png"), np.random.default_rng(0).integers(0, 256, (48, 48, 3), dtype=np.uint8))
+    return folder
+
+
+def training(images: Path, output: Path, strategy: str, steps: int) -> list[str]:
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "--max-restarts=2"]
+    amount = ["--steps", str(steps), "--batch", "4", "--patch", "32", "--crop", "0", "--pool", "1", "--save-every", "3"]
+    what = ["--features", "6", "--blocks", "1", "--strategy", strategy, "--degradation", "bicubic"]
+    shown = ["--validation", str(images), "--validation-degradations", "clean", "--output", str(output)]
+    return [sys.executable, *launch, "-m", "srgame", "train", str(images), *amount, *what, *shown]
+
+
+@pytest.mark.parametrize("strategy", ["eats", "dropout"])
+def test_two_processes_train_on_their_shards_what_one_trains_on_all(
+    images: Path, tmp_path: Path, strategy: str
+) -> None:
+    subprocess.run(training(images, tmp_path / "two", strategy, steps=6), check=True, capture_output=True)
+    shards = [Patches([read_rgb(images / "one.png")], patch=32, batch=2, shard=shard) for shard in range(2)]
+    assert not torch.equal(shards[0](0)[0], shards[1](0)[0])
+    network = seeded(lambda: SRResNet(features=6, blocks=1), 0)
+    log = fit(STRATEGIES[strategy](network), together(shards), Schedule(6, save_every=3), tmp_path / "one")
+    trained = load_file(tmp_path / "two" / "weights.safetensors")
+    for name, weights in network.state_dict().items():
+        torch.testing.assert_close(trained[name], weights, rtol=1e-4, atol=1e-6)
+    logged = pd.read_csv(tmp_path / "two" / "log.csv")
+    assert logged["step"].tolist() == [3, 6]
+    np.testing.assert_allclose(logged["original"], log["original"], rtol=1e-5)
+
+
+def together(shards: list[Patches]) -> Batches:
+    def batch(step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        lr, hr = zip(*(shard(step) for shard in shards), strict=True)
+        return torch.cat(lr), torch.cat(hr)
+
+    return batch
+
+
+def test_a_killed_process_is_started_again_and_the_run_resumes(images: Path, tmp_path: Path) -> None:
+    subprocess.run(training(images, tmp_path / "whole", "eats", steps=60), check=True, capture_output=True)
+    out, shown = tmp_path / "killed", tmp_path / "shown"
+    with shown.open("w") as stream:
+        run = subprocess.Popen(training(images, out, "eats", steps=60), stdout=stream, stderr=stream)
+        while not (out / STATES[1]).exists() and run.poll() is None:
+            time.sleep(0.02)
+        worker = next(pid for pid in descendants(run.pid) if b"RANK=1" in environment(pid))
+        os.kill(worker, signal.SIGKILL)
+        assert run.wait(timeout=120) == 0, shown.read_text()
+    whole, killed = (load_file(tmp_path / name / "weights.safetensors") for name in ("whole", "killed"))
+    assert all(torch.equal(whole[name], killed[name]) for name in whole)
+    steps = pd.read_csv(out / "log.csv")["step"]
+    assert steps.tolist() == list(range(3, 61, 3))
+
+
+def descendants(pid: int) -> list[int]:
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+    return [child for child, parent in parents.items() if parent == pid]
+
+
+def environment(pid: int) -> list[bytes]:
+    return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+
+
+def test_processes_that_cannot_share_a_batch_say_so(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "count", lambda: 3)
+    with pytest.raises(InputError, match="3 processes cannot share a batch of 4 evenly"):
+        learning.train(str(images), tmp_path / "out", batch=4, patch=32)

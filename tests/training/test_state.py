@@ -1,0 +1,107 @@
+"""What outlasts a training: states on disk, whatever happens while or after they are written."""
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from commands import room_for
+from safetensors.torch import load_file
+
+from srgame.errors import InputError
+from srgame.training.state import STATES, last_good, save
+
+RUN = {"strategy": "Original", "seed": 0}
+
+
+def state_at(step: int) -> dict[str, object]:
+    return {"run": RUN, "network": {"weight": torch.full((64,), float(step))}, "log": [{"step": step}]}
+
+
+def test_a_saved_state_comes_back_and_the_one_before_is_kept(tmp_path: Path) -> None:
+    assert last_good(tmp_path, RUN) is None
+    for step in (1, 2):
+        save(tmp_path, state_at(step), {"log.csv": lambda path, step=step: path.write_text(f"{step}") and None})
+    state = last_good(tmp_path, RUN)
+    assert state is not None and state["step"] == 2 and (state["network"]["weight"] == 2).all()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["log.csv", *sorted(STATES)]
+
+
+@pytest.mark.parametrize("room", [0, 100], ids=["not even for the log", "not for the state"])
+def test_a_full_disk_loses_no_earlier_state(tmp_path: Path, room: int) -> None:
+    write = {"log.csv": lambda path: path.write_text("step\n1\n") and None}
+    save(tmp_path, state_at(1), write)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with room_for(room), pytest.raises(InputError, match=r"cannot be written to .* it keeps the state saved before"):
+        save(tmp_path, state_at(2), write)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    save(tmp_path, state_at(3), write)
+    assert last_good(tmp_path, RUN)["step"] == 3
+
+
+def test_a_link_in_a_run_folder_leads_nothing_out_of_it(tmp_path: Path) -> None:
+    outside, folder = tmp_path / "outside", tmp_path / "run"
+    folder.mkdir()
+    outside.write_text("precious")
+    for name in ("log.csv", "log.csv.partial", STATES[0], f"{STATES[0]}.partial"):
+        (folder / name).symlink_to(outside)
+    save(folder, state_at(1), {"log.csv": lambda path: path.write_text("step\n1\n") and None})
+    assert outside.read_text() == "precious" and last_good(folder, RUN)["step"] == 1
+
+
+@pytest.mark.filterwarnings("ignore:.*damaged")
+def test_flipped_bits_never_come_back_as_weights(tmp_path: Path) -> None:
+    rng = random.Random(0)
+    for step in (1, 2):
+        save(tmp_path, state_at(step), {})
+    path = tmp_path / STATES[0]
+    good = path.read_bytes()
+    used = set()
+    for _ in range(200):
+        bad = bytearray(good)
+        bad[rng.randrange(len(bad))] ^= 1 << rng.randrange(8)
+        path.write_bytes(bad)
+        state = last_good(tmp_path, RUN)
+        assert state is not None and state["network"]["weight"].eq(state["step"]).all()
+        used.add(state["step"])
+    assert used == {1, 2}  # some flips hit what nobody reads, most make the state before be used
+
+
+def test_a_run_killed_at_random_points_ends_like_one_that_was_not(tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (48, 48, 3), dtype=np.uint8)
+    cv2.imwrite(str(images / "one.png"), noise)
+    size = ["--features", "4", "--blocks", "1", "--batch", "2", "--patch", "32", "--crop", "0", "--pool", "2"]
+    length = ["--steps", "200", "--save-every", "10", "--ema", "0.9", "--strategy", "eats"]
+    shown = ["--validation", str(images), "--validation-degradations", "clean"]
+    train = [sys.executable, "-m", "srgame", "train", str(images), *size, *length, *shown, "--output"]
+    subprocess.run([*train, str(tmp_path / "whole")], check=True, capture_output=True)
+    log, rng, kills = tmp_path / "killed" / "log.csv", random.Random(1), 0
+    while True:
+        process = subprocess.Popen([*train, str(tmp_path / "killed")], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        reached = _size(log)
+        while process.poll() is None and kills < 2 and _size(log) <= reached:
+            time.sleep(0.01)
+        if kills == 2 or process.poll() is not None:
+            break
+        time.sleep(rng.random() / 2)
+        process.kill()
+        kills += process.wait() == -signal.SIGKILL
+    assert process.communicate() and process.returncode == 0 and kills > 0
+    for name in ("weights.safetensors", "weights.ema.safetensors"):
+        whole, killed = (load_file(tmp_path / run / name) for run in ("whole", "killed"))
+        assert whole.keys() == killed.keys() and all(torch.equal(whole[key], killed[key]) for key in whole)
+    assert not torch.equal(
+        killed["conv_hr.weight"], load_file(tmp_path / "killed" / "weights.safetensors")["conv_hr.weight"]
+    )
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
