@@ -24,7 +24,7 @@ from srgame.shapley.semivalues import marginal_contributions
 from srgame.shapley.until import Until
 
 SMOKE = {
-    "networks": NETWORKS[:1], "layers": ("conv_hr",), "absences": ("zero",), "dataset": "photographs",
+    "networks": NETWORKS[:1], "layers": ("conv_hr",), "ablations": ("zero",), "dataset": "photographs",
     "images": 1, "crop": 16, "evaluations": 2000,
 }  # fmt: skip
 PLAYER, SIZE = "player", "size"  # the two kinds of rows
@@ -33,7 +33,7 @@ PLAYER, SIZE = "player", "size"  # the two kinds of rows
 def measure(
     networks: tuple[str, ...] = NETWORKS,
     layers: tuple[str, ...] = ("body.3.conv2", "conv_hr"),
-    absences: tuple[str, ...] = ("zero", "mean", "donor"),
+    ablations: tuple[str, ...] = ("zero", "mean", "donor"),
     dataset: str = "Set5",
     degradation: str = "b+n",
     images: int = 2,
@@ -51,11 +51,11 @@ def measure(
 
     def of_network(network: nn.Module) -> pd.DataFrame:
         games = [
-            (layer, absent, RestorationGame(network, filters_of(network, [layer]), pairs, absent=absent))
+            (layer, ablation, RestorationGame(network, filters_of(network, [layer]), pairs, ablation=ablation))
             for layer in layers
-            for absent in absences
+            for ablation in ablations
         ]
-        return pd.concat([_rows(game, evaluations, seed).assign(layer=layer, absent=a) for layer, a, game in games])
+        return pd.concat([_rows(game, evaluations, seed).assign(layer=layer, ablation=a) for layer, a, game in games])
 
     settings = f"{dataset}, {degradation}: {images} crops of {crop} px; at most {evaluations} coalitions a game; PSNR."
     return per_network(networks, of_network, settings)
@@ -64,7 +64,7 @@ def measure(
 def _rows(game: RestorationGame, evaluations: int, seed: int) -> pd.DataFrame:
     found = marginal_contributions(game, until=Until(evaluations=evaluations), seed=seed)
     players = found.players()[["player", "shapley", "stderr", "low", "high", "leave_one_out", "eq6"]]
-    by_size = found.units.mean(1)  # unit, size
+    by_size = found.replicates.mean(1)  # unit, size
     mean, stderr = by_size.mean(0), by_size.std(0, ddof=1) / np.sqrt(len(by_size)) if len(by_size) > 1 else np.nan
     sizes = pd.DataFrame({"size": np.arange(by_size.shape[1]), "contribution": mean, "stderr": stderr})
     return pd.concat([players.assign(kind=PLAYER), sizes.assign(kind=SIZE)])
@@ -74,9 +74,9 @@ def rates(frame: pd.DataFrame) -> pd.DataFrame:
     """One row per strategy, layer and absence: filters, and the shares for which Eq. 6 is held, violated and open."""
     players = measured(frame)[measured(frame)["kind"] == PLAYER]
     shares = []
-    for (strategy, layer, absent), rows in players.groupby(["strategy", "layer", "absent"], sort=False):
+    for (strategy, layer, ablation), rows in players.groupby(["strategy", "layer", "ablation"], sort=False):
         of_filters = {name: float((rows["eq6"] == name).mean()) for name in ("held", "violated", "open")}
-        shares.append({"strategy": strategy, "layer": layer, "absent": absent, "filters": len(rows)} | of_filters)
+        shares.append({"strategy": strategy, "layer": layer, "ablation": ablation, "filters": len(rows)} | of_filters)
     return pd.DataFrame(shares)
 
 
@@ -116,7 +116,7 @@ def draw(frame: pd.DataFrame) -> Figure:
         marks += [
             (name, {"color": "0.4", "marker": mark, "ls": "", "markersize": 4})
             for name, mark in MARKERS.items()
-            if name in set(frame["absent"])
+            if name in set(frame["ablation"])
         ]
         handles = [panels[0, 0].plot([], [], label=name, **style)[0] for name, style in marks]
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
@@ -129,11 +129,11 @@ LINES = {"zero": "-", "mean": "--", "donor": ":", "noise": "-."}
 
 
 def _scatter(panel: Axes, rows: pd.DataFrame, layer: str) -> None:
-    for (strategy, absent), own in rows.groupby(["strategy", "absent"], sort=False):
+    for (strategy, ablation), own in rows.groupby(["strategy", "ablation"], sort=False):
         colour = STRATEGIES[str(strategy)]
         style: dict[str, Any] = {
             "color": colour,
-            "marker": MARKERS.get(str(absent), "x"),
+            "marker": MARKERS.get(str(ablation), "x"),
             "markersize": 2.5,
             "elinewidth": 0.5,
         }
@@ -150,12 +150,12 @@ def _scatter(panel: Axes, rows: pd.DataFrame, layer: str) -> None:
 
 def _sizes(panel: Axes, rows: pd.DataFrame) -> None:
     """A line per network and absence."""
-    for (strategy, _, absent), own in rows.groupby(["strategy", "seed", "absent"], sort=False):
+    for (strategy, _, ablation), own in rows.groupby(["strategy", "seed", "ablation"], sort=False):
         error: dict[str, Any] = {
             "linewidth": 1,
             "elinewidth": 0.5,
             "color": STRATEGIES[str(strategy)],
-            "ls": LINES.get(str(absent), "-"),
+            "ls": LINES.get(str(ablation), "-"),
         }
         panel.errorbar(own["size"], own["contribution"] * 1000, 2 * own["stderr"] * 1000, **error)
     panel.axhline(0, color="black", linewidth=0.6)
@@ -168,15 +168,15 @@ def _sizes(panel: Axes, rows: pd.DataFrame) -> None:
 
 def _bars(panel: Axes, shares: pd.DataFrame) -> None:
     names = strategies_in(shares.assign(reason=""))
-    absences = list(shares["absent"].unique())
+    ablations = list(shares["ablation"].unique())
     width = 0.8 / len(names)
     for place, name in enumerate(names):
-        own = shares[shares["strategy"] == name].set_index("absent").groupby(level=0).mean(numeric_only=True)
-        own = own.reindex(absences)
-        x = np.arange(len(absences)) + (place - (len(names) - 1) / 2) * width
+        own = shares[shares["strategy"] == name].set_index("ablation").groupby(level=0).mean(numeric_only=True)
+        own = own.reindex(ablations)
+        x = np.arange(len(ablations)) + (place - (len(names) - 1) / 2) * width
         panel.bar(x, own["violated"], width, color=STRATEGIES[name])
         panel.bar(x, own["open"], width, bottom=own["violated"], color=STRATEGIES[name], alpha=0.25)
-    panel.set_xticks(range(len(absences)), absences)
+    panel.set_xticks(range(len(ablations)), ablations)
     panel.set(title="violated; pale: undecided", ylabel="share of filters", ylim=(0, 1))
 
 

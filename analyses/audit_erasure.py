@@ -35,7 +35,7 @@ def measure(
     crop: int = 64,
     orders: int = 10,
     steps: int = 12,
-    absent: str = "zero",
+    ablation: str = "zero",
     seed: int = 0,
 ) -> pd.DataFrame:
     """One row per network, setting and number of erased filters.
@@ -50,13 +50,14 @@ def measure(
         layers = [layer for layer in filters_of(network).layers if layer != LAST]
         filters = filters_of(network, layers)
         games = {
-            setting: RestorationGame(network, filters, pairs, stored_psnr, absent) for setting, pairs in loaded.items()
+            setting: RestorationGame(network, filters, pairs, stored_psnr, ablation)
+            for setting, pairs in loaded.items()
         }
         return pd.concat([_curve(game, orders, steps, seed).assign(degradation=name) for name, game in games.items()])
 
     of_bicubic = {setting: _bicubic(pairs) for setting, pairs in loaded.items()}
     settings = (
-        f"{dataset}: {images} crops of {crop} px; {orders} random orders; absence: {absent}; all layers but {LAST}."
+        f"{dataset}: {images} crops of {crop} px; {orders} random orders; absence: {ablation}; all layers but {LAST}."
     )
     frame = per_network(networks, of_network, settings)
     return frame.assign(bicubic=frame["degradation"].map(of_bicubic)) if "degradation" in frame else frame

@@ -16,7 +16,7 @@ from srgame.data.pairs import load_pairs
 from srgame.filters import filters_of
 from srgame.report.recipe import run
 from srgame.report.style import STRATEGIES, styled
-from srgame.shapley.coalitions import active_players, among, played
+from srgame.shapley.coalitions import active_players, among, evaluated
 from srgame.shapley.game import RestorationGame
 
 ROUNDING = 1e-7  # dB: what float32 leaves of a difference that is none
@@ -28,7 +28,7 @@ SMOKE = {
 def measure(
     networks: tuple[str, ...] = NETWORKS,
     layers: tuple[str, ...] = ("conv_first", "body.3.conv2", "body.7.conv2", "conv_hr"),
-    absences: tuple[str, ...] = ("zero", "donor"),
+    ablations: tuple[str, ...] = ("zero", "donor"),
     dataset: str = "Set5",
     degradation: str = "b+n",
     images: int = 2,
@@ -47,9 +47,9 @@ def measure(
     def of_network(network: nn.Module) -> pd.DataFrame:
         rows = []
         for layer in layers:
-            for absent in absences:
-                game = RestorationGame(network, filters_of(network, [layer]), pairs, absent=absent)
-                rows.append({"layer": layer, "absent": absent} | _diminishing(game, draws, seed))
+            for ablation in ablations:
+                game = RestorationGame(network, filters_of(network, [layer]), pairs, ablation=ablation)
+                rows.append({"layer": layer, "ablation": ablation} | _diminishing(game, draws, seed))
         return pd.DataFrame(rows)
 
     settings = f"{dataset}, {degradation}: {images} crops of {crop} px; {draws} draws of i, S ⊂ T a point."
@@ -69,7 +69,7 @@ def contributions(
     """What a filter adds to S and to T, for random ones."""
     active = active_players(game)
     coalitions = np.concatenate([_draw(len(active), np.random.default_rng([seed, k])) for k in range(draws)])
-    worth = played(game, among(game, active, coalitions)).reshape(draws, 4)
+    worth = evaluated(game, among(game, active, coalitions)).reshape(draws, 4)
     return worth[:, 1] - worth[:, 0], worth[:, 3] - worth[:, 2]
 
 
@@ -104,14 +104,14 @@ def verdict(frame: pd.DataFrame) -> str:
 def draw(frame: pd.DataFrame) -> Figure:
     """A panel per absence: the share of draws in which returns diminish, per layer and strategy."""
     rows, names = measured(frame), strategies_in(frame)
-    absences, layers = list(dict.fromkeys(rows["absent"])), list(dict.fromkeys(rows["layer"]))
+    ablations, layers = list(dict.fromkeys(rows["ablation"])), list(dict.fromkeys(rows["layer"]))
     with styled():
         figure = Figure(figsize=(7.2, 2.9))
-        panels = figure.subplots(1, len(absences), squeeze=False, sharey=True)[0]
-        for absent, panel in zip(absences, panels, strict=True):
+        panels = figure.subplots(1, len(ablations), squeeze=False, sharey=True)[0]
+        for ablation, panel in zip(ablations, panels, strict=True):
             panel.axhline(50, color="black", linewidth=0.8, linestyle="--", label="toss of a coin")
             for place, strategy in enumerate(names):
-                own = rows[(rows["strategy"] == strategy) & (rows["absent"] == absent)]
+                own = rows[(rows["strategy"] == strategy) & (rows["ablation"] == ablation)]
                 x = own["layer"].map(layers.index) + (place - (len(names) - 1) / 2) * 0.15
                 share, error = (
                     own["diminishing"] * 100,
@@ -119,7 +119,7 @@ def draw(frame: pd.DataFrame) -> Figure:
                 )
                 error = [side * 100 for side in error]
                 panel.errorbar(x, share, error, fmt="o", markersize=3, color=STRATEGIES[strategy], label=strategy)
-            panel.set(title=f"absence: {absent}", ylim=(0, 102), xlim=(-0.5, len(layers) - 0.5))
+            panel.set(title=f"absence: {ablation}", ylim=(0, 102), xlim=(-0.5, len(layers) - 0.5))
             panel.set_xticks(range(len(layers)), layers)
         panels[0].set_ylabel("returns diminish (% of draws)")
         legend(figure, panels[0])

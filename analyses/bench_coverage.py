@@ -23,13 +23,13 @@ from srgame.filters import filters_of
 from srgame.networks import load_network
 from srgame.report.recipe import run
 from srgame.report.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, styled
-from srgame.shapley.coalitions import played_out
+from srgame.shapley.coalitions import enumerated
 from srgame.shapley.game import Coalitions, Differentiable, Game, Grouped, RestorationGame, Worth
-from srgame.shapley.gradients import two_level_shapley, unit_cost
+from srgame.shapley.gradients import multilevel_shapley, unit_cost
 from srgame.shapley.permutations import PILOT, ShapleyValues, exact_shapley, sampled_shapley
 from srgame.shapley.until import Until
 
-SMOKE = {"players": 16, "units": (6,), "repetitions": 4, "groups": 6, "images": 1}
+SMOKE = {"players": 16, "replicates": (6,), "repetitions": 4, "groups": 6, "images": 1}
 
 Worths = Callable[[Tensor], Tensor]
 Known = Float64[np.ndarray, " player"]
@@ -39,11 +39,11 @@ ESTIMATORS: dict[str, Callable[..., ShapleyValues]] = {
     "pairs": partial(sampled_shapley, antithetic=True),
     "independent orders": partial(sampled_shapley, antithetic=False),
     "measured (default)": sampled_shapley,
-    "two levels": two_level_shapley,
+    "two levels": multilevel_shapley,
     "rough game, corrected": sampled_shapley,
     STOPPED: sampled_shapley,
 }
-ROUGH = 0.1  # of a unit's standard deviation: to that the worth is rounded in the rough game
+LOW_PRECISION = 0.1  # of a unit's standard deviation: to that the worth is rounded in the rough game
 ROUNDING = 1e-9  # of the largest value: an estimate as near as this is exact
 LOOKS: dict[str, dict[str, Any]] = {
     "pairs": {"color": BLUE, "marker": "o"},
@@ -81,7 +81,7 @@ class _Rounded(SolvedGame):
     step: float = 1.0
 
     @property
-    def rough(self) -> SolvedGame:
+    def low_precision(self) -> SolvedGame:
         rounded = lambda p: (self.worth(p) / self.step).round() * self.step  # noqa: E731
         return SolvedGame(self.players, rounded, self.shapley, self.slope)
 
@@ -107,7 +107,7 @@ class MeanGame:
 
 def measure(
     players: int = 64,
-    units: tuple[int, ...] = (6, 12, 24, 48),
+    replicates: tuple[int, ...] = (6, 12, 24, 48),
     repetitions: int = 200,
     network: str = "srresnet-x4-bicubic",
     layer: str = "conv_hr",
@@ -125,38 +125,40 @@ def measure(
     rows = []
     for name, game in _games(players, network, layer, groups, images, crop):
         for estimator, sampled in ESTIMATORS.items():
-            played, counts = game, units
+            played, counts = game, replicates
             if estimator == "two levels":
-                counts = _affordable(game, units)
+                counts = _affordable(game, replicates)
             elif estimator == "rough game, corrected":
-                played, counts = _with_rough(game, units)
-            cost = unit_cost(game.players) if sampled is two_level_shapley else 2 * (game.players - 1)
+                played, counts = _with_rough(game, replicates)
+            cost = unit_cost(game.players) if sampled is multilevel_shapley else 2 * (game.players - 1)
             for count in counts:
                 until = Until(evaluations=2 + count * cost)
                 if estimator == STOPPED:
-                    usual = np.median([sampled(game, until=until, seed=seed).precision for seed in range(PILOT)])
+                    usual = np.median([sampled(game, until=until, seed=seed).relative_stderr for seed in range(PILOT)])
                     if usual <= ROUNDING:
                         continue
-                    until = Until(precision=float(usual))
+                    until = Until(tolerance=float(usual))
                 tried = _tried(played, sampled, until, repetitions)
                 rows.append({"game": name, "estimator": estimator} | tried)
     return pd.DataFrame(rows)
 
 
-def _affordable(game: SolvedGame | MeanGame, units: tuple[int, ...]) -> tuple[int, ...]:
+def _affordable(game: SolvedGame | MeanGame, replicates: tuple[int, ...]) -> tuple[int, ...]:
     """How many units of two levels are tried: one number, as each costs orders; none where it takes a network."""
     smooth = all(part.smooth for part in getattr(game, "parts", [game]))
-    return tuple(count for count in units if count == UNITS_OF_TWO_LEVELS) if smooth else ()
+    return tuple(count for count in replicates if count == UNITS_OF_TWO_LEVELS) if smooth else ()
 
 
-def _with_rough(game: SolvedGame | MeanGame, units: tuple[int, ...]) -> tuple[SolvedGame | MeanGame, tuple[int, ...]]:
+def _with_rough(
+    game: SolvedGame | MeanGame, replicates: tuple[int, ...]
+) -> tuple[SolvedGame | MeanGame, tuple[int, ...]]:
     """The game with a rough one, and the numbers of units in which that is played; none where a unit is exact."""
     pilot = sampled_shapley(game, until=Until(evaluations=2 + PILOT * 2 * (game.players - 1)))
-    step = ROUGH * float(np.sqrt(np.mean(pilot.stderr**2) * PILOT))
+    step = LOW_PRECISION * float(np.sqrt(np.mean(pilot.stderr**2) * PILOT))
     if step <= ROUNDING * np.abs(game.shapley).max():
         return game, ()
     parts = [_Rounded(**vars(part), step=step) for part in getattr(game, "parts", [game])]
-    return MeanGame(parts), tuple(count for count in units if count > PILOT)
+    return MeanGame(parts), tuple(count for count in replicates if count > PILOT)
 
 
 def _tried(
@@ -165,15 +167,15 @@ def _tried(
     """Coverage and errors, over repetitions with a seed each, and how many units they have."""
     known = game.shapley
     rounding = ROUNDING * np.abs(known).max()
-    units, (covered, stderr, error) = np.empty(repetitions), np.empty((3, repetitions, game.players))
+    replicates, (covered, stderr, error) = np.empty(repetitions), np.empty((3, repetitions, game.players))
     for seed in range(repetitions):
         values = sampled(game, until=until, seed=seed)
         low, high = values.interval()
         covered[seed] = (low - rounding <= known) & (known <= high + rounding)
-        stderr[seed], error[seed], units[seed] = values.stderr, values.value - known, values.units
+        stderr[seed], error[seed], replicates[seed] = values.stderr, values.value - known, values.replicates
     rmse = float(np.sqrt(np.mean(error**2)))
     return {
-        "units": units.mean(),
+        "replicates": replicates.mean(),
         "coverage": covered.mean(),
         "coverage_stderr": covered.mean(1).std(ddof=1) / np.sqrt(repetitions),
         "mean_stderr": stderr.mean(),
@@ -293,7 +295,7 @@ def _as_quadratic(game: Game) -> SolvedGame:
 def _in_groups(game: Differentiable, groups: int) -> SolvedGame:
     """A game of groups of filters, of which all coalitions were played once."""
     grouped = Grouped(game, [part.tolist() for part in np.array_split(np.arange(game.players), groups)])
-    worth = torch.from_numpy(played_out(grouped).worth)
+    worth = torch.from_numpy(enumerated(grouped).worth)
     join = torch.zeros(groups, game.players)
     for group, members in enumerate(grouped.groups):
         join[group, members] = 1
@@ -321,15 +323,15 @@ def _panel(panel: Axes, rows: pd.DataFrame) -> None:
     panel.axhspan(*BAND, color="0.92", label="93 to 97%")
     panel.axhline(0.95, color=GREY, linewidth=0.8)
     for shift, (name, style) in enumerate(LOOKS.items(), start=-1):
-        line = rows[rows["estimator"] == name].sort_values("units")
+        line = rows[rows["estimator"] == name].sort_values("replicates")
         error = 1.96 * line["coverage_stderr"]
-        place = line["units"] * 1.04**shift  # side by side
+        place = line["replicates"] * 1.04**shift  # side by side
         panel.errorbar(place, line["coverage"], error, label=name, markersize=3, linewidth=0.8, **style)
     if rows["exact"].any():
-        panel.text(rows["units"].min(), 0.99, "exact", va="top")
+        panel.text(rows["replicates"].min(), 0.99, "exact", va="top")
     panel.set(
         xscale="log",
-        xticks=sorted(set(rows.loc[rows["estimator"] != STOPPED, "units"])),
+        xticks=sorted(set(rows.loc[rows["estimator"] != STOPPED, "replicates"])),
         ylim=(0.855, 1.005),
         xlabel="independent units",
     )

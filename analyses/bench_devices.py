@@ -25,7 +25,7 @@ from srgame.shapley.game import RestorationGame
 from srgame.shapley.permutations import sampled_shapley
 from srgame.shapley.until import Until
 
-SMOKE = {"layers": ("conv_hr",), "crop": 12, "units": 10}
+SMOKE = {"layers": ("conv_hr",), "crop": 12, "replicates": 10}
 
 
 def measure(
@@ -34,11 +34,11 @@ def measure(
     payoffs: tuple[str, ...] = ("psnr", "-mse"),
     devices: tuple[str, ...] = ("cpu", "cuda"),
     crop: int = 16,
-    units: int = 100,
+    replicates: int = 100,
 ) -> pd.DataFrame:
-    """One row per device, layer and payoff: float32_per_s, bfloat16_per_s, rough_gain, used and gain beside them.
+    """One row per device, layer and payoff: float32_per_s, bfloat16_per_s, low_precision_reduction, used and gain beside them.
 
-    Per second are played so many coalitions on the middle `crop` HR pixels of one photograph. rough_gain says how many
+    Per second are played so many coalitions on the middle `crop` HR pixels of one photograph. low_precision_reduction says how many
     times orders vary more than what bfloat16 rounds off; gain, by what factor less time the same error takes. Of a
     device that is not there all this is NaN.
     """
@@ -53,31 +53,44 @@ def measure(
                 if there:
                     model = load_network(network).to(device)
                     game = RestorationGame(model, filters_of(model, [layer]), pairs, payoff, bfloat16=True)
-                    row |= _compared(game, units, process_time if device == "cpu" else perf_counter)
+                    row |= _compared(game, replicates, process_time if device == "cpu" else perf_counter)
                 rows.append(row)
-    columns = ["device", "layer", "payoff", "float32_per_s", "bfloat16_per_s", "rough_gain", "used", "gain"]
+    columns = [
+        "device",
+        "layer",
+        "payoff",
+        "float32_per_s",
+        "bfloat16_per_s",
+        "low_precision_reduction",
+        "used",
+        "gain",
+    ]
     return pd.DataFrame(rows, columns=columns)
 
 
-def _compared(game: RestorationGame, units: int, clock: Callable[[], float]) -> dict[str, float | bool]:
-    until, sampled, work = Until(evaluations=2 + units * 2 * (game.players - 1)), [], []
+def _compared(game: RestorationGame, replicates: int, clock: Callable[[], float]) -> dict[str, float | bool]:
+    until, sampled, work = Until(evaluations=2 + replicates * 2 * (game.players - 1)), [], []
     for game.bfloat16 in (False, True):
         start = clock()
         sampled.append(sampled_shapley(game, until=until))
         work.append((clock() - start) * float((sampled[-1].stderr ** 2).sum()))
-    fine, rough = (_per_second(game, rough, clock) for rough in (False, True))
-    facts = {"float32_per_s": fine, "bfloat16_per_s": rough, "rough_gain": sampled[1].gains["rough"]}
-    used = "rough" in sampled[1].used
+    fine, low_precision = (_per_second(game, low_precision, clock) for low_precision in (False, True))
+    facts = {
+        "float32_per_s": fine,
+        "bfloat16_per_s": low_precision,
+        "low_precision_reduction": sampled[1].variance_reduction["low_precision"],
+    }
+    used = "low_precision" in sampled[1].used
     return facts | {"used": used, "gain": work[0] / work[1] if used else 1.0}
 
 
-def _per_second(game: RestorationGame, rough: bool, clock: Callable[[], float]) -> float:
+def _per_second(game: RestorationGame, low_precision: bool, clock: Callable[[], float]) -> float:
     """Coalitions, of the faster of two batches after one that warms up."""
     coalitions = torch.rand(256, game.players, generator=torch.Generator().manual_seed(0)) < 0.5
     seconds = []
     for _ in range(3):
         start = clock()
-        game.worth(coalitions, 0, rough)
+        game.worth(coalitions, 0, low_precision)
         seconds.append(clock() - start)
     return len(coalitions) / min(seconds[1:])
 

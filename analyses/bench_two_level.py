@@ -19,14 +19,14 @@ from srgame.networks import load_network
 from srgame.report.recipe import run
 from srgame.report.style import BLUE, GREY, ORANGE, styled
 from srgame.shapley.game import RestorationGame
-from srgame.shapley.gradients import two_level_shapley
+from srgame.shapley.gradients import multilevel_shapley
 from srgame.shapley.permutations import ShapleyValues, sampled_shapley
 from srgame.shapley.until import Until
 
 ROUNDING = 1e-6  # a relative error below it is no sampling error
 SMOKE = {"layers": ("conv_hr",), "payoffs": ("psnr",), "crop": 16, "evaluations": 2000}
 
-ESTIMATORS: dict[str, Callable[..., ShapleyValues]] = {"orders": sampled_shapley, "two_level": two_level_shapley}
+ESTIMATORS: dict[str, Callable[..., ShapleyValues]] = {"orders": sampled_shapley, "two_level": multilevel_shapley}
 
 
 def measure(
@@ -65,7 +65,7 @@ def _spent(estimator: Callable[..., ShapleyValues], game: RestorationGame, until
     start = process_time()
     found = estimator(game, until=until)
     seconds, variance = process_time() - start, float((found.stderr**2).sum())
-    spent = {"units": found.units, "evaluations": found.evaluations, "seconds": seconds, "variance": variance}
+    spent = {"replicates": found.replicates, "evaluations": found.evaluations, "seconds": seconds, "variance": variance}
     return spent | {"error": float(np.sqrt(variance / (found.value**2).sum()))}
 
 

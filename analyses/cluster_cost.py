@@ -44,7 +44,7 @@ CURVE = tuple(2**k for k in range(15))
 
 SMOKE = {
     "network": "srresnet", "dataset": "photographs", "images": 1, "crop": 32, "timed": 2, "timed_image": 0,
-    "sampled": "small-x4-original-0", "sampled_layers": ("conv_hr",), "sampled_units": 2, "sampled_crop": 32,
+    "sampled": "small-x4-original-0", "sampled_layers": ("conv_hr",), "sampled_replicates": 2, "sampled_crop": 32,
     "tasks": 20,
 }  # fmt: skip
 
@@ -66,9 +66,9 @@ def measure(
         "body.15.conv2",
         "conv_hr",
     ),
-    sampled_units: int = 8,
+    sampled_replicates: int = 8,
     sampled_crop: int = 64,
-    precision: float = 0.02,
+    tolerance: float = 0.02,
     tasks: int = 1000,
     gpus: tuple[int, ...] = (1, 8, 64),
     flops_per_second: float = 20e12,
@@ -77,7 +77,7 @@ def measure(
     """One row per number: kind (measured, counted, assumed, projected), quantity, value, unit, layer, depth, gpus.
 
     Seconds are of CPU time on one thread; those per coalition are for one image. Units needed are those that `sampled`
-    needs for `precision` on the four photographs' crops, and between its layers their geometric mean; an error falls
+    needs for `tolerance` on the four photographs' crops, and between its layers their geometric mean; an error falls
     with the root of units × images, so with more images fewer do.
     `flops_per_second` that a GPU sustains and `bytes_per_second` that a scheduler sends are assumptions.
     """
@@ -86,7 +86,7 @@ def measure(
     pairs = load_pairs(dataset, images=images, crop=crop)
     per_pixel = flop_per_pixel(net)
     rows = _times(net, per_pixel, pairs.lr[timed_image][None], timed)
-    rows += _units_needed(sampled, sampled_layers, sampled_units, sampled_crop, precision)
+    rows += _units_needed(sampled, sampled_layers, sampled_replicates, sampled_crop, tolerance)
     rows += _overheads(net, pairs, tasks)
     rows += [
         _row(ASSUMED, "GPU sustains", flops_per_second, "FLOP/s"),
@@ -146,23 +146,23 @@ def flop_of_convs(net: nn.Module) -> dict[str, float]:
     """The FLOP per LR pixel of each conv layer in a whole run."""
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         net(torch.zeros(1, 3, SIDE, SIDE))
-    counted = {name: sum(flop.values()) for name, flop in counter.get_flop_counts().items()}
-    return {layer: counted[f"{type(net).__name__}.{layer}"] / SIDE**2 for layer in filters_of(net).layers}
+    check_counts = {name: sum(flop.values()) for name, flop in counter.get_flop_counts().items()}
+    return {layer: check_counts[f"{type(net).__name__}.{layer}"] / SIDE**2 for layer in filters_of(net).layers}
 
 
 def _units_needed(
-    sampled: str, layers: tuple[str, ...], units: int, crop: int, precision: float
+    sampled: str, layers: tuple[str, ...], replicates: int, crop: int, tolerance: float
 ) -> list[dict[str, Any]]:
-    """What a precision takes in layers of a trained network: units × images, from the precision that `units` reach."""
+    """What a tolerance takes in layers of a trained network: units × images, from the precision that `units` reach."""
     net, pairs = load_network(sampled), load_pairs("photographs", images=4, crop=crop)
     everything, rows = filters_of(net).layers, []
     for layer in layers:
         game = RestorationGame(net, filters_of(net, [layer]), pairs)
         active = int((~game.dummies).sum())
-        values = sampled_shapley(game, until=Until(evaluations=2 + units * 2 * (active - 1)))
-        needed = values.units * len(pairs) * (values.precision / precision) ** 2
+        values = sampled_shapley(game, until=Until(evaluations=2 + replicates * 2 * (active - 1)))
+        needed = values.replicates * len(pairs) * (values.relative_stderr / tolerance) ** 2
         depth = everything.index(layer) / (len(everything) - 1)
-        rows.append(_row(MEASURED, f"units × images for {precision:.0%}", needed, "1", layer, depth))
+        rows.append(_row(MEASURED, f"units × images for {tolerance:.0%}", needed, "1", layer, depth))
     return rows
 
 
@@ -176,7 +176,7 @@ def _overheads(net: nn.Module, pairs: Pairs, tasks: int) -> list[dict[str, Any]]
         bare = _bare(cluster, tasks)
         with cluster.holding(net, pairs) as crew:
             start = process_time()
-            done = sum(1 for _ in crew.units(partial(np.full, shape), iter(range(tasks))))
+            done = sum(1 for _ in crew.replicates(partial(np.full, shape), iter(range(tasks))))
             seconds = process_time() - start
     return [
         _row(MEASURED, "client and scheduler per unit", seconds / done, "s"),
@@ -198,7 +198,7 @@ def _bare(cluster: Cluster, tasks: int) -> float:
 class Plan:
     """What a whole audit takes: of each layer its units, the FLOP of one, and those to build its game."""
 
-    units: np.ndarray
+    replicates: np.ndarray
     unit: np.ndarray
     building: np.ndarray
     sustained: float  # FLOP/s
@@ -208,10 +208,10 @@ class Plan:
     def hours(self, gpus: int) -> float:
         """The formula at the top."""
         if gpus == 1:
-            return float((self.units * self.unit + self.building).sum() / self.sustained / 3600)
-        shared = (self.units * (self.unit + self.building)).sum() / self.sustained / gpus
+            return float((self.replicates * self.unit + self.building).sum() / self.sustained / 3600)
+        shared = (self.replicates * (self.unit + self.building)).sum() / self.sustained / gpus
         last = (self.unit + self.building).max() / self.sustained
-        return float((max(shared, self.units.sum() * self.overhead) + last + gpus * self.handing) / 3600)
+        return float((max(shared, self.replicates.sum() * self.overhead) + last + gpus * self.handing) / 3600)
 
 
 def planned(net: nn.Module, per_pixel: dict[str, float], pairs: Pairs, known: pd.DataFrame) -> Plan:
@@ -223,10 +223,10 @@ def planned(net: nn.Module, per_pixel: dict[str, float], pairs: Pairs, known: pd
     needed = known[known["quantity"].str.startswith("units × images")].sort_values("depth")
     depth = np.linspace(0, 1, len(tail))
     between = np.exp(np.interp(depth, needed["depth"], np.log(needed["value"])))  # they span orders of magnitude
-    units = np.ceil(between / len(pairs)).clip(min(SCHEDULE))
+    replicates = np.ceil(between / len(pairs)).clip(min(SCHEDULE))
     only = known.groupby("quantity")["value"].first()
     return Plan(
-        units,
+        replicates,
         2 * (np.array(everything.widths) - 1) * tail * pixels.sum(),
         WHOLE_RUNS * whole * pixels[0] + (whole - tail) * pixels.sum(),
         only["GPU sustains"],
@@ -240,9 +240,9 @@ def _totals(plan: Plan) -> list[dict[str, Any]]:
     shortest = (plan.unit + plan.building).min() / plan.sustained
     efficient = [count for count in range(1, CURVE[-1] + 1) if plan.hours(1) / count / plan.hours(count) >= 0.5]
     return [
-        _row(COUNTED, "layers", len(plan.units), "1"),
-        _row(PROJECTED, "units of all layers", plan.units.sum(), "1"),
-        _row(PROJECTED, "work", (plan.units * plan.unit).sum(), "FLOP"),
+        _row(COUNTED, "layers", len(plan.replicates), "1"),
+        _row(PROJECTED, "units of all layers", plan.replicates.sum(), "1"),
+        _row(PROJECTED, "work", (plan.replicates * plan.unit).sum(), "FLOP"),
         _row(PROJECTED, "shortest unit", shortest, "s"),
         _row(PROJECTED, "longest unit", (plan.unit + plan.building).max() / plan.sustained, "s"),
         _row(PROJECTED, "workers whom one client keeps busy with shortest units", shortest / plan.overhead, "1"),

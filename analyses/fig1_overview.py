@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure, SubFigure
 from printed import eats_over, judged
-from psnr_tables import COLOURS, OFFSETS, WIDTH, absences, shipped, strategy_of
+from psnr_tables import COLOURS, OFFSETS, WIDTH, ablations, shipped, strategy_of
 from rasters import LINE, extremes, picture_of, raster
 from torch import nn
 from torch.nn.functional import adaptive_avg_pool2d
@@ -33,7 +33,7 @@ from srgame.report.recipe import run
 from srgame.report.style import GREY, STRATEGIES, styled
 
 COLUMNS = [
-    "part", "strategy", "network", "layer", "channel", "mean_abs", "stderr", "rank", *LINE,
+    "part", "strategy", "network", "layer", "filter", "mean_abs", "stderr", "rank", *LINE,
     "dataset", "degradation", "image", "psnr", "sample", "reason",
 ]  # fmt: skip
 RANKS = ("strongest", "median", "weakest")
@@ -69,16 +69,16 @@ def measure(
     psnr = _psnr(networks, family, restored, degradations, restored_crop)
     whole = pd.concat([responses, first, psnr], ignore_index=True).reindex(columns=COLUMNS)
     whole["sample"] = (whole["part"] != "map").map({True: sample_title(dataset, len(lr), crop), False: ""})
-    return whole.astype({"channel": "Int64", "line": "Int64"})
+    return whole.astype({"filter": "Int64", "line": "Int64"})
 
 
 def _responses(network: nn.Module, lr: LRImages, layer: str) -> pd.DataFrame:
     """Each channel's response, and the maps of three."""
     responses = channel_responses(network, lr, [layer]).assign(part="response")
     chosen = ranked(responses["mean_abs"].to_numpy())
-    responses["rank"] = responses["channel"].map({channel: rank for rank, channel in chosen.items()})
+    responses["rank"] = responses["filter"].map({channel: rank for rank, channel in chosen.items()})
     maps = _maps(network, next(iter(lr)), layer, list(chosen.values()))
-    maps["rank"] = maps["channel"].map({channel: rank for rank, channel in chosen.items()})
+    maps["rank"] = maps["filter"].map({channel: rank for rank, channel in chosen.items()})
     return pd.concat([responses, maps], ignore_index=True)
 
 
@@ -124,7 +124,7 @@ def found(frame: pd.DataFrame) -> str:
     """What was found, in a sentence."""
     responses = _relative(frame)
     middle = [f"{rows.median():.0f}% ({name})" for name, rows in responses.groupby("strategy", sort=False)["size"]]
-    over = gains(frame)
+    over = variance_reduction(frame)
     parts = []
     for strategy in (name for name in STRATEGIES if name in set(over["strategy"])):
         mean = over[over["strategy"] == strategy].groupby("degradation")["gain"].mean()
@@ -140,7 +140,7 @@ def found(frame: pd.DataFrame) -> str:
 def verdict(frame: pd.DataFrame) -> str:
     """Whether with EATS the median channel responds more, beside the strongest, and degraded images are better."""
     middle = _relative(frame).groupby("strategy")["size"].median()
-    return judged([*eats_over(middle), *eats_over(gains(frame).groupby("strategy")["gain"].mean())])
+    return judged([*eats_over(middle), *eats_over(variance_reduction(frame).groupby("strategy")["gain"].mean())])
 
 
 def _relative(frame: pd.DataFrame) -> pd.DataFrame:
@@ -150,7 +150,7 @@ def _relative(frame: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(size=rows["mean_abs"] / strongest, half=1.96 * rows["stderr"] / strongest)
 
 
-def gains(frame: pd.DataFrame) -> pd.DataFrame:
+def variance_reduction(frame: pd.DataFrame) -> pd.DataFrame:
     """PSNR over bicubic upsampling by strategy, setting and image, the mean over a strategy's seeds."""
     cell = ["dataset", "degradation", "image"]
     means = frame[frame["part"] == "psnr"].groupby(["strategy", *cell], sort=False)["psnr"].mean().reset_index()
@@ -167,7 +167,7 @@ def draw(frame: pd.DataFrame) -> Figure:
         grid = figure.add_gridspec(2, 1, height_ratios=[0.4 + 1.4 * max(1, len(there)), 2.2])
         _activity(figure.add_subfigure(grid[0]), frame, there)
         _restoration(figure.add_subfigure(grid[1]), frame, there)
-        lines = [fill(found(frame), WIDTH), absences(frame["reason"].dropna())]
+        lines = [fill(found(frame), WIDTH), ablations(frame["reason"].dropna())]
         figure.suptitle("\n".join(filter(None, lines)), fontsize=8)
     return figure
 
@@ -207,7 +207,7 @@ def bars(panel: Axes, rows: pd.DataFrame, colour: str) -> None:
     shades = [colour if own else to_rgba(colour, 0.45) for own in shown]
     panel.bar(rows.index, rows["size"], width=0.85, color=shades, yerr=rows["half"], error_kw={"linewidth": 0.6})
     for row in rows[shown].reset_index(names="place").to_dict("records"):
-        top, number = row["size"] + np.nan_to_num(row["half"]) + 3, f"{row['channel']:.0f}"
+        top, number = row["size"] + np.nan_to_num(row["half"]) + 3, f"{row['filter']:.0f}"
         panel.text(row["place"], top, number, ha="center", fontsize=6.5, fontweight="bold", color=colour)
     panel.axhline(IDLE, color=GREY, linestyle="--", linewidth=0.8)
     panel.set_xlim(-0.8, len(rows) - 0.2)
@@ -222,13 +222,13 @@ def _map(panel: Axes, rows: pd.DataFrame, rank: str) -> None:
     bare(panel)
     extreme = float(rows["high"].iloc[0])
     panel.imshow(picture_of(rows, 1)[..., 0], cmap="RdBu_r", vmin=-extreme, vmax=extreme, interpolation="nearest")
-    panel.set_title(f"{rank} ({rows['channel'].iloc[0]:.0f})", fontsize=7, pad=2)
+    panel.set_title(f"{rank} ({rows['filter'].iloc[0]:.0f})", fontsize=7, pad=2)
     if rank == RANKS[1]:
         panel.set_xlabel(f"red, blue: ±{extreme:.2g}", fontsize=6.5, labelpad=2)
 
 
 def _restoration(part: SubFigure, frame: pd.DataFrame, there: list[str]) -> None:
-    psnr, over = frame[frame["part"] == "psnr"], gains(frame)
+    psnr, over = frame[frame["part"] == "psnr"], variance_reduction(frame)
     settings, images = list(psnr["degradation"].unique()), psnr["image"].nunique()
     dataset = psnr["dataset"].iloc[0]
     level, gain = part.add_subplot(1, 2, 1), part.add_subplot(1, 2, 2)

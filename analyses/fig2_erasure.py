@@ -24,7 +24,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
-from psnr_tables import NOT_THERE, absences, strategy_of
+from psnr_tables import NOT_THERE, ablations, strategy_of
 from rasters import LINE, extremes, picture_of, raster
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
@@ -41,7 +41,7 @@ SHOWN = ("original", "eats")
 NETWORKS = tuple(name for name in first_of_each(PAPERS) if (strategy_of(name, PAPERS) or ("",))[0] in SHOWN)
 SCALE, CROP = 4, 160  # what the networks of PAPERS were trained with
 LOSSES = ["original", "awaken", "erasure", "to_bicubic"]
-PICTURES = ["picture", "channel", *LINE]
+PICTURES = ["picture", "filter", *LINE]
 COLUMNS = ["strategy", "network", "draw", "layer", "erased", "donor", *LOSSES, *PICTURES, "sample", "reason"]
 LEAST = 1e-6  # where the picture's logarithmic axis ends; what is smaller is drawn there
 
@@ -91,7 +91,7 @@ def measure(
     whole = pd.concat(frames, ignore_index=True)
     whole["sample"] = whole["picture"].isna().map({True: sample, False: ""})  # not in every line of pixels
     whole = whole.reindex(columns=COLUMNS)
-    return whole.astype(dict.fromkeys(["draw", "erased", "donor", "channel", "line"], "Int64"))
+    return whole.astype(dict.fromkeys(["draw", "erased", "donor", "filter", "line"], "Int64"))
 
 
 def _shared(lr: Float[Tensor, "1 3 h w"], hr: Float[Tensor, "1 3 H W"]) -> pd.DataFrame:
@@ -178,7 +178,7 @@ def draw(frame: pd.DataFrame) -> Figure:
             _Diagram(figure, 0.6 + BLOCK * place).paradigm(frame, strategy)
         _strip(_axes(figure, 1.15, 0.8 + BLOCK * len(there), 5.95, 1.05), frame, there)
         sample = frame["sample"].dropna().iloc[0]
-        lines = [f"{family_title(family_of(frame))}; {sample}", fill(found(frame), 110), absences(frame["reason"])]
+        lines = [f"{family_title(family_of(frame))}; {sample}", fill(found(frame), 110), ablations(frame["reason"])]
         title = "\n".join(filter(None, lines))
         figure.suptitle(title, fontsize=7.5, y=1 - 0.05 / figure.get_figheight(), va="top")
     return figure
@@ -294,7 +294,7 @@ def _picture(rows: pd.DataFrame, name: str) -> Float[np.ndarray, "h w 3"]:
 
 def _stack(rows: pd.DataFrame, name: str) -> Float[np.ndarray, "c h w"]:
     """The layer's responses, channel by channel."""
-    of_channels = rows[rows["picture"] == name].groupby("channel")
+    of_channels = rows[rows["picture"] == name].groupby("filter")
     return np.stack([picture_of(lines, 1)[..., 0] for _, lines in of_channels])
 
 

@@ -23,7 +23,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from printed import eats_over, judged
-from psnr_tables import absences
+from psnr_tables import ablations
 from rasters import LINE, extremes, picture_of, raster
 from torch import nn
 
@@ -35,7 +35,7 @@ from srgame.report.probe_figures import mosaic
 from srgame.report.recipe import run
 from srgame.report.style import GREY, STRATEGIES, styled
 
-COLUMNS = ["strategy", "network", "layer", "map", "channel", "salience", "share", *LINE, "sample", "reason"]
+COLUMNS = ["strategy", "network", "layer", "map", "filter", "salience", "share", *LINE, "sample", "reason"]
 SCORES = "scores"
 
 SMOKE = {"dataset": "photographs", "images": 1, "crop": 32, "size": 8}
@@ -60,7 +60,7 @@ def measure(
     frame = probed(networks, family, partial(_measured, lr=lr, layer=layer, size=size))
     frame["sample"] = sample_title(dataset, len(lr), crop)
     frame.loc[frame["strategy"].duplicated(), ["network", "sample"]] = ""  # not in every line of pixels
-    return frame.reindex(columns=COLUMNS).astype({"channel": "Int64", "line": "Int64"})
+    return frame.reindex(columns=COLUMNS).astype({"filter": "Int64", "line": "Int64"})
 
 
 def _measured(network: nn.Module, lr: LRImages, layer: str, size: int) -> pd.DataFrame:
@@ -70,7 +70,7 @@ def _measured(network: nn.Module, lr: LRImages, layer: str, size: int) -> pd.Dat
 
 def _maps(network: nn.Module, image: Image, layer: str, size: int) -> pd.DataFrame:
     tidy = salience_maps(network, image, [layer], size)
-    shape = [int(tidy[axis].max()) + 1 for axis in ("channel", "row", "column")]
+    shape = [int(tidy[axis].max()) + 1 for axis in ("filter", "row", "column")]
     features, salience = (tidy[name].to_numpy().reshape(shape) for name in ("feature", "salience"))
     bounds = {"feature": extremes(features), "salience": (0.0, float(f"{salience.max():.4g}"))}
     frames = [
@@ -103,7 +103,7 @@ def draw(frame: pd.DataFrame) -> Figure:
             panel.set_ylabel(label)
         layer = str(measured(frame)["layer"].iloc[0]) if len(measured(frame)) else ""
         title = f"Channels of {layer}, {family_title(family_of(frame))}\n{frame['sample'].iloc[0]}; maps of the first"
-        figure.suptitle(f"{title}\n{absences(frame['reason'])}".strip(), fontsize=8)
+        figure.suptitle(f"{title}\n{ablations(frame['reason'])}".strip(), fontsize=8)
     return figure
 
 
@@ -129,7 +129,7 @@ def _column(column: Float[np.ndarray, " panel"], rows: pd.DataFrame, colour: str
 
 
 def _mosaic(rows: pd.DataFrame) -> Float[np.ndarray, "H W"]:
-    return mosaic(np.stack([picture_of(lines, 1)[..., 0] for _, lines in rows.groupby("channel")]))
+    return mosaic(np.stack([picture_of(lines, 1)[..., 0] for _, lines in rows.groupby("filter")]))
 
 
 def _picture(panel: Axes, picture: Float[np.ndarray, "H W"], colours: str, low: float, high: float, note: str) -> None:

@@ -19,7 +19,7 @@ from families import (
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from printed import eats_over, judged
-from psnr_tables import absences
+from psnr_tables import ablations
 
 from srgame.data.lazy import lr_images
 from srgame.probes.equity import effective_players
@@ -27,7 +27,7 @@ from srgame.probes.responses import channel_responses
 from srgame.report.recipe import run
 from srgame.report.style import STRATEGIES, styled
 
-COLUMNS = ["layer", "channel", "mean", "mean_abs", "std", "active", "sparsity", "stderr"]
+COLUMNS = ["layer", "filter", "mean", "mean_abs", "std", "active", "sparsity", "stderr"]
 
 SMOKE = {"dataset": "photographs", "images": 2, "crop": 32}
 
@@ -44,7 +44,7 @@ def measure(
     lr = lr_images(dataset, images=images, crop=crop)
     frame = probed(networks, family, lambda network: channel_responses(network, lr, layers))
     frame["sample"] = sample_title(dataset, len(lr), crop)
-    return frame.reindex(columns=["strategy", "network", *COLUMNS, "sample", "reason"]).astype({"channel": "Int64"})
+    return frame.reindex(columns=["strategy", "network", *COLUMNS, "sample", "reason"]).astype({"filter": "Int64"})
 
 
 def verdict(frame: pd.DataFrame) -> str:
@@ -71,16 +71,16 @@ def draw(frame: pd.DataFrame) -> Figure:
                     panel.set_title(
                         f"{strategy}\n{effective:.1f} of {len(rows)} effective", fontsize=7, color=STRATEGIES[strategy]
                     )
-                panel.set_xlabel("channel" if layer == layers[-1] and len(rows) else "")
+                panel.set_xlabel("filter" if layer == layers[-1] and len(rows) else "")
             row[0].set_ylabel(f"{layer_title(layer, family)}\nmean response")
         title = f"Channels' mean responses, {family_title(family)}"
-        figure.suptitle(f"{title}\n{frame['sample'].iloc[0]}\n{absences(frame['reason'])}".strip(), fontsize=8)
+        figure.suptitle(f"{title}\n{frame['sample'].iloc[0]}\n{ablations(frame['reason'])}".strip(), fontsize=8)
     return figure
 
 
 def bars(panel: Axes, rows: pd.DataFrame, colour: str) -> None:
     """Each channel's mean response."""
-    channel, mean = rows["channel"].to_numpy(dtype=int), rows["mean"].to_numpy(dtype=float)
+    channel, mean = rows["filter"].to_numpy(dtype=int), rows["mean"].to_numpy(dtype=float)
     panel.bar(channel, mean, width=0.85, color=colour)
     panel.axhline(0, color="black", linewidth=0.6)
     panel.set_xlim(-1, len(channel))

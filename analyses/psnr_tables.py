@@ -58,14 +58,14 @@ def measured_as(table: int, family: str) -> Callable[..., pd.DataFrame]:
         images: int | None = 20,
         crop: int | None = None,
         seed: int = 0,
-        keep: Path | None = None,
+        store: Path | None = None,
     ) -> pd.DataFrame:
         """The frame of `psnr_tables.psnr_table`.
 
         Of each set the first `images` images are measured, which are all of Set5 and of Set14. The folder `keep` holds
         the scores of each image, as `srgame evaluate --output` does: what is there already is not measured again.
         """
-        return psnr_table(table, family, networks, sets, degradations, images, crop, seed, keep)
+        return psnr_table(table, family, networks, sets, degradations, images, crop, seed, store)
 
     return measure
 
@@ -79,7 +79,7 @@ def psnr_table(
     images: int | None = 20,
     crop: int | None = None,
     seed: int = 0,
-    keep: Path | None = None,
+    store: Path | None = None,
 ) -> pd.DataFrame:
     """Table `table` of the paper, measured with `networks`: a row per strategy, difference, set, setting and channel.
 
@@ -98,7 +98,7 @@ def psnr_table(
         trained[name] = found
     scale = int(family.rsplit("-x", 1)[1])
     loaded = {name: load_network(name, scale=scale) for name in networks}
-    measured = benchmark(loaded, sets, degradations, scale, keep, images=images, crop=crop, seed=seed, progress=True)
+    measured = benchmark(loaded, sets, degradations, scale, store, images=images, crop=crop, seed=seed, progress=True)
     scores = measured.scores.assign(
         strategy=[trained.get(name, (BASELINE, 0))[0] for name in measured.scores["checkpoint"]],
         seed=[trained.get(name, (BASELINE, 0))[1] for name in measured.scores["checkpoint"]],
@@ -143,8 +143,8 @@ def _reason(where: pd.DataFrame, needed: tuple[str, str], family: str, missing: 
     """Why a cell is empty; nothing where it is not."""
     if missing:
         return "no images of this set"
-    absent = [name for name in needed if name != NONE and name not in set(where["strategy"])]
-    return NOT_THERE + ", ".join(f"{family}-{name}" for name in absent) if absent else ""
+    ablation = [name for name in needed if name != NONE and name not in set(where["strategy"])]
+    return NOT_THERE + ", ".join(f"{family}-{name}" for name in ablation) if ablation else ""
 
 
 def _measured(where: pd.DataFrame, strategy: str, against: str, score: str) -> dict[str, Any]:
@@ -214,8 +214,8 @@ def found(frame: pd.DataFrame, strategy: str = "eats") -> str:
 def verdict(frame: pd.DataFrame) -> str:
     """Whether EATS has the higher PSNR (RGB) than Original and Dropout in each cell, as printed."""
     rows = frame[(frame["strategy"] == "eats") & (frame["channel"] == "rgb")].dropna(subset=["psnr"])
-    gains = rows.loc[rows["against"].isin(["original", "dropout"]), "psnr"]
-    return judged(gains > 0)
+    variance_reduction = rows.loc[rows["against"].isin(["original", "dropout"]), "psnr"]
+    return judged(variance_reduction > 0)
 
 
 def _signed(value: float) -> str:
@@ -251,7 +251,7 @@ def draw_table(frame: pd.DataFrame, title: str) -> Figure:
             handles=handles, loc="outside lower center", ncols=len(handles), columnspacing=1, handletextpad=0.2
         )
         title = f"{title}; RGB; b: blur, n: noise, j: JPEG"
-        lines = [title, found(frame), absences(rgb.loc[rgb["against"] == NONE, "reason"])]
+        lines = [title, found(frame), ablations(rgb.loc[rgb["against"] == NONE, "reason"])]
         figure.suptitle("\n".join(fill(line, WIDTH) for line in lines if line), fontsize=8)
     return figure
 
@@ -274,7 +274,7 @@ def _measured_images(dataset: str, images: float) -> str:
     return f"{dataset}: {f'first {images:.0f} of {whole}' if images < whole else f'all {images:.0f}'} images"
 
 
-def absences(reasons: pd.Series) -> str:
+def ablations(reasons: pd.Series) -> str:
     """Which networks the zoo lacks, of the reasons why there is nothing; "" where it lacks none."""
     named = [str(reason) for reason in reasons.unique() if str(reason).startswith(NOT_THERE)]
     return NOT_THERE + ", ".join(reason.removeprefix(NOT_THERE) for reason in named) if named else ""

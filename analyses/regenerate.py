@@ -11,7 +11,7 @@ import torch
 from printed import UNKNOWN
 
 from srgame.errors import InputError
-from srgame.files import replaced
+from srgame.files import write_atomic
 from srgame.report.recipe import defaults, made, stem_of
 
 HERE = Path(__file__).parent
@@ -48,7 +48,7 @@ def regenerate(names: tuple[str, ...] = (), smoke: bool = False, again: bool = F
         print(f"— {name}", flush=True)
         rows.append(_row(name, smoke, again))
     if not smoke:
-        replaced(FINDINGS, quoting(FINDINGS.read_text(encoding="utf-8")).encode())
+        write_atomic(FINDINGS, quoting(FINDINGS.read_text(encoding="utf-8")).encode())
     print(pd.DataFrame(rows).to_string(index=False, max_colwidth=48))
     return int(any(row["paper"].startswith("failed") for row in rows))
 

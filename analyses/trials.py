@@ -169,7 +169,7 @@ class Problem:
         network = ["--network", "srresnet"]
         images, weights = str(self.images), str(checkpoint or self.checkpoint)
         size = "--features 4 --blocks 1 --batch 1 --patch 16 --crop 0 --pool 2 --steps 12 --save-every 2 --ema 0.9"
-        ended = "--evaluations 250 --precision None --seconds None --keep"
+        ended = "--evaluations 250 --tolerance None --seconds None --store"
         words = {
             "train": [images, *size.split(), "--strategy", "eats", "--validation", images],
             "shapley": [weights, *network, "--dataset", images, "--layers", "conv_first", "conv_hr", "--crop", "16"],

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from srgame.probes.srga import srga
     from srgame.shapley.audit import network_values
     from srgame.shapley.game import Differentiable, Game, RestorationGame
-    from srgame.shapley.gradients import two_level_shapley
+    from srgame.shapley.gradients import multilevel_shapley
     from srgame.shapley.interactions import PairInteractions, pair_interactions
     from srgame.shapley.permutations import ShapleyValues, exact_shapley, sampled_shapley
     from srgame.shapley.semivalues import Contributions, leave_one_out, marginal_contributions
@@ -57,7 +57,7 @@ _MODULES = {
     "shapley.permutations": ("ShapleyValues", "exact_shapley", "sampled_shapley"),
     "training.strategies": ("EATS", "BicubicPull", "Dropout", "Original"),
     "training.loop": ("fit",),
-    "shapley.gradients": ("two_level_shapley",),
+    "shapley.gradients": ("multilevel_shapley",),
     "shapley.until": ("Until",),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
@@ -99,12 +99,12 @@ __all__ = [
     "load_pairs",
     "lr_images",
     "marginal_contributions",
+    "multilevel_shapley",
     "network_values",
     "pair_interactions",
     "resume",
     "sampled_shapley",
     "srga",
-    "two_level_shapley",
 ]
 
 

@@ -39,7 +39,7 @@ def faster_in_bfloat16(device: str) -> bool:
 
 
 @contextmanager
-def whole_float32() -> Iterator[None]:
+def full_float32() -> Iterator[None]:
     """Convolutions keep all digits of float32, of which a GPU, left alone, drops more than half (TF32)."""
     before = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = False
@@ -56,7 +56,7 @@ def out_of_memory(error: BaseException) -> bool:
     return any(words in str(error) for words in OUT_OF_MEMORY)
 
 
-def without_onednn(error: BaseException) -> bool:
+def disable_onednn(error: BaseException) -> bool:
     """Whether `error` took oneDNN from this thread; then this process computes without it from here on, and is warned.
 
     oneDNN that finds no memory to write a kernel in keeps that error, and writes no kernel in that thread again.

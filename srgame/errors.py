@@ -23,7 +23,7 @@ def nearest(name: str, known: Iterable[str], most: int = 3) -> str:
     return ", ".join(difflib.get_close_matches(name, list(known), n=most, cutoff=0)) or "none"
 
 
-def counted(**counts: int | None) -> None:
+def check_counts(**counts: int | None) -> None:
     """Raises InputError for a count below 1; None is no limit."""
     for name, count in counts.items():
         if count is not None and count < 1:

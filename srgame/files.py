@@ -19,7 +19,7 @@ except ImportError:  # Windows has no such locks: there two runs in one folder a
 LOCK = ".in-use"
 
 
-def replaced(path: Path, content: bytes) -> Path:
+def write_atomic(path: Path, content: bytes) -> Path:
     """`path`, holding `content`; whoever reads it meanwhile, or after a failure, finds what was there before.
 
     Raises OSError where it cannot be written, and leaves no partial file.
@@ -35,11 +35,11 @@ def replaced(path: Path, content: bytes) -> Path:
     return path
 
 
-def writable(folder: Path) -> Path:
+def ensure_writable(folder: Path) -> Path:
     """The folder, made where there was none; raises InputError where nothing can be written to it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        replaced(folder / ".writable", b"").unlink(missing_ok=True)
+        write_atomic(folder / ".writable", b"").unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f"nothing can be written to '{folder}' ({error.strerror}): choose another") from error
     return folder
@@ -70,7 +70,7 @@ def held(folder: Path | None) -> Iterator[None]:
     if folder is None or fcntl is None:
         yield
         return
-    path = writable(folder) / LOCK
+    path = ensure_writable(folder) / LOCK
     with _locked(path) as lock:
         lock.truncate(0)
         lock.write(f"process {os.getpid()} on {socket.gethostname()}")

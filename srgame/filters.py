@@ -22,7 +22,7 @@ CONVS = (nn.Conv2d, nn.ConvTranspose2d, nn.Conv3d)
 
 Response = Float[Tensor, "b c *space"]
 Presences = Bool[Tensor, "b filter"] | Float[Tensor, "b filter"]
-Absence = Callable[[Response], Response]
+Ablation = Callable[[Response], Response]
 
 
 @dataclass(frozen=True)
@@ -89,37 +89,39 @@ def donor(response: Response, seed: int = 0, donors: Sequence[int] | None = None
     return response[:, donors]
 
 
-ABSENCES: dict[str, Absence] = {"zero": zero, "mean": mean, "noise": noise, "donor": donor}
+ABLATIONS: dict[str, Ablation] = {"zero": zero, "mean": mean, "noise": noise, "donor": donor}
 
 
-def absence_named(absent: str | Absence) -> Absence:
+def ablation_named(ablation: str | Ablation) -> Ablation:
     """The absence called `absent`; a function is returned as it is."""
-    return absent if callable(absent) else chosen("absence", absent, ABSENCES)
+    return ablation if callable(ablation) else chosen("absence", ablation, ABLATIONS)
 
 
 @contextmanager
-def erased(network: nn.Module, filters: Filters, present: Presences, absent: str | Absence = "zero") -> Iterator[None]:
+def erased(
+    network: nn.Module, filters: Filters, present: Presences, ablation: str | Ablation = "zero"
+) -> Iterator[None]:
     """`network` without the filters that `present` rules out: row b for item b of the batch (a single row: for all).
 
     Presences may be numbers too, from 0 to 1, by which gradients can be taken: in between, a filter responds what lies
     between its absence and its response. The network is as before afterwards, also when the body raises.
     """
-    absence = absence_named(absent)
+    ablation = ablation_named(ablation)
     with ExitStack() as hooks:
         for layer, rows in zip(filters.layers, torch.split(present, list(filters.widths), dim=1), strict=True):
-            handle = network.get_submodule(layer).register_forward_hook(_erasure(rows, absence))
+            handle = network.get_submodule(layer).register_forward_hook(_erasure(rows, ablation))
             hooks.callback(handle.remove)
         yield
 
 
-def _erasure(present: Presences, absence: Absence) -> Callable[[nn.Module, Any, Response], Response]:
+def _erasure(present: Presences, ablation: Ablation) -> Callable[[nn.Module, Any, Response], Response]:
     def erase(_: nn.Module, __: Any, response: Response) -> Response:
         if len(present) not in (1, len(response)):
             raise InputError(
                 f"{len(present)} rows of presences for a batch of {len(response)}: give one for each, or one"
             )
         rows = present.to(response.device)[(...,) + (None,) * (response.ndim - 2)]
-        instead = absence(response)
+        instead = ablation(response)
         if rows.dtype == torch.bool:
             return torch.where(rows, response, instead)
         return instead.lerp(response, rows.to(response.dtype))

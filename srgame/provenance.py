@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from srgame.errors import InputError
-from srgame.files import replaced
+from srgame.files import write_atomic
 
 PACKAGES = ("srgame", "torch", "numpy", "scipy", "opencv-python", "scikit-image")
 
@@ -53,7 +53,7 @@ def save_files(stem: Path, contents: Mapping[str, bytes]) -> list[Path]:
     """
     try:
         stem.parent.mkdir(parents=True, exist_ok=True)
-        return [replaced(stem.with_suffix(suffix), content) for suffix, content in contents.items()]
+        return [write_atomic(stem.with_suffix(suffix), content) for suffix, content in contents.items()]
     except OSError as error:
         raise InputError(f"results cannot be written to '{stem.parent}' ({error.strerror}): choose another") from error
 

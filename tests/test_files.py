@@ -10,17 +10,17 @@ import pytest
 from commands import room_for
 
 from srgame.errors import InputError
-from srgame.files import LOCK, differences, held, replaced, writable
+from srgame.files import LOCK, differences, ensure_writable, held, write_atomic
 
 
 def test_what_cannot_be_replaced_stays_as_it_was(tmp_path: Path) -> None:
-    path = replaced(tmp_path / "a", b"first")
-    assert replaced(path, b"second").read_bytes() == b"second"
+    path = write_atomic(tmp_path / "a", b"first")
+    assert write_atomic(path, b"second").read_bytes() == b"second"
     (tmp_path / "taken").mkdir()
     with pytest.raises(OSError, match="taken"):
-        replaced(tmp_path / "taken", b"third")
+        write_atomic(tmp_path / "taken", b"third")
     with room_for(4), pytest.raises(OSError, match="too large"):
-        replaced(path, b"more than there is room for")
+        write_atomic(path, b"more than there is room for")
     assert path.read_bytes() == b"second"
     assert sorted(found.name for found in tmp_path.iterdir()) == ["a", "taken"]
 
@@ -28,7 +28,7 @@ def test_what_cannot_be_replaced_stays_as_it_was(tmp_path: Path) -> None:
 def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
     (tmp_path / "outside").write_bytes(b"precious")
     (tmp_path / "link").symlink_to(tmp_path / "outside")
-    replaced(tmp_path / "link", b"ours")
+    write_atomic(tmp_path / "link", b"ours")
     assert (tmp_path / "outside").read_bytes() == b"precious" and (tmp_path / "link").read_bytes() == b"ours"
 
 
@@ -38,11 +38,11 @@ def test_differences_are_named_on_both_sides() -> None:
 
 
 def test_a_folder_that_takes_no_file_is_refused(tmp_path: Path) -> None:
-    assert writable(tmp_path / "a" / "b").is_dir() and not list((tmp_path / "a" / "b").iterdir())
+    assert ensure_writable(tmp_path / "a" / "b").is_dir() and not list((tmp_path / "a" / "b").iterdir())
     (tmp_path / "file").touch()
     for nowhere in (tmp_path / "file", Path("/proc/srgame")):
         with pytest.raises(InputError, match=rf"nothing can be written to '{nowhere}' \("):
-            writable(nowhere)
+            ensure_writable(nowhere)
         with pytest.raises(InputError, match=rf"nothing can be written to '{nowhere}' \("), held(nowhere):
             pass
 

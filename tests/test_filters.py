@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from srgame.errors import InputError
-from srgame.filters import ABSENCES, Filters, Resumable, ResumeError, donor, erased, filters_of, resume
+from srgame.filters import ABLATIONS, Filters, Resumable, ResumeError, donor, erased, filters_of, resume
 from srgame.networks import HAN, RRDBNet, SRResNet
 
 TOLERANCE = 1e-5  # of the largest pixel: float32 rounding, since convolutions differ with the batch
@@ -55,11 +55,11 @@ def test_an_unknown_layer_names_the_nearest(small: SRResNet) -> None:
         filters_of(small, ["body.0.conv3"])
 
 
-@pytest.mark.parametrize("absent", ABSENCES)
-def test_erasing_leaves_nothing_behind(small: SRResNet, absent: str) -> None:
+@pytest.mark.parametrize("ablation", ABLATIONS)
+def test_erasing_leaves_nothing_behind(small: SRResNet, ablation: str) -> None:
     before, lr, filters = weights_of(small), lr_batch(2), filters_of(small)
     expected = small(lr)
-    with erased(small, filters_of(small, ["conv_first"]), some(filters_of(small, ["conv_first"]), 2), absent):
+    with erased(small, filters_of(small, ["conv_first"]), some(filters_of(small, ["conv_first"]), 2), ablation):
         assert not torch.equal(small(lr), expected)
     assert torch.equal(small(lr), expected)
     assert all(torch.equal(value, before[name]) for name, value in small.state_dict().items())
@@ -136,19 +136,19 @@ def test_a_single_filter_has_no_donor() -> None:
         donor(torch.rand(1, 1, 4, 4))
 
 
-@pytest.mark.parametrize("absent", ["mean", "noise"])
-def test_mean_and_noise_keep_a_channels_level(absent: str) -> None:
+@pytest.mark.parametrize("ablation", ["mean", "noise"])
+def test_mean_and_noise_keep_a_channels_level(ablation: str) -> None:
     response = (
         torch.rand(2, 3, 40, 50, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 5, 20])[:, None, None]
     )
-    replaced = ABSENCES[absent](response)
+    write_atomic = ABLATIONS[ablation](response)
     sigma = response.std((2, 3), correction=0)
-    if absent == "mean":
-        assert torch.allclose(replaced.mean((2, 3)), response.mean((2, 3)), rtol=1e-5)
-        assert replaced.std((2, 3)).max() < 1e-5
+    if ablation == "mean":
+        assert torch.allclose(write_atomic.mean((2, 3)), response.mean((2, 3)), rtol=1e-5)
+        assert write_atomic.std((2, 3)).max() < 1e-5
     else:
-        assert ((replaced.mean((2, 3)) - response.mean((2, 3))).abs() < 4 * sigma / 2000**0.5).all()
-        assert torch.allclose(replaced.std((2, 3)), sigma, rtol=0.1)
+        assert ((write_atomic.mean((2, 3)) - response.mean((2, 3))).abs() < 4 * sigma / 2000**0.5).all()
+        assert torch.allclose(write_atomic.std((2, 3)), sigma, rtol=0.1)
 
 
 def test_an_unknown_absence_is_named(small: SRResNet) -> None:

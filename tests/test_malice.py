@@ -24,7 +24,7 @@ from srgame.cli.verbs import main
 from srgame.errors import InputError
 from srgame.networks import load_network
 from srgame.networks.weights import read_weights, save_weights
-from srgame.shapley.store import kept_in
+from srgame.shapley.store import open_store
 from srgame.training.state import STATES, last_good
 
 
@@ -136,14 +136,14 @@ def test_no_code_in_a_run_folder_runs(kind: str, vessel: str, tmp_path: Path) ->
         pytest.raises(InputError, match=r"state.pt' cannot be read: remove it to train from the start"),
     ):
         last_good(tmp_path, {})
-    kept = kept_in(tmp_path / "kept", {})
+    store = open_store(tmp_path / "kept", {})
     for checksum in (b"", hashlib.sha256(content).digest()):
         (tmp_path / "kept" / "0000000.unit").write_bytes(checksum + content)
         with pytest.warns(UserWarning, match="is damaged: its unit is computed again"):
-            assert kept.get(0) is None
+            assert store.get(0) is None
     (tmp_path / "kept" / "game.json").write_bytes(content)
     with pytest.raises(InputError, match="does not say which game is kept there"):
-        kept_in(tmp_path / "kept", {})
+        open_store(tmp_path / "kept", {})
     assert not (tmp_path / "canary.npy").exists()
 
 

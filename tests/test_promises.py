@@ -86,7 +86,7 @@ def test_the_size_of_batches_changes_no_value(name: str, place: float, seed: int
     network, pairs = live(name), pairs_for(name)
     one, three, eight = (values(network, pairs, place, seed, batch) for batch in (1, 3, 8))
     for other in (three, eight):
-        assert other.units == one.units and np.abs(other.value - one.value).max() < TOLERANCE
+        assert other.replicates == one.replicates and np.abs(other.value - one.value).max() < TOLERANCE
 
 
 @pytest.mark.parametrize("name", ["srresnet-x2", "han-x2"])
@@ -95,7 +95,7 @@ def test_the_number_of_threads_changes_no_value(name: str) -> None:
     one = values(network, pairs, 0.5, seed=0, batch=3)
     with threads(2):
         two = values(network, pairs, 0.5, seed=0, batch=3)
-    assert two.units == one.units and np.abs(two.value - one.value).max() < TOLERANCE
+    assert two.replicates == one.replicates and np.abs(two.value - one.value).max() < TOLERANCE
 
 
 @given(place=places, seed=seeds)
@@ -104,7 +104,7 @@ def test_a_seed_is_all_that_draws(place: float, seed: int) -> None:
     network, pairs = live("srresnet-x4"), pairs_for("srresnet-x4")
     one, same, other = (values(network, pairs, place, s) for s in (seed, seed, seed + 1))
     assert np.array_equal(one.value, same.value) and np.array_equal(one.stderr, same.stderr)
-    if one.units:  # or it was played out
+    if one.replicates:  # or it was played out
         assert not np.array_equal(one.value, other.value) and (one.empty, one.grand) == (other.empty, other.grand)
 
 
@@ -121,7 +121,7 @@ def test_a_seed_draws_the_noise_of_an_evaluation_and_nothing_else(seed: int) -> 
 
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "shapley": ("--layers conv_hr body.0.conv1 --crop 24 --images 2 --evaluations 200 --precision None", "shapley"),
+    "shapley": ("--layers conv_hr body.0.conv1 --crop 24 --images 2 --evaluations 200 --tolerance None", "shapley"),
     "interactions": ("--crop 24 --images 1 --evaluations 160", "interactions"),
     "evaluate": ("--sets photographs --degradations b+n+j clean --crop 32 --images 2", "benchmark"),
     "probe responses": ("--crop 16 --images 2 --layers conv_hr", "responses"),

@@ -16,8 +16,8 @@ from srgame.data.images import Image, image_paths
 from srgame.data.lazy import LRPatches, lr_images
 from srgame.data.pairs import Pairs, load_pairs
 from srgame.devices import available
-from srgame.errors import InputError, counted
-from srgame.files import writable
+from srgame.errors import InputError, check_counts
+from srgame.files import ensure_writable
 from srgame.networks import fingerprint, load_network, scale_of
 from srgame.provenance import provenance, save_frame
 from srgame.report.style import save_figure, with_literal_text
@@ -39,7 +39,7 @@ class Comparison:
         self.labels = labels(what.checkpoints)
         self.architectures = _one_for_each(what.network, len(self.labels))
         self.weights: dict[str, str] = {}
-        writable(what.output)
+        ensure_writable(what.output)
 
     def frame(self, measure: Measure, read: Callable[[Path], pd.DataFrame] | None = None) -> pd.DataFrame:
         """What `measure` makes of each network; with `read`, what that makes of a csv in a checkpoint's place."""
@@ -79,7 +79,7 @@ class Comparison:
 
     def patches(self, network: nn.Module, sets: Sequence[str], side: int, count: int) -> dict[str, Iterable[Image]]:
         """By name of a test setting, patches of the dataset so degraded; by name of an image set, of that as it is."""
-        counted(side=side, count=count)
+        check_counts(side=side, count=count)
         found: dict[str, Iterable[Image]] = {}
         for name in sets:
             dataset, degradation = (self.compared.dataset, name) if name in SETTINGS else (name, None)

@@ -202,7 +202,7 @@ def equity(
     from srgame.shapley.until import Until
 
     networks = Comparison(**flags)
-    until = Until(precision=0.02, seconds=seconds)
+    until = Until(tolerance=0.02, seconds=seconds)
     frame = networks.frame(
         lambda network: filter_scores(network, networks.pairs(network, degradation, crop), layers, scores, until),
         read_scores,

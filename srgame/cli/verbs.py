@@ -36,7 +36,7 @@ def shapley(
     scale: int | None = None,
     payoff: Literal["psnr", "-mse", "-l1"] = "psnr",
     target: Literal["hr", "bicubic"] = "hr",
-    absent: Literal["zero", "mean", "noise", "donor"] = "zero",
+    ablation: Literal["zero", "mean", "noise", "donor"] = "zero",
     precision: float | None = 0.02,
     rms: float | None = None,
     seconds: float | None = 45.0,
@@ -46,7 +46,7 @@ def shapley(
     bfloat16: bool = False,
     confidence: float = 0.95,
     seed: int = 0,
-    keep: Path | None = None,
+    store: Path | None = None,
     scheduler: str | None = None,
     workers: int | None = None,
     device: str = "cpu",
@@ -91,7 +91,7 @@ def shapley(
     settings = {name: str(value) if isinstance(value, Path) else value for name, value in locals().items()}
     from srgame.data.pairs import load_pairs, toward_bicubic
     from srgame.devices import available, faster_in_bfloat16
-    from srgame.files import writable
+    from srgame.files import ensure_writable
     from srgame.filters import filters_of
     from srgame.networks import fingerprint, load_network, scale_of
     from srgame.provenance import provenance, save_frame
@@ -101,7 +101,7 @@ def shapley(
     from srgame.shapley.audit import network_values
     from srgame.shapley.until import Until
 
-    writable(output)
+    ensure_writable(output)
     model = load_network(checkpoint, network, scale)
     if bfloat16 and not scheduler and not faster_in_bfloat16(available(device)):
         raise InputError("this processor imitates bfloat16, which takes longer than float32: leave --bfloat16 out")
@@ -123,10 +123,10 @@ def shapley(
             gradients=gradients,
             confidence=confidence,
             progress=True,
-            keep=keep,
+            store=store,
             players=players,
             payoff=payoff,
-            absent=absent,
+            ablation=ablation,
             bfloat16=bfloat16,
         )
     unit = "dB" if payoff == "psnr" else ""
@@ -164,7 +164,7 @@ def interactions(
     degradation: str = "clean",
     scale: int | None = None,
     payoff: Literal["psnr", "-mse", "-l1"] = "psnr",
-    absent: Literal["zero", "mean", "noise", "donor"] = "zero",
+    ablation: Literal["zero", "mean", "noise", "donor"] = "zero",
     index: Literal["shapley", "banzhaf"] = "shapley",
     precision: float = 0.02,
     seconds: float | None = 90.0,
@@ -205,7 +205,7 @@ def interactions(
 
     from srgame.data.pairs import load_pairs
     from srgame.devices import available
-    from srgame.files import writable
+    from srgame.files import ensure_writable
     from srgame.filters import filters_of
     from srgame.networks import fingerprint, load_network, scale_of
     from srgame.provenance import provenance, save_frame
@@ -216,15 +216,15 @@ def interactions(
     from srgame.shapley.interactions import pair_interactions
     from srgame.shapley.until import Until
 
-    writable(output)
+    ensure_writable(output)
     model = load_network(checkpoint, network, scale).to(available(device))
     pairs = load_pairs(dataset, degradation, scale_of(model), images, crop)
-    game = RestorationGame(model, filters_of(model, [layer]), pairs, payoff, absent)
+    game = RestorationGame(model, filters_of(model, [layer]), pairs, payoff, ablation)
     of_filters = list(combinations(filters, 2)) if filters else None
     print(f"{checkpoint}: {layer} on {', '.join(pairs.names)} ({degradation}); worth: {payoff}")
     until = Until(precision, evaluations, seconds)
     found = pair_interactions(game, of_filters, until=until, index=index, seed=seed, progress=True)
-    how = {h: getattr(found, h) for h in ("units", "evaluations", "precision", "ended")}
+    how = {h: getattr(found, h) for h in ("replicates", "evaluations", "relative_stderr", "ended")}
     values = found.frame(confidence).assign(layer=layer, **how)
     unit = "dB" if payoff == "psnr" else ""
     print(interaction_table(values, unit, confidence))
@@ -290,11 +290,11 @@ def evaluate(
     """
     from srgame.devices import available
     from srgame.evaluation.benchmark import benchmark
-    from srgame.files import writable
+    from srgame.files import ensure_writable
     from srgame.networks import load_network, zoo
     from srgame.report.tables import score_table
 
-    writable(output)
+    ensure_writable(output)
     place = available(device)
     networks = {name: load_network(name, None if name in zoo() else network, scale).to(place) for name in checkpoints}
     options = {"images": images, "crop": crop, "tile": tile, "overlap": overlap, "seed": seed}

@@ -9,7 +9,7 @@ import numpy as np
 
 from srgame.data.images import Image, center_crop, image_paths, read_image
 from srgame.data.pairs import load_pairs
-from srgame.errors import InputError, counted
+from srgame.errors import InputError, check_counts
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def lr_images(
 
     `crop` counts pixels of the files.
     """
-    counted(images=images, crop=crop)
+    check_counts(images=images, crop=crop)
     return LRImages(tuple(image_paths(dataset)[:images]), degradation, scale, crop)
 
 

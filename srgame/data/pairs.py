@@ -5,7 +5,7 @@ from pathlib import Path
 
 from srgame.data.degradations.testing import degrade, seed_of
 from srgame.data.images import Image, center_crop, image_paths, read_image, upsample
-from srgame.errors import InputError, counted
+from srgame.errors import InputError, check_counts
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def load_pairs(
     `dataset` is "photographs" (four, embedded), a folder, a file, or a set in the folder that $SRGAME_DATA names. HR
     images are cut to a multiple of `scale`; noise depends on the set, the image, the degradation and `seed` only.
     """
-    counted(images=images, crop=crop)
+    check_counts(images=images, crop=crop)
     paths = image_paths(dataset)[:images]
     hr = tuple(_hr(path, scale, crop) for path in paths)
     seeds = (seed_of(path.parent.name, path.stem, degradation, seed) for path in paths)

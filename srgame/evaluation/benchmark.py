@@ -20,7 +20,7 @@ from tqdm import tqdm
 from srgame.data.degradations.testing import SETTINGS
 from srgame.data.images import image_paths
 from srgame.data.pairs import load_pairs
-from srgame.errors import InputError, chosen, counted
+from srgame.errors import InputError, check_counts, chosen
 from srgame.evaluation.evaluate import Restore, bicubic, evaluate
 from srgame.evaluation.tiling import Tiled
 from srgame.files import differences, held
@@ -71,7 +71,7 @@ def benchmark(
     Raises InputError where no set is there, where networks enlarge differently, and where `folder` keeps results of
     other weights, images or settings, damaged ones, or those of a run that goes on.
     """
-    counted(images=images, crop=crop)
+    check_counts(images=images, crop=crop)
     scale = _common_scale(networks, scale)
     degradations = _settings(degradations)
     paths, missing = _found(sets, images)

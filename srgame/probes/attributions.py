@@ -139,5 +139,5 @@ def _frame(layer: str, of_images: Sequence[Attributed]) -> pd.DataFrame:
     channels = np.stack([values[0].flatten(1).sum(1).double().cpu().numpy() for values, _ in of_images])
     count, width = channels.shape
     stderr = channels.std(0, ddof=1) / np.sqrt(count) if count > 1 else np.full(width, np.nan)
-    columns = {"channel": np.arange(width), "attribution": channels.mean(0), "stderr": stderr}
+    columns = {"filter": np.arange(width), "attribution": channels.mean(0), "stderr": stderr}
     return pd.DataFrame({"layer": layer} | columns).assign(gap=float(np.mean([gap for _, gap in of_images])))

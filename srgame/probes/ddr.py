@@ -36,12 +36,12 @@ def ddr(
         raise InputError(f"nothing to tell apart among {len(sets)} sets: give two degradations or more")
     counts: dict[str, int] = dict.fromkeys(sets, 0)
 
-    def counted(name: str) -> Iterable[Image]:
+    def check_counts(name: str) -> Iterable[Image]:
         for image in sets[name]:
             counts[name] += 1
             yield image
 
-    everything = chain.from_iterable(counted(name) for name in sets)
+    everything = chain.from_iterable(check_counts(name) for name in sets)
     scores = principal_scores(flattened(network, everything, layer), components)
     if min(counts.values()) < 2:
         raise InputError(f"clusters need two crops each: {', '.join(f'{n} of {name}' for name, n in counts.items())}")

@@ -55,7 +55,7 @@ def _frame(layer: str, means: Float[np.ndarray, "6 c"], count: int) -> pd.DataFr
     return pd.DataFrame(
         {
             "layer": layer,
-            "channel": np.arange(len(mean)),
+            "filter": np.arange(len(mean)),
             "mean": mean,
             "mean_abs": mean_abs,
             "std": np.sqrt((square - mean**2).clip(0)),

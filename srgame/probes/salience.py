@@ -66,7 +66,7 @@ def salience_maps(
         height, width = (min(size, length) for length in maps[0].shape[1:])
         feature, salience = (F.adaptive_avg_pool2d(m, (height, width)).cpu().numpy() for m in maps)
         channel, row, column = (axis.ravel() for axis in np.indices(feature.shape))
-        place = {"layer": layer, "channel": channel, "row": row, "column": column}
+        place = {"layer": layer, "filter": channel, "row": row, "column": column}
         frames.append(pd.DataFrame(place | {"feature": feature.ravel(), "salience": salience.ravel()}))
     return pd.concat(frames, ignore_index=True)
 
@@ -106,5 +106,5 @@ def _normalised(size: Float[Tensor, "c h w"]) -> Float[Tensor, "c h w"]:
 
 def _frame(layer: str, scores: Float[np.ndarray, "image channel"]) -> pd.DataFrame:
     share = np.mean([shares(row) for row in scores], axis=0)
-    columns = {"channel": np.arange(scores.shape[1]), "salience": scores.mean(0), "share": share}
+    columns = {"filter": np.arange(scores.shape[1]), "salience": scores.mean(0), "share": share}
     return pd.DataFrame({"layer": layer} | columns)

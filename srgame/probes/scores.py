@@ -73,5 +73,5 @@ def read_scores(path: Path) -> pd.DataFrame:
 
 def _tidy(frame: pd.DataFrame, score: str) -> pd.DataFrame:
     value = next(column for column in COLUMNS if column in frame)
-    tidy = frame.rename(columns={"channel": "filter", value: "value"}).assign(score=score)
+    tidy = frame.rename(columns={"filter": "filter", value: "value"}).assign(score=score)
     return tidy[[name for name in ("checkpoint", "score", "layer", "filter", "value") if name in tidy]]

@@ -26,7 +26,7 @@ def response_plot(responses: pd.DataFrame) -> Figure:
             by_channel.set_ylabel(f"{layer}\nmean response")
             by_size.set_ylabel("share of all |response| (%)")
             by_size.legend(loc="upper right", handlelength=1.2)
-        by_channel.set_xlabel("channel")
+        by_channel.set_xlabel("filter")
         by_size.set_xlabel("channel, sorted by |response|")
         _legend_of_checkpoints(figure, responses)
     return figure
@@ -44,7 +44,7 @@ def cosine_matrices(cosine: pd.DataFrame) -> Figure:
                 image = panel.imshow(cosine_matrix(pairs), cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
                 panel.grid(False)
                 panel.set_title(f"{name}\nmean |cos| {pairs['cosine'].abs().mean():.3f}")
-                panel.set_xlabel("channel")
+                panel.set_xlabel("filter")
             row[0].set_ylabel(f"{layer}\nchannel")
         figure.colorbar(image, ax=panels, shrink=0.6, aspect=30, label="cosine of responses")
     return figure
@@ -156,7 +156,7 @@ def attribution_plot(attributions: pd.DataFrame, unit: str) -> Figure:
     with styled():
         figure = Figure(figsize=(5.2, 2.0 * len(rows) + 0.3))
         for panel, ((layer, name), of_one) in zip(figure.subplots(len(rows), squeeze=False).flat, rows, strict=True):
-            by_method = {str(m): rows.set_index("channel") for m, rows in of_one.groupby("method", sort=False)}
+            by_method = {str(m): rows.set_index("filter") for m, rows in of_one.groupby("method", sort=False)}
             order = next(iter(by_method.values()))["attribution"].sort_values(ascending=False).index
             for method, values in by_method.items():
                 y, error = values.loc[order, "attribution"], values.loc[order, "stderr"]
@@ -181,7 +181,7 @@ def attribution_plot(attributions: pd.DataFrame, unit: str) -> Figure:
 def _dots(panel: Axes, of_layer: pd.DataFrame) -> None:
     palette = colours(list(of_layer["checkpoint"].unique()))
     for place, (name, rows) in enumerate(of_layer.groupby("checkpoint", sort=False)):
-        x = rows["channel"] + 0.25 * (place - (len(palette) - 1) / 2)
+        x = rows["filter"] + 0.25 * (place - (len(palette) - 1) / 2)
         panel.vlines(x, 0, rows["mean"], color=palette[str(name)], linewidth=0.8)
         panel.plot(x, rows["mean"], "o", markersize=1.8, color=palette[str(name)], label=name)
     panel.axhline(0, color="black", linewidth=0.6)
@@ -230,7 +230,7 @@ def _legend_of_checkpoints(figure: Figure, frame: pd.DataFrame) -> None:
 
 
 def _maps(tidy: pd.DataFrame, column: str) -> Float[np.ndarray, "c h w"]:
-    count, height, width = (int(tidy[axis].max()) + 1 for axis in ("channel", "row", "column"))
+    count, height, width = (int(tidy[axis].max()) + 1 for axis in ("filter", "row", "column"))
     return tidy[column].to_numpy().reshape(count, height, width)
 
 

@@ -18,7 +18,7 @@ from srgame.networks import zoo
 from srgame.provenance import provenance, save_frame
 from srgame.report.style import save_figure, styled
 
-KEEP = "keep"  # a parameter of `measure` that is no setting: where to keep what is measured does not change it
+STORE = "store"  # a parameter of `measure` that is no setting: where to keep what is measured does not change it
 
 
 def run(file: str, measure: Callable[..., pd.DataFrame], draw: Callable[[pd.DataFrame], Figure]) -> None:
@@ -35,7 +35,7 @@ def run(file: str, measure: Callable[..., pd.DataFrame], draw: Callable[[pd.Data
         print(f"{Path(file).name}: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        goes_on = ": the same command continues" if kept.get(KEEP) else ""
+        goes_on = ": the same command continues" if kept.get(STORE) else ""
         print(f"{Path(file).name}: interrupted{goes_on}", file=sys.stderr)
         sys.exit(130)
     if figure.get_suptitle():
@@ -77,13 +77,13 @@ def _flags(measure: Callable[..., pd.DataFrame]) -> tuple[dict[str, Any], bool, 
     again = inspect.Parameter("again", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=bool)
     vars(collected)["__signature__"] = signature.replace(parameters=[*signature.parameters.values(), again])
     settings = tyro.cli(collected)
-    return settings, settings.pop("again"), {KEEP: settings.pop(KEEP)} if KEEP in settings else {}
+    return settings, settings.pop("again"), {STORE: settings.pop(STORE)} if STORE in settings else {}
 
 
 def defaults(measure: Callable[..., pd.DataFrame]) -> dict[str, Any]:
     """The settings with which the picture in figures/ is made."""
     parameters = inspect.signature(measure).parameters
-    return {name: parameter.default for name, parameter in parameters.items() if name != KEEP}
+    return {name: parameter.default for name, parameter in parameters.items() if name != STORE}
 
 
 def stem_of(file: Path, draft: bool) -> Path:

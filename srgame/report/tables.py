@@ -31,8 +31,8 @@ def _layer(layer: str, ranked: pd.DataFrame, unit: str, confidence: float, most:
             f" rank  filter  {f'φ ({unit})' if unit else 'φ':>12}  ± {confidence:.0%} interval",
             *rows,
             f"all φ add up to v(all) − v(none) = {how['grand']:.4f} − {how['empty']:.4f} = {worth:.4f} {unit}",
-            f"{how['evaluations']:,} evaluations in {how['units']} independent units; "
-            f"largest standard error {how['precision']:.2%} of the range of φ; ended by: {how['ended']}",
+            f"{how['evaluations']:,} evaluations in {how['replicates']} independent units; "
+            f"largest standard error {how['relative_stderr']:.2%} of the range of φ; ended by: {how['ended']}",
             *_caution(how, confidence),
             *_devices(how),
         ]
@@ -41,24 +41,24 @@ def _layer(layer: str, ranked: pd.DataFrame, unit: str, confidence: float, most:
 
 def _caution(how: pd.Series, confidence: float) -> list[str]:
     """What units so few do not tell."""
-    if how["units"] == 1:
+    if how["replicates"] == 1:
         return ["a single unit tells nothing of its error: allow more evaluations"]
-    if how["precision"] > ROUNDING and how["units"] < DOZEN:
+    if how["relative_stderr"] > ROUNDING and how["replicates"] < DOZEN:
         return [f"fewer than {DOZEN} units: intervals of {confidence:.0%} may hold less often; allow more evaluations"]
     return []
 
 
 def _devices(how: pd.Series) -> list[str]:
     """What the devices gain, of those that were measured."""
-    names = {"pairs": "reversed orders", "controls": "a regression on places"}
-    gains = [
-        f"{name} ×{how[f'{device}_gain']:.2f} ({'' if device in str(how['used']).split() else 'not '}used)"
+    names = {"antithetic": "reversed orders", "control_variates": "a regression on places"}
+    variance_reduction = [
+        f"{name} ×{how[f'{device}_reduction']:.2f} ({'' if device in str(how['used']).split() else 'not '}used)"
         for device, name in names.items()
-        if pd.notna(how[f"{device}_gain"])
+        if pd.notna(how[f"{device}_reduction"])
     ]
-    lines = [f"variance lowered by {', '.join(gains)}"] if gains else []
-    if pd.notna(times := how.get("rough_gain")):
-        used = "used" if "rough" in str(how["used"]).split() else "too much, so not used"
+    lines = [f"variance lowered by {', '.join(variance_reduction)}"] if variance_reduction else []
+    if pd.notna(times := how.get("low_precision_reduction")):
+        used = "used" if "low_precision" in str(how["used"]).split() else "too much, so not used"
         lines.append(f"bfloat16 rounds off {1 / times if times else math.inf:.2%} of the variance of orders ({used})")
     return lines
 
@@ -72,15 +72,15 @@ def interaction_table(pairs: pd.DataFrame, unit: str, confidence: float, most: i
     if len(rows) > 2 * most:
         rows[most:-most] = [f"        … {len(rows) - 2 * most:,} more in the csv"]
     together, either = (ranked["low"] > 0).sum(), (ranked["high"] < 0).sum()
-    single = "\na single unit tells nothing of its error: allow more evaluations" if how["units"] == 1 else ""
+    single = "\na single unit tells nothing of its error: allow more evaluations" if how["replicates"] == 1 else ""
     return "\n".join(
         [
             f"\n first  second  {f'I ({unit})' if unit else 'I':>12}  ± {confidence:.0%} interval",
             *rows,
             f"of {len(pairs):,} pairs {together:,} are co-adapted (I > 0), "
             f"{either:,} interchangeable (I < 0), {len(pairs) - together - either:,} undecided",
-            f"{how['evaluations']:,} evaluations in {how['units']} independent units; "
-            f"largest standard error {how['precision']:.2%} of the range of I; ended by: {how['ended']}{single}",
+            f"{how['evaluations']:,} evaluations in {how['replicates']} independent units; "
+            f"largest standard error {how['relative_stderr']:.2%} of the range of I; ended by: {how['ended']}{single}",
         ]
     )
 

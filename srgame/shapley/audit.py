@@ -19,10 +19,10 @@ from srgame.files import held
 from srgame.filters import Filters
 from srgame.networks import fingerprint
 from srgame.shapley.game import Game, Grouped, RestorationGame
-from srgame.shapley.gradients import cheaper_than_an_order, two_level_shapley
+from srgame.shapley.gradients import cheaper_than_a_permutation, multilevel_shapley
 from srgame.shapley.permutations import ShapleyValues, sampled_shapley
 from srgame.shapley.sampling import Workers
-from srgame.shapley.store import kept_in
+from srgame.shapley.store import open_store
 from srgame.shapley.until import Until
 
 Unions = list[range] | None
@@ -31,15 +31,15 @@ Play = Callable[[int, Played], pd.DataFrame]
 Restored = Callable[[Filters], Game]
 
 
-HOW = ("empty", "grand", "units", "evaluations", "precision", "ended")
+HOW = ("empty", "grand", "replicates", "evaluations", "relative_stderr", "ended")
 
 
 @runtime_checkable
 class Players(Protocol):
-    """Who plays the games of a network on its pairs: `game` makes them, `units` makes units, `each` plays all games."""
+    """Who plays the games of a network on its pairs: `game` makes them, `replicates` makes replicates, `each` plays all games."""
 
     @property
-    def units(self) -> Workers | None: ...
+    def replicates(self) -> Workers | None: ...
 
     def game(self, filters: Filters, **restoration: Any) -> Game: ...
 
@@ -52,7 +52,7 @@ class _Here:
 
     network: nn.Module
     pairs: Pairs
-    units: None = None
+    replicates: None = None
 
     def game(self, filters: Filters, **restoration: Any) -> Game:
         return RestorationGame(self.network, filters, self.pairs, **restoration)
@@ -83,46 +83,46 @@ def network_values(
     gradients: bool | None = None,
     confidence: float = 0.95,
     progress: bool = False,
-    keep: Path | None = None,
+    store: Path | None = None,
     players: Callable[[nn.Module, Pairs], AbstractContextManager[Players]] = here,
     **restoration: Any,
 ) -> pd.DataFrame:
-    """One row per player: layer, filter, shapley, stderr, low, high (payoff's unit), between_images, rank.
+    """One row per player: layer, filter, shapley, stderr, low, high (payoff's replicate), between_images, rank.
 
     `game` is one of GAMES. What is the same for all players of a game stands in each of its rows: empty and grand (the
-    worth of none and of all of them), units, evaluations, precision, ended, pairs_gain, controls_gain and
-    gradients_gain (by what factor these lower the variance; NaN if not measured), rough_gain if bfloat16 is tried (how
-    many times less it rounds off than orders vary by), used (which are). With `gradients` games are sampled by two
+    worth of none and of all of them), replicates, evaluations, precision, ended, antithetic_reduction, control_variates_reduction and
+    gradients_reduction (by what factor these lower the variance; NaN if not measured), low_precision_reduction if bfloat16 is tried (how
+    many times less it rounds off tha permutations vary by), used (which are). With `gradients` games are sampled by two
     levels (two_level_shapley): by default all filters at once, where they are so many that this is cheaper than an
-    order. `until` holds for each game; `restoration` goes to RestorationGame. After Ctrl-C what was measured is
-    returned. With a folder to `keep` units in, a run goes on where it was stopped, to the last bit as if it had not
+    permutation. `until` holds for each game; `restoration` goes to RestorationGame. After Ctrl-C what was measured is
+    returned. With a folder to `keep` replicates in, a run goes on where it was stopped, to the last bit as if it had not
     been, and one that is asked for more adds to what is there.
 
     Whoever the `players` are, the values are the same to the last bit, as long as they compute alike: on devices of one
     kind, with the same libraries, as many threads and batches of the same size (a device that runs out of memory takes
-    smaller ones). Otherwise the last digits may differ; so they may where `until` counts seconds, and with them units.
+    smaller ones). Otherwise the last digits may differ; so they may where `until` counts seconds, and with them replicates.
 
-    Raises InputError where that folder holds units of another game, or another run goes on there; where units are to
-    be kept of a network, payoff or absence that has no name of its own, such as a lambda; and where `gradients` are
-    asked of a game that has none, or together with what orders alone have.
+    Raises InputError where that folder holds replicates of another game, or another run goes on there; where replicates are to
+    be kept of a network, payoff or ablation that has no name of its own, such as a lambda; and where `gradients` are
+    asked of a game that has none, or together with what permutations alone have.
     """
     if not 0 < confidence < 1:
         raise InputError(f"a confidence lies between 0 and 1, not {confidence}")
-    told = _identity(network, pairs, restoration) | {"game": game, "seed": seed} if keep else {}
+    told = _identity(network, pairs, restoration) | {"game": game, "seed": seed} if store else {}
     if gradients is None:
-        orders = antithetic is not None or restoration.get("bfloat16")  # which these ask for
-        gradients = game == "all filters" and not orders and cheaper_than_an_order(len(filters))
+        permutations = antithetic is not None or restoration.get("bfloat16")  # which these ask for
+        gradients = game == "all filters" and not permutations and cheaper_than_a_permutation(len(filters))
     if gradients and restoration.get("bfloat16"):
-        raise InputError("bfloat16 plays orders, of which gradients need none: ask for either")
+        raise InputError("bfloat16 plays permutations, of which gradients need none: ask for either")
     frames: list[pd.DataFrame] = []
-    with held(keep), players(network, pairs) as playing:
+    with held(store), players(network, pairs) as playing:
 
-        def play(number: int, played: Played) -> pd.DataFrame:
-            who, restored, unions = played
+        def play(number: int, evaluated: Played) -> pd.DataFrame:
+            who, restored, unions = evaluated
             run = told | {"antithetic": antithetic, "gradients": gradients, "players": who.to_dict("list")}
-            kept = kept_in(keep / f"game{number}", run) if keep else None
+            of_game = open_store(store / f"game{number}", run) if store else None
             estimate = _estimator(gradients, antithetic, unions)
-            how: dict[str, Any] = {"seed": seed, "progress": progress, "kept": kept, "workers": playing.units}
+            how: dict[str, Any] = {"seed": seed, "progress": progress, "store": of_game, "workers": playing.replicates}
             values = estimate(restored, until=until, **how)
             return who.join(values.frame(confidence)).assign(**_how(values))
 
@@ -140,14 +140,16 @@ def _estimator(gradients: bool, antithetic: bool | None, unions: Unions) -> Call
     if not gradients:
         return partial(sampled_shapley, antithetic=antithetic, unions=unions)
     if antithetic is None and unions is None:
-        return two_level_shapley
-    raise InputError("gradients need no orders, which alone are reversed and keep layers together: ask for either")
+        return multilevel_shapley
+    raise InputError(
+        "gradients need no permutations, which alone are reversed and keep layers together: ask for either"
+    )
 
 
 def _how(values: ShapleyValues) -> dict[str, Any]:
-    devices = dict.fromkeys(("pairs", "controls", "gradients", *values.gains))
-    gains = {f"{device}_gain": values.gains.get(device, np.nan) for device in devices}
-    return {how: getattr(values, how) for how in HOW} | gains | {"used": " ".join(values.used)}
+    devices = dict.fromkeys(("antithetic", "control_variates", "gradients", *values.variance_reduction))
+    variance_reduction = {f"{device}_reduction": values.variance_reduction.get(device, np.nan) for device in devices}
+    return {how: getattr(values, how) for how in HOW} | variance_reduction | {"used": " ".join(values.used)}
 
 
 def _identity(network: nn.Module, pairs: Pairs, restoration: dict[str, Any]) -> dict[str, Any]:
@@ -187,12 +189,12 @@ def _layers(restored: Restored, filters: Filters) -> Iterator[Played]:
 
 
 def _within_layers(restored: Restored, filters: Filters) -> Iterator[Played]:
-    """All filters play one game, in orders that keep layers together: Owen values, comparable between layers."""
+    """All filters play one game, in permutations that keep layers together: Owen values, comparable between layers."""
     yield filters.frame(), restored(filters), _unions(filters)
 
 
 def _all_filters(restored: Restored, filters: Filters) -> Iterator[Played]:
-    """All filters play one game, in any order."""
+    """All filters play one game, in any permutation."""
     yield filters.frame(), restored(filters), None
 
 

@@ -1,7 +1,7 @@
-"""Units made by the workers of a dask.distributed cluster, for the values that one process alone would find.
+"""Replicates made by the workers of a dask.distributed cluster, for the values that one process alone would find.
 
-Units are pure functions of their number, so who makes them changes nothing: workers run the same code on the same
-weights and images with as many threads, the client keeps what comes, and reduces it in the order of the numbers. What
+Replicates are pure functions of their number, so who makes them changes nothing: workers run the same code on the same
+weights and images with as many threads, the client keeps what comes, and reduces it in the permutation of the numbers. What
 a worker that died had in hand goes to another. On machines of other kinds, or with other versions of libraries,
 convolutions may be rounded otherwise, as they are anywhere.
 
@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 from srgame.data.pairs import Pairs
 from srgame.devices import available
-from srgame.errors import InputError, counted
+from srgame.errors import InputError, check_counts
 from srgame.filters import Filters
 from srgame.shapley.game import Coalitions, Differentiable, Game, RestorationGame, Worth
 from srgame.shapley.sampling import Make, Quantities
@@ -45,14 +45,14 @@ except ImportError as error:
 
 Future = DaskFuture[Any]
 
-ABREAST = 8  # games that are played at a time, or as many as workers: none waits for the last units of one game
-AHEAD = 2  # units on their way for each worker: one in its hands, one beside it
+ABREAST = 8  # games that are played at a time, or as many as workers: none waits for the last replicates of one game
+AHEAD = 2  # replicates on their way for each worker: one in its hands, one beside it
 AT_HAND = 2  # games that a worker holds ready; to build one again costs about as much as some whole runs
 ANSWER = 10.0  # seconds to wait for a scheduler, or for what a worker has ready
 PATIENCE = 60.0  # seconds to wait for a worker where there is none
 LOOK = 0.5  # seconds between looks at whether anybody is still there
 ALONE = Lock()  # in its process: torch.fx changes all modules while it traces, and erasing hooks the network
-ONWARD = "units that were kept are still there, and the same command goes on"
+ONWARD = "replicates that were kept are still there, and the same command goes on"
 
 
 @contextmanager
@@ -61,7 +61,7 @@ def connected(scheduler: str | None = None, workers: int | None = None, device: 
 
     Its workers compute on their `device`. Raises InputError where no scheduler answers.
     """
-    counted(workers=workers)
+    check_counts(workers=workers)
     if (scheduler is None) == (workers is None):
         raise InputError(
             "a cluster is one that is there (its scheduler's address) or a number of workers here: say which"
@@ -147,8 +147,8 @@ class Crew:
         """RestorationGame(network, filters, pairs, …), built only where it is played: on the workers."""
         return _Remote(self, _Recipe(self.held, next(self._numbers), filters, restoration))
 
-    def units(self, make: Make, numbers: Iterator[int]) -> Generator[tuple[int, Quantities], None, None]:
-        """The units of these numbers, as they come; lower numbers go first."""
+    def replicates(self, make: Make, numbers: Iterator[int]) -> Generator[tuple[int, Quantities], None, None]:
+        """The replicates of these numbers, as they come; lower numbers go first."""
         task, done = cloudpickle.dumps(make), SimpleQueue[Future]()
         sent: dict[Future, int] = {}
         try:
@@ -172,7 +172,7 @@ class Crew:
         return self._result(sent)
 
     def each(self, play: Callable[..., Any], games: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
-        """What `play` returns for each game, in their order; after Ctrl-C of those that have something."""
+        """What `play` returns for each game, in their permutation; after Ctrl-C of those that have something."""
         some = False
         with ThreadPoolExecutor(max(ABREAST, self._size)) as pool:
             playing = deque(pool.submit(play, *game) for game in games)
@@ -222,7 +222,7 @@ class Crew:
             return found
         except KilledWorker as error:
             raise InputError(
-                f"{self.cluster}: worker after worker died of the same unit, perhaps of memory; {ONWARD}"
+                f"{self.cluster}: worker after worker died of the same replicate, perhaps of memory; {ONWARD}"
             ) from error
         except (CancelledError, OSError) as error:
             raise self._lost(error) from error
@@ -258,7 +258,7 @@ class Crew:
 
 @dataclass(frozen=True)
 class _Recipe:
-    """A game, in so few words that it travels with each unit: what is large lies on the worker already."""
+    """A game, in so few words that it travels with each replicate: what is large lies on the worker already."""
 
     held: str
     number: int
@@ -274,8 +274,8 @@ class _Recipe:
 class _Remote:
     """A restoration game, or one image's part of it, that is played on the workers; arrived on one, it is that game."""
 
-    def __init__(self, crew: Crew, recipe: _Recipe, image: int | None = None, is_rough: bool = False) -> None:
-        self.crew, self.recipe, self.image, self.is_rough = crew, recipe, image, is_rough
+    def __init__(self, crew: Crew, recipe: _Recipe, image: int | None = None, is_low_precision: bool = False) -> None:
+        self.crew, self.recipe, self.image, self.is_low_precision = crew, recipe, image, is_low_precision
 
     @property
     def players(self) -> int:
@@ -300,18 +300,18 @@ class _Remote:
         return [_Remote(self.crew, self.recipe, image) for image in range(self.crew.images)]
 
     @property
-    def rough(self) -> Game | None:
-        asked = self.recipe.restoration.get("bfloat16") and not self.is_rough
-        return _Remote(self.crew, self.recipe, self.image, is_rough=True) if asked else None
+    def low_precision(self) -> Game | None:
+        asked = self.recipe.restoration.get("bfloat16") and not self.is_low_precision
+        return _Remote(self.crew, self.recipe, self.image, is_low_precision=True) if asked else None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _arrived, (self.recipe, self.image, self.is_rough)
+        return _arrived, (self.recipe, self.image, self.is_low_precision)
 
 
-def _arrived(recipe: _Recipe, image: int | None, is_rough: bool) -> Any:
+def _arrived(recipe: _Recipe, image: int | None, is_low_precision: bool) -> Any:
     game: Any = recipe.game()
     game = game if image is None else game.parts[image]
-    return game.rough if is_rough else game
+    return game.low_precision if is_low_precision else game
 
 
 def _dummies(game: RestorationGame) -> Tensor:

@@ -1,4 +1,4 @@
-"""Coalitions of a game's players: the ones that an order passes through, all of them, and what they are worth."""
+"""Coalitions of a game's players: the ones that a permutation passes through, all of them, and what they are worth."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ def active_players(game: Game) -> Int[np.ndarray, " active"]:
     return np.arange(game.players) if dummies is None else np.flatnonzero(~np.asarray(dummies))
 
 
-def played(game: Game, coalitions: Bool[np.ndarray, "coalition player"]) -> Float64[np.ndarray, " coalition"]:
+def evaluated(game: Game, coalitions: Bool[np.ndarray, "coalition player"]) -> Float64[np.ndarray, " coalition"]:
     """What the coalitions are worth."""
     return game(torch.from_numpy(coalitions)).numpy()
 
@@ -32,15 +32,15 @@ def among(
     return everyone
 
 
-def prefixes(order: Int[np.ndarray, " active"], players: int) -> Bool[np.ndarray, "coalition player"]:
-    """The coalitions of the first 1, 2 … all but one players in `order`; who is not in `order` is always there."""
+def prefixes(permutation: Int[np.ndarray, " active"], players: int) -> Bool[np.ndarray, "coalition player"]:
+    """The coalitions of the first 1, 2 … all but one players in `permutation`; who is not in `permutation` is always there."""
     position = np.full(players, -1)
-    position[order] = np.arange(len(order))
-    return position < np.arange(1, len(order))[:, None]
+    position[permutation] = np.arange(len(permutation))
+    return position < np.arange(1, len(permutation))[:, None]
 
 
 @dataclass(frozen=True)
-class PlayedOut:
+class Enumeration:
     """The worth of all coalitions of the active players: `active[k]` is in coalition c if bit k of c is set."""
 
     active: Int[np.ndarray, " active"]
@@ -60,10 +60,10 @@ class PlayedOut:
         return size[without], change[without]
 
 
-def played_out(game: Game) -> PlayedOut:
+def enumerated(game: Game) -> Enumeration:
     """All coalitions, played. Raises InputError for more than 20 players."""
     active = active_players(game)
     if len(active) > MOST:
         raise InputError(f"{len(active)} players have 2^{len(active)} coalitions, too many to play all: sample instead")
     coalitions = np.arange(2 ** len(active))[:, None] >> np.arange(len(active)) & 1 == 1
-    return PlayedOut(active, played(game, among(game, active, coalitions)))
+    return Enumeration(active, evaluated(game, among(game, active, coalitions)))

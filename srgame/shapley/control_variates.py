@@ -1,7 +1,7 @@
-"""Control variates: what is known of the orders that were drawn, and of its mean, tells what of a sample is luck.
+"""Control variates: what is known of the permutations that were drawn, and of its mean, tells what of a sample is luck.
 
-Where a player comes in an order says something of what it contributes there. A regression on polynomials of that place,
-whose mean over all orders is 0, is subtracted from the contributions.
+Where a player comes in a permutation says something of what it contributes there. A regression on polynomials of that place,
+whose mean over all permutations is 0, is subtracted from the contributions.
 """
 
 from dataclasses import replace
@@ -17,9 +17,9 @@ FOLDS = 8
 
 
 def of_places(players: int) -> Float64[np.ndarray, "degree place"]:
-    """Legendre polynomials of the place in an order; over all places the mean of each is 0.
+    """Legendre polynomials of the place in a permutation; over all places the mean of each is 0.
 
-    The odd degrees are left out: in a pair of orders they cancel.
+    The odd degrees are left out: in a pair of permutations they cancel.
     """
     place = (2 * np.arange(players) + 1) / players - 1
     values = np.stack([legendre.Legendre.basis(degree)(place) for degree in DEGREES])
@@ -28,7 +28,7 @@ def of_places(players: int) -> Float64[np.ndarray, "degree place"]:
 
 
 def regressed(
-    means: Float64[np.ndarray, "unit active"], controls: Float64[np.ndarray, "unit degree active"]
+    means: Float64[np.ndarray, "replicate active"], controls: Float64[np.ndarray, "replicate degree active"]
 ) -> Estimate:
     """The mean less what the controls explain; its error has the slope's own in it (Lavenberg & Welch 1981)."""
     found = mean_of(means - explained(means, controls))
@@ -39,25 +39,25 @@ def regressed(
 
 
 def explained(
-    means: Float64[np.ndarray, "unit active"], controls: Float64[np.ndarray, "unit degree active"]
-) -> Float64[np.ndarray, "unit active"]:
-    """What the controls explain of each unit, by a regression on the units of the other folds; its mean is 0.
+    means: Float64[np.ndarray, "replicate active"], controls: Float64[np.ndarray, "replicate degree active"]
+) -> Float64[np.ndarray, "replicate active"]:
+    """What the controls explain of each replicate, by a regression on the replicates of the other folds; its mean is 0.
 
-    A unit's own coefficients never see that unit, so nothing is biased; what is explained adds up to 0 over players.
+    A replicate's own coefficients never see that replicate, so nothing is biased; what is explained adds up to 0 over players.
     """
     fold = np.arange(len(means)) % FOLDS
     others = (fold != np.arange(FOLDS)[:, None]).astype(float)
     products = _scatter(others, controls, (means - means.mean(0))[:, None]).transpose(0, 2, 1)
     slope = np.linalg.solve(_gram(others, controls), products[..., None])[..., 0]
     explained = np.einsum("upd,udp->up", slope[fold], controls)
-    centred: Float64[np.ndarray, "unit active"] = explained - explained.mean(1, keepdims=True)
+    centred: Float64[np.ndarray, "replicate active"] = explained - explained.mean(1, keepdims=True)
     return centred
 
 
 def _gram(
-    chosen: Float64[np.ndarray, "fold unit"], controls: Float64[np.ndarray, "unit degree active"]
+    chosen: Float64[np.ndarray, "fold replicate"], controls: Float64[np.ndarray, "replicate degree active"]
 ) -> Float64[np.ndarray, "fold active degree degree"]:
-    """The scatter of the controls over the units chosen for each fold, with a ridge that lets it be solved."""
+    """The scatter of the controls over the replicates chosen for each fold, with a ridge that lets it be solved."""
     gram = _scatter(chosen, controls[:, :, None], controls[:, None]).transpose(0, 3, 1, 2)
     ridge = 1e-9 * np.trace(gram, axis1=2, axis2=3)[..., None, None] + np.finfo(float).tiny
     solvable: Float64[np.ndarray, "fold active degree degree"] = gram + ridge * np.eye(controls.shape[1])
@@ -65,9 +65,11 @@ def _gram(
 
 
 def _scatter(
-    chosen: Float64[np.ndarray, "fold unit"], a: Float64[np.ndarray, "unit ..."], b: Float64[np.ndarray, "unit ..."]
+    chosen: Float64[np.ndarray, "fold replicate"],
+    a: Float64[np.ndarray, "replicate ..."],
+    b: Float64[np.ndarray, "replicate ..."],
 ) -> Float64[np.ndarray, "fold ..."]:
-    """The sum of the products of a and b, both centred, over the units chosen for each fold."""
+    """The sum of the products of a and b, both centred, over the replicates chosen for each fold."""
     sum_a, sum_b, products = (np.tensordot(chosen, values, 1) for values in (a, b, a * b))
     count = chosen.sum(1).reshape(-1, *[1] * (a.ndim - 1))
     scatter: Float64[np.ndarray, "fold ..."] = products - sum_a * sum_b / count

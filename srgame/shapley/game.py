@@ -10,9 +10,9 @@ from jaxtyping import Bool, Float, Float64
 from torch import Tensor, nn
 
 from srgame.data.pairs import Pairs
-from srgame.devices import out_of_memory, whole_float32, without_onednn
+from srgame.devices import disable_onednn, full_float32, out_of_memory
 from srgame.errors import InputError
-from srgame.filters import Absence, Filters, Presences, Resumable, ResumeError, absence_named, erased, resume
+from srgame.filters import Ablation, Filters, Presences, Resumable, ResumeError, ablation_named, erased, resume
 from srgame.metrics import Payoff, payoff_named
 
 Coalitions = Bool[Tensor, "coalition player"]
@@ -27,7 +27,7 @@ class Game(Protocol):
 
     A game may also have an attribute `dummies`, "player" booleans: those who never change any coalition's worth;
     `parts`: games of the same players whose mean it is, which a sampler may then play one by one; and, as each of its
-    parts may, `rough`: the same game in arithmetic that takes less time and errs more, or None.
+    parts may, `low-precision`: the same game in arithmetic that takes less time and errs more, or None.
     """
 
     @property
@@ -53,7 +53,7 @@ class RestorationGame:
     default what suits the device. All that lies before the filters' first layer is computed once per image, and the
     responses stay on the device. Where the network cannot be resumed there, every coalition takes a whole run, and a
     warning says so. Batches are halved where memory ends. Rounding changes little: φ of PSNR lies within 1e-6 dB of
-    that in float64, whatever the batch. With `bfloat16` the game has a rough one, whose convolutions are computed in
+    that in float64, whatever the batch. With `bfloat16` the game has a low-precision one, whose convolutions are computed in
     that.
 
     Raises InputError where the network's images do not have the size of `pairs.hr`, and where memory does not hold one
@@ -66,14 +66,14 @@ class RestorationGame:
         filters: Filters,
         pairs: Pairs,
         payoff: str | Payoff = "psnr",
-        absent: str | Absence = "zero",
+        ablation: str | Ablation = "zero",
         batch: int | None = None,
         bfloat16: bool = False,
     ) -> None:
         self.filters = filters
         self.pairs = pairs
         self.payoff = payoff_named(payoff)
-        self.absent = absence_named(absent)
+        self.ablation = ablation_named(ablation)
         self.batch = batch
         self.bfloat16 = bfloat16
         self.device = next(network.parameters()).device
@@ -82,7 +82,7 @@ class RestorationGame:
         except Exception as error:
             if not out_of_memory(error):
                 raise
-            if not without_onednn(error):
+            if not disable_onednn(error):
                 raise InputError(
                     f"memory does not hold what the network responds to {len(pairs)} images: crop them, take fewer, or "
                     "free memory"
@@ -106,23 +106,26 @@ class RestorationGame:
         return [_Part(self, range(image, image + 1)) for image in range(len(self.pairs))]
 
     @property
-    def rough(self) -> Game | None:
+    def low_precision(self) -> Game | None:
         """The game in bfloat16, where that is asked for."""
-        return _Part(self, range(len(self.pairs))).rough
+        return _Part(self, range(len(self.pairs))).low_precision
 
     @torch.inference_mode()
-    def worth(self, coalitions: Coalitions, image: int, rough: bool = False) -> Worth:
-        """The payoff on one image; `rough` computes convolutions in bfloat16."""
+    def worth(self, coalitions: Coalitions, image: int, low_precision: bool = False) -> Worth:
+        """The payoff on one image; `low-precision` computes convolutions in bfloat16."""
         recorded, hr = self.recorded[image], self.pairs.hr[image][None].to(self.device)
-        device, rough = self.device.type, rough and bool(torch.backends.mkldnn.enabled)  # without it that is no faster
+        device, low_precision = (
+            self.device.type,
+            low_precision and bool(torch.backends.mkldnn.enabled),
+        )  # without it that is no faster
 
-        def played(part: Presences) -> Worth:
+        def evaluated(part: Presences) -> Worth:
             sr = self._restored(self.cut, recorded, part)
             with torch.autocast(device, enabled=False):
-                return self.payoff(sr.float() if rough else sr, hr)
+                return self.payoff(sr.float() if low_precision else sr, hr)
 
-        with torch.autocast(device, torch.bfloat16, enabled=rough):
-            return self._in_batches(coalitions, image, played)
+        with torch.autocast(device, torch.bfloat16, enabled=low_precision):
+            return self._in_batches(coalitions, image, evaluated)
 
     def gradient(self, presences: Float[Tensor, "row player"], image: int) -> Float64[Tensor, "row player"]:
         """The derivative of the payoff on one image by each presence, as `erased` has it between 0 and 1."""
@@ -136,18 +139,18 @@ class RestorationGame:
 
         return self._in_batches(presences, image, by_presence)
 
-    def _in_batches(self, rows: Presences, image: int, played: Callable[[Tensor], Tensor]) -> Tensor:
+    def _in_batches(self, rows: Presences, image: int, evaluated: Callable[[Tensor], Tensor]) -> Tensor:
         """`played` for batches of rows, which are halved where memory runs out."""
         batch = self.batch or max(1, LR_PIXELS[self.device.type] // self.pairs.lr[image][0].numel())
         batch = min(batch, len(rows))
         while True:
             try:
-                with whole_float32():
-                    return torch.cat([played(part).cpu() for part in torch.split(rows, batch)])
+                with full_float32():
+                    return torch.cat([evaluated(part).cpu() for part in torch.split(rows, batch)])
             except Exception as error:
                 if not out_of_memory(error):
                     raise
-                lost = without_onednn(error)
+                lost = disable_onednn(error)
                 if batch == 1 and not lost:
                     raise InputError(
                         f"memory does not hold one run of the network on '{self.pairs.names[image]}': "
@@ -158,14 +161,14 @@ class RestorationGame:
     @torch.inference_mode()
     def _prepare(self, network: nn.Module) -> None:
         """Cuts the network, and computes once what lies before the cut."""
-        with whole_float32():
+        with full_float32():
             self.cut = self._cut(network)
             self.recorded = [self.cut.head(lr[None].to(self.device)) for lr in self.pairs.lr]
             self.dummies = self._dummies()
 
     def _restored(self, cut: Resumable, recorded: tuple[Any, ...], present: Presences) -> Tensor:
         live = [_repeated(value, len(present)) for value in recorded]
-        with erased(cut.tail, self.filters, present, self.absent):
+        with erased(cut.tail, self.filters, present, self.ablation):
             sr: Tensor = cut.tail(*live)
         return sr
 
@@ -202,14 +205,14 @@ class RestorationGame:
         return cut
 
     def _dummies(self) -> Bool[Tensor, " player"]:
-        """The filters at the cut whose response equals their absence on every image."""
+        """The filters at the cut whose response equals their ablation on every image."""
         dummies = {
             layer: torch.zeros(width, dtype=torch.bool)
             for layer, width in zip(self.filters.layers, self.filters.widths, strict=True)
         }
         for layer, *responses in zip(self.cut.at_cut, *self.recorded, strict=False):
             dummies[layer] = torch.stack(
-                [_never_differ(response, self.absent(response)) for response in responses]
+                [_never_differ(response, self.ablation(response)) for response in responses]
             ).all(0)
         return torch.cat(list(dummies.values()))
 
@@ -226,9 +229,9 @@ class Grouped:
         return len(self.groups)
 
     @property
-    def rough(self) -> Game | None:
-        rough = getattr(self.game, "rough", None)
-        return None if rough is None else Grouped(rough, self.groups)
+    def low_precision(self) -> Game | None:
+        low_precision = getattr(self.game, "low_precision", None)
+        return None if low_precision is None else Grouped(low_precision, self.groups)
 
     @property
     def parts(self) -> list[Game]:
@@ -248,18 +251,18 @@ class _Part:
 
     game: RestorationGame
     images: range
-    is_rough: bool = False
+    is_low_precision: bool = False
 
     @property
     def players(self) -> int:
         return self.game.players
 
     @property
-    def rough(self) -> Game | None:
-        return replace(self, is_rough=True) if self.game.bfloat16 and not self.is_rough else None
+    def low_precision(self) -> Game | None:
+        return replace(self, is_low_precision=True) if self.game.bfloat16 and not self.is_low_precision else None
 
     def __call__(self, coalitions: Coalitions) -> Worth:
-        return torch.stack([self.game.worth(coalitions, image, self.is_rough) for image in self.images]).mean(0)
+        return torch.stack([self.game.worth(coalitions, image, self.is_low_precision) for image in self.images]).mean(0)
 
     def gradient(self, presences: Float[Tensor, "row player"]) -> Float64[Tensor, "row player"]:
         return torch.stack([self.game.gradient(presences, image) for image in self.images]).mean(0)

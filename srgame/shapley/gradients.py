@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float64, Int
 
 from srgame.errors import InputError
-from srgame.shapley.coalitions import active_players, among, played
+from srgame.shapley.coalitions import active_players, among, evaluated
 from srgame.shapley.game import Differentiable, Game
 from srgame.shapley.permutations import (
     Estimated,
@@ -27,7 +27,7 @@ from srgame.shapley.permutations import (
     sampled_by,
 )
 from srgame.shapley.sampling import Workers, mean_of
-from srgame.shapley.store import Kept
+from srgame.shapley.store import Store
 from srgame.shapley.until import Until
 
 Present = Bool[np.ndarray, " active"]
@@ -36,39 +36,39 @@ GROUPS = 16  # of players, who are half present in turn: the more, the smaller t
 NODES = 0.5 - 0.5 / math.sqrt(3), 0.5 + 0.5 / math.sqrt(3)  # presences: Gauss and Legendre's two
 BACKWARD = 3  # evaluations that a gradient takes the time of
 PAIR = 2 * (1 + GROUPS * len(NODES) * BACKWARD)  # evaluations that a coalition and its complement take, with gradients
-PAIRS = 4  # of coalitions in a unit, at first
-PILOT = 8  # units that tell how to split the work
+PAIRS = 4  # of coalitions in a replicate, at first
+PILOT = 8  # replicates that tell how to split the work
 
 
-def two_level_shapley(
+def multilevel_shapley(
     game: Game,
     *,
     until: Until,
     seed: int = 0,
     progress: bool = False,
-    kept: Kept | None = None,
+    store: Store | None = None,
     workers: Workers | None = None,
 ) -> ShapleyValues:
     """The Shapley values of a differentiable game of many players, estimated without bias from two levels.
 
-    A unit has, for each part of the game, some coalitions and their complements, in which every player's gradient is
+    A replicate has, for each part of the game, some coalitions and their complements, in which every player's gradient is
     taken, and some players, drawn at random, whose contribution to one of these pairs corrects it. The first PILOT
-    units split the work evenly; what they vary by says how the others do. `until`, `seed`, `progress`, `kept` and
+    replicates split the work evenly; what they vary by says how the others do. `until`, `seed`, `progress`, `kept` and
     `workers` are as in `sampled_shapley`, and the values add up to v(N) − v(∅) as they do there. `gains["gradients"]`
     is by what factor all this lowers the variance of as many contributions alone.
 
-    Raises InputError where the game has no gradient, or `until` allows fewer evaluations than one unit takes.
+    Raises InputError where the game has no gradient, or `until` allows fewer evaluations than one replicate takes.
     """
     active = active_players(game)
     if len(active) < 2:
         return exact_shapley(game)
     sampler = _TwoLevels(game, active)
-    how = {"seed": seed, "progress": progress, "kept": kept, "workers": workers}
+    how = {"seed": seed, "progress": progress, "store": store, "workers": workers}
     return sampled_by(sampler, until, sampler.cost, PILOT, **how)
 
 
-def cheaper_than_an_order(players: int) -> bool:
-    """Whether a unit of two levels costs no more than an order of so many players and its reverse."""
+def cheaper_than_a_permutation(players: int) -> bool:
+    """Whether a replicate of two levels costs no more than a permutation of so many players and its reverse."""
     return unit_cost(players) <= 2 * (players - 1)
 
 
@@ -78,17 +78,17 @@ def unit_cost(players: int) -> int:
 
 
 class _TwoLevels(Sampler):
-    """Units of gradients and corrections, all of the same cost, and how that is split between the two."""
+    """Replicates of gradients and corrections, all of the same cost, and how that is split between the two."""
 
     def __init__(self, game: Game, active: Int[np.ndarray, " active"]) -> None:
         super().__init__(game, active)
         self.smooth = [part for part in self.parts if isinstance(part, Differentiable)]
         if len(self.smooth) < len(self.parts):
-            raise InputError("a game whose worth has no gradient: sample orders instead")
+            raise InputError("a game whose worth has no gradient: sample permutations instead")
         self.cost = unit_cost(len(active))
         self.decided: tuple[int, int] | None = None
 
-    def unit(self, rng: np.random.Generator, before: Sequence[Rows]) -> Rows:
+    def replicate(self, rng: np.random.Generator, before: Sequence[Rows]) -> Rows:
         """Rows: the estimate of each part; then, of their mean, gradients, corrections and squared contributions."""
         pairs, corrected = self.split(before)
         levels = np.stack([self._of_part(part, pairs, corrected, rng) for part in self.smooth])
@@ -121,7 +121,7 @@ class _TwoLevels(Sampler):
             found = part.gradient(torch.from_numpy(presences)).numpy()[:, self.active]
             slopes += (found * members).sum(0) / len(NODES)
         if not np.isfinite(slopes).all():
-            raise InputError("the worth has no finite gradient at some coalition: sample orders instead")
+            raise InputError("the worth has no finite gradient at some coalition: sample permutations instead")
         return slopes
 
     def _contributions(
@@ -129,12 +129,12 @@ class _TwoLevels(Sampler):
     ) -> Float64[np.ndarray, " some"]:
         """What some players contribute to a coalition: joining it, or having joined it."""
         switched = there ^ np.eye(len(there), dtype=bool)[some]
-        worth = played(part, among(self.game, self.active, np.concatenate([there[None], switched])))
+        worth = evaluated(part, among(self.game, self.active, np.concatenate([there[None], switched])))
         joined: Float64[np.ndarray, " some"] = (worth[1:] - worth[0]) * np.where(there[some], -1, 1)
         return joined
 
-    def split(self, before: Sequence[Rows] | Float64[np.ndarray, "unit row active"]) -> tuple[int, int]:
-        """The pairs of coalitions with gradients in a unit, and the players corrected: as the pilot's variances ask.
+    def split(self, before: Sequence[Rows] | Float64[np.ndarray, "replicate row active"]) -> tuple[int, int]:
+        """The pairs of coalitions with gradients in a replicate, and the players corrected: as the pilot's variances ask.
 
         At equal cost the variance is least where each level's work is as the root of its variance over its cost.
         """
@@ -149,18 +149,18 @@ class _TwoLevels(Sampler):
         return self.decided
 
     def _affordable(self, pairs: int) -> tuple[int, int]:
-        """So many pairs, and as many corrections as the unit's cost leaves room for; at least one for each pair."""
+        """So many pairs, and as many corrections as the replicate's cost leaves room for; at least one for each pair."""
         pairs = max(1, min(pairs, self.cost // (PAIR + 2)))
         return pairs, min(pairs * len(self.active), (self.cost - pairs * PAIR) // 2)
 
-    def estimate(self, units: Float64[np.ndarray, "unit row active"]) -> Estimated:
-        """The mean over units, and what the same contributions would tell alone."""
+    def estimate(self, replicates: Float64[np.ndarray, "replicate row active"]) -> Estimated:
+        """The mean over replicates, and what the same contributions would tell alone."""
         parts = len(self.parts)
-        found, gains = mean_of(units[:, :parts].mean(1)), {}
-        if len(units) >= PILOT and found.stderr.any():
-            alone = (units[:, -1].mean(0) - found.value**2).sum() * 2 * (len(self.active) + 1)
-            gains["gradients"] = float(alone / (len(units) * (found.stderr**2).sum() * self.cost))
-        return Estimated(found, between(units[:, :parts]), gains, ("gradients",))
+        found, variance_reduction = mean_of(replicates[:, :parts].mean(1)), {}
+        if len(replicates) >= PILOT and found.stderr.any():
+            alone = (replicates[:, -1].mean(0) - found.value**2).sum() * 2 * (len(self.active) + 1)
+            variance_reduction["gradients"] = float(alone / (len(replicates) * (found.stderr**2).sum() * self.cost))
+        return Estimated(found, between(replicates[:, :parts]), variance_reduction, ("gradients",))
 
 
 def _chances(sizes: PerActive, count: int) -> PerActive:
@@ -174,8 +174,8 @@ def _chances(sizes: PerActive, count: int) -> PerActive:
 
 
 def _drawn(chance: PerActive, rng: np.random.Generator) -> Int[np.ndarray, " some"]:
-    """Players drawn systematically, in random order, each with its own chance; how many is the sum of the chances."""
-    order = rng.permutation(len(chance))
-    steps = np.floor(np.cumsum(chance[order]) + rng.random())
-    drawn: Int[np.ndarray, " some"] = np.sort(order[np.diff(steps, prepend=0) > 0])
+    """Players drawn systematically, in random permutation, each with its own chance; how many is the sum of the chances."""
+    permutation = rng.permutation(len(chance))
+    steps = np.floor(np.cumsum(chance[permutation]) + rng.random())
+    drawn: Int[np.ndarray, " some"] = np.sort(permutation[np.diff(steps, prepend=0) > 0])
     return drawn

@@ -16,9 +16,9 @@ import pandas as pd
 from jaxtyping import Bool, Float64, Int
 
 from srgame.errors import InputError, chosen
-from srgame.shapley.coalitions import active_players, among, played, played_out
+from srgame.shapley.coalitions import active_players, among, enumerated, evaluated
 from srgame.shapley.game import Game
-from srgame.shapley.sampling import Estimate, cheaper_played_out, mean_of, sample
+from srgame.shapley.sampling import Estimate, cheaper_enumerated, mean_of, sample
 from srgame.shapley.until import Until
 
 Pairs = Int[np.ndarray, "pair 2"]
@@ -79,15 +79,15 @@ def pair_interactions(
 ) -> PairInteractions:
     """The interactions of the given pairs of players, by default of all: exact if `until` is None, else estimated.
 
-    `index` is "shapley" or "banzhaf". An independent unit is one random coalition and its complement, in which single
+    `index` is "shapley" or "banzhaf". An independent replicate is one random coalition and its complement, in which single
     players and pairs switch sides: of all n(n − 1) / 2 pairs it sees each twice, in 2 + n(n + 1) evaluations. Whoever
     is in it is so with one probability, which is drawn evenly for "shapley" (Owen 1972) and ½ for "banzhaf"; so what
     surrounds each pair has the distribution that the index asks for. In a game without interactions of four or more
-    players a single unit is exact. Players in `game.dummies` interact with nobody and are never sampled; where a FEW
-    units would cost as much as all coalitions, these are played.
+    players a single replicate is exact. Players in `game.dummies` interact with nobody and are never sampled; where a FEW
+    replicates would cost as much as all coalitions, these are played.
 
     Raises InputError for pairs that are none, for more than 20 players if `until` is None, and where `until` allows
-    fewer evaluations than one unit takes.
+    fewer evaluations than one replicate takes.
     """
     asked, rule = _asked(game, pairs), chosen("interaction index", index, INDICES)
     active = active_players(game)
@@ -95,7 +95,7 @@ def pair_interactions(
     places = np.searchsorted(active, asked[alive])
     involved = np.unique(places)
     cost = 2 * (1 + len(involved) + len(places))
-    if until is None or not len(places) or cheaper_played_out(len(active), cost, until):
+    if until is None or not len(places) or cheaper_enumerated(len(active), cost, until):
         found, evaluations, ended = _exact(game, places, rule)
     else:
         sampled = sample(
@@ -105,10 +105,10 @@ def pair_interactions(
             seed=seed,
             progress=progress,
         )
-        found, evaluations, ended = mean_of(sampled.units), sampled.evaluations, sampled.ended
+        found, evaluations, ended = mean_of(sampled.replicates), sampled.evaluations, sampled.ended
     value, stderr = np.zeros((2, len(asked)))
     value[alive], stderr[alive] = found.value, found.stderr
-    return PairInteractions(value, stderr, found.units, asked, game.players, evaluations, ended)
+    return PairInteractions(value, stderr, found.replicates, asked, game.players, evaluations, ended)
 
 
 def _asked(game: Game, pairs: Iterable[tuple[int, int]] | None) -> Pairs:
@@ -126,7 +126,7 @@ def _asked(game: Game, pairs: Iterable[tuple[int, int]] | None) -> Pairs:
 
 
 def _exact(game: Game, places: Pairs, rule: Index) -> tuple[Estimate, int, str]:
-    everything = played_out(game)
+    everything = enumerated(game)
     others = len(everything.active) - 2
     weight = np.array([rule.weight(size, others) for size in range(others + 1)])
     value = np.zeros(len(places))
@@ -151,7 +151,7 @@ def _around(
     """Each pair's interaction, given who else is in `present`: none, one or both of the pair switch sides there."""
     switched = np.unique(places)
     groups = [np.empty((1, 0), int), switched[:, None], *np.array_split(places, range(CHUNK, len(places), CHUNK))]
-    none, single, *both = (played(game, among(game, active, _switched(present, group))) for group in groups)
+    none, single, *both = (evaluated(game, among(game, active, _switched(present, group))) for group in groups)
     one = np.zeros(len(active))
     one[switched] = single
     side = np.where(present, -1, 1)

@@ -1,4 +1,4 @@
-"""Units of sampling kept on disk: a run that goes on there, or is asked for more, computes only what is missing."""
+"""Replicates of sampling kept on disk: a run that goes on there, or is asked for more, computes only what is missing."""
 
 import hashlib
 import io
@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from srgame.errors import InputError
-from srgame.files import differences, replaced
+from srgame.files import differences, write_atomic
 
 GAME = "game.json"
 DIGEST = hashlib.sha256().digest_size
@@ -22,13 +22,13 @@ Quantities = Float64[np.ndarray, "..."]
 
 
 @dataclass(frozen=True)
-class Kept:
-    """The units of one game in a folder of their own: each a file, whole or not there, that carries its checksum."""
+class Store:
+    """The replicates of one game in a folder of their own: each a file, whole or not there, that carries its checksum."""
 
     folder: Path
 
     def get(self, number: int) -> Quantities | None:
-        """A unit; None where it is not there, or, with a warning, where its file is damaged."""
+        """A replicate; None where it is not there, or, with a warning, where its file is damaged."""
         path = self._path(number)
         try:
             content = path.read_bytes()
@@ -37,34 +37,36 @@ class Kept:
         digest, array = content[:DIGEST], content[DIGEST:]
         try:
             if hashlib.sha256(array).digest() != digest:
-                raise ValueError("its checksum is not that of its unit")
-            unit: Quantities = np.lib.format.read_array(io.BytesIO(array), allow_pickle=False)
+                raise ValueError("its checksum is not that of its replicate")
+            replicate: Quantities = np.lib.format.read_array(io.BytesIO(array), allow_pickle=False)
         except Exception:  # foreign bytes, whose checksum may be right, raise anything
-            warnings.warn(f"'{path}' is damaged: its unit is computed again", stacklevel=2)
+            warnings.warn(f"'{path}' is damaged: its replicate is computed again", stacklevel=2)
             return None
-        return unit
+        return replicate
 
-    def put(self, number: int, unit: Quantities) -> None:
-        """Keeps a unit. Raises InputError where that cannot be written; the units before stay."""
+    def put(self, number: int, replicate: Quantities) -> None:
+        """Keeps a replicate. Raises InputError where that cannot be written; the replicates before stay."""
         array = io.BytesIO()
-        np.save(array, unit, allow_pickle=False)
+        np.save(array, replicate, allow_pickle=False)
         _write(self._path(number), hashlib.sha256(array.getvalue()).digest() + array.getvalue())
 
     def _path(self, number: int) -> Path:
-        return self.folder / f"{number:07}.unit"
+        return self.folder / f"{number:07}.replicate"
 
 
-def kept_in(folder: Path, game: Mapping[str, Any]) -> Kept:
-    """The units of `game`, which is all that they depend on, in `folder`.
+def open_store(folder: Path, game: Mapping[str, Any]) -> Store:
+    """The replicates of `game`, which is all that they depend on, in `folder`.
 
-    Raises InputError where the folder holds the units of another game, or cannot be written to.
+    Raises InputError where the folder holds the replicates of another game, or cannot be written to.
     """
     source, told = folder / GAME, json.dumps(game, indent=2)
     if not source.exists():
         _write(source, told.encode())
     elif other := differences(_read(source), json.loads(told)):
-        raise InputError(f"'{folder}' holds the units of another game (other {', '.join(other)}): keep these elsewhere")
-    return Kept(folder)
+        raise InputError(
+            f"'{folder}' holds the replicates of another game (other {', '.join(other)}): keep these elsewhere"
+        )
+    return Store(folder)
 
 
 def _read(source: Path) -> dict[str, Any]:
@@ -72,13 +74,15 @@ def _read(source: Path) -> dict[str, Any]:
         there = json.loads(source.read_text(encoding="utf-8"))
         return dict(there)
     except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise InputError(f"'{source}' does not say which game is kept there ({error}): keep units elsewhere") from error
+        raise InputError(
+            f"'{source}' does not say which game is kept there ({error}): keep replicates elsewhere"
+        ) from error
 
 
 def _write(path: Path, content: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        replaced(path, content)
+        write_atomic(path, content)
     except OSError as error:
         raise InputError(
             f"'{path}' cannot be written ({error.strerror}): what was kept before is still there"

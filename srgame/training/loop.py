@@ -24,7 +24,7 @@ from srgame.data.pairs import Pairs
 from srgame.devices import device_of
 from srgame.errors import InputError
 from srgame.evaluation.evaluate import evaluate
-from srgame.files import held, writable
+from srgame.files import ensure_writable, held
 from srgame.filters import filters_of
 from srgame.networks.weights import save_weights
 from srgame.training import processes
@@ -91,7 +91,7 @@ def fit(
     Raises InputError where a loss is not finite, where `folder` cannot be written to or another run goes on there, and
     where the state in it is unreadable or of another run.
     """
-    writable(folder)
+    ensure_writable(folder)
     network = strategy.network.train()
     size = sum(weights.numel() for weights in network.parameters())
     run = {"strategy": type(strategy).__name__, "weights": size, **asdict(schedule), "seed": seed}

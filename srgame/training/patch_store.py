@@ -19,8 +19,8 @@ from jaxtyping import UInt8
 from torch import Tensor
 from tqdm import tqdm
 
-from srgame.errors import InputError, counted
-from srgame.files import differences, held, replaced
+from srgame.errors import InputError, check_counts
+from srgame.files import differences, held, write_atomic
 from srgame.training.patches import Batch, Patches, prefetched
 
 MANIFEST = "patches.json"
@@ -36,7 +36,7 @@ def write_patches(patches: Patches, count: int, folder: Path, workers: int = 0, 
 
     Raises InputError if the folder holds other patches, if it cannot be written to, or if the disk is full.
     """
-    counted(patches=count)
+    check_counts(patches=count)
     settings = _settings(patches) | {"count": count}
     with held(folder):
         manifest = _manifest(folder) or {"settings": settings, "made": 0, "crc32": dict.fromkeys(PARTS, 0)}
@@ -68,7 +68,7 @@ def _write(patches: Patches, folder: Path, manifest: dict[str, Any], workers: in
         made += rows
         if made == count or (step + 1) % SAVED == 0:
             manifest["made"] = made
-            replaced(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
+            write_atomic(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
 
 
 def _at(path: Path, shape: tuple[int, ...], made: int) -> Path:
@@ -126,7 +126,7 @@ class StoredPatches:
     """
 
     def __init__(self, folder: Path, batch: int = 16, seed: int = 0, shard: int = 0, shards: int = 1) -> None:
-        counted(batch=batch)
+        check_counts(batch=batch)
         manifest = _manifest(folder)
         if manifest is None:
             raise InputError(f"'{folder}' holds no patches: make them with srgame degrade … --patches N")

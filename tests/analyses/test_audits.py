@@ -99,7 +99,7 @@ def test_erasure_goes_from_the_whole_network_to_none_of_the_layers_filters() -> 
 
 def test_eq6_rates_are_shares_of_the_filters() -> None:
     told = ["held", "violated", "violated", "open"]
-    frame = pd.DataFrame({"strategy": "eats", "layer": "conv_hr", "absent": "zero", "kind": "player", "eq6": told})
+    frame = pd.DataFrame({"strategy": "eats", "layer": "conv_hr", "ablation": "zero", "kind": "player", "eq6": told})
     (rates,) = audit_eq6.rates(pd.concat([frame.assign(reason=""), pd.DataFrame({"kind": ["size"]})])).to_dict(
         "records"
     )
@@ -134,12 +134,12 @@ def test_targets_are_compared_on_seeds_that_both_have(monkeypatch: pytest.Monkey
     row = known.set_index("degradation").loc["blur"]
     assert row["gain"] == pytest.approx(brighter - dark) and row["low"] <= row["gain"] <= row["high"]
     assert row["below"] == pytest.approx(evaluate(bicubic(4), pairs)["psnr_rgb"].mean() - dark)
-    absent = frame[frame["reason"] != ""]
+    ablation = frame[frame["reason"] != ""]
     lacks = ["small-x4-eats", "small-x4-original-unsharpened"]
-    assert absent["reason"].tolist() == [f"not in the zoo: {name}" for name in lacks]
+    assert ablation["reason"].tolist() == [f"not in the zoo: {name}" for name in lacks]
     assert audit_targets.verdict(frame) == "differs" and (known["gain"] <= 0).all()
     assert audit_targets.verdict(frame.assign(low=-frame["high"])) == "agrees so far"
-    assert "1 seed;" in audit_targets.found(frame) and "nothing to compare" in audit_targets.found(absent)
+    assert "1 seed;" in audit_targets.found(frame) and "nothing to compare" in audit_targets.found(ablation)
     assert len(audit_targets.draw(frame).axes) == 4
     alone = audit_targets.measure(("small-x4-original-1",), **audit_targets.SMOKE)
     assert alone["reason"].tolist()[-1] == "no two trainings to compare" and len(alone) == 4

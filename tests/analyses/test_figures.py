@@ -66,7 +66,7 @@ def test_the_erasure_shown_is_what_the_losses_tell_of() -> None:
         loss = losses[losses["draw"] == drawn["draw"].iloc[0]].iloc[0]
         change = picture_of(drawn[drawn["picture"] == "|f − f′|"])
         assert change.mean() == pytest.approx(loss["erasure"], abs=0.5 / 255 * change.max())
-        maps = {name: rows.groupby("channel")["pixels"].agg(list) for name, rows in drawn.groupby("picture")}
+        maps = {name: rows.groupby("filter")["pixels"].agg(list) for name, rows in drawn.groupby("picture")}
         same = maps["before"] == maps["after"]
         assert set(same.index[~same]) <= {loss["erased"]} and loss["erased"] != loss["donor"]
         assert maps["after"][loss["erased"]] == maps["before"][loss["donor"]]
@@ -93,8 +93,8 @@ def test_gains_over_bicubic_are_paired_by_image_and_averaged_over_seeds() -> Non
              [(0, "a", 21.0), (0, "b", 30.0), (1, "a", 23.0), (1, "b", 31.0)]]  # fmt: skip
     frame = pd.DataFrame(rows, columns=["strategy", "network", "image", "psnr"])
     frame = frame.assign(part="psnr", dataset="Set5", degradation="clean")
-    gains = fig1_overview.gains(frame).set_index("image")["gain"]
-    assert gains.to_dict() == {"a": 2.0, "b": 0.5}
+    variance_reduction = fig1_overview.variance_reduction(frame).set_index("image")["gain"]
+    assert variance_reduction.to_dict() == {"a": 2.0, "b": 0.5}
 
 
 def test_a_picture_survives_its_rows() -> None:

@@ -133,12 +133,12 @@ def test_scores_that_are_kept_are_not_measured_again(
     trained: dict[str, nn.Module], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     *earlier, latest = shipped("small-x4")
-    psnr_table(1, "small-x4", earlier, **CHEAP, keep=tmp_path)
+    psnr_table(1, "small-x4", earlier, **CHEAP, store=tmp_path)
     restored = []
     monkeypatch.setattr(
         benchmarks, "evaluate", lambda network, pair: restored.append(network) or evaluate(network, pair)
     )
-    whole = psnr_table(1, "small-x4", shipped("small-x4"), **CHEAP, keep=tmp_path)
+    whole = psnr_table(1, "small-x4", shipped("small-x4"), **CHEAP, store=tmp_path)
     assert {network.network for network in restored} == {trained[latest]}
     pd.testing.assert_frame_equal(whole, psnr_table(1, "small-x4", shipped("small-x4"), **CHEAP))
 

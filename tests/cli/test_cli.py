@@ -92,7 +92,7 @@ def test_all_layers_stand_in_one_table(srgame: Run, checkpoint: Path, tmp_path: 
         60,
         "--payoff",
         "-mse",
-        "--absent",
+        "--ablation",
         "mean",
     ]
     assert srgame("shapley", checkpoint, *options, "--target", "bicubic", "--output", tmp_path)[0] == 0
@@ -102,7 +102,7 @@ def test_all_layers_stand_in_one_table(srgame: Run, checkpoint: Path, tmp_path: 
 def test_interactions_prints_the_strongest_and_writes_csv_json_and_pictures(
     srgame: Run, checkpoint: Path, tmp_path: Path
 ) -> None:
-    words = ["--layer", "body.1.conv1", "--crop", 16, "--images", 1, "--precision", 0.3, "--output", tmp_path]
+    words = ["--layer", "body.1.conv1", "--crop", 16, "--images", 1, "--tolerance", 0.3, "--output", tmp_path]
     status, printed, _ = srgame("interactions", checkpoint, *words)
     assert status == 0
     values = pd.read_csv(tmp_path / "interactions.csv")
@@ -135,7 +135,7 @@ BAD = {
     "no such degradation": ("shapley {checkpoint} --degradation fog", "unknown degradation 'fog'"),
     "no such device": ("shapley {checkpoint} --device tpu", "there is no device 'tpu'"),
     "no such network": ("layers {checkpoint} --network srrresnet", "unknown network 'srrresnet'"),
-    "nothing to reach": ("shapley {checkpoint} --precision -1", "limits are positive"),
+    "nothing to reach": ("shapley {checkpoint} --tolerance -1", "limits are positive"),
     "too few evaluations": ("shapley {checkpoint} --evaluations 5", "fewer than one unit takes"),
     "no layers": ("shapley {checkpoint} --layers", "no layer, no filters"),
     "all and more": ("shapley {checkpoint} --layers all conv_hr", "'all' are all layers already"),
@@ -219,7 +219,7 @@ def test_a_second_run_in_a_folder_is_refused_by_each_verb_that_goes_on_there(
     images = tmp_path / "images"
     verbs = {
         "train": [images, *size, images, "--output", tmp_path / "out"],
-        "shapley": [checkpoint, *small, "--evaluations", 60, "--keep", tmp_path / "out"],
+        "shapley": [checkpoint, *small, "--evaluations", 60, "--store", tmp_path / "out"],
         "evaluate": [checkpoint, *small, "--degradations", "clean"],
     }
     for verb, words in verbs.items():
@@ -260,9 +260,9 @@ def two_runs(tmp_path: Path) -> list[Path]:
 
 
 PROBES = {
-    "responses": ("--crop 12 --layers body.1 conv_hr", ["layer", "channel", "mean"], 2 * 6),
+    "responses": ("--crop 12 --layers body.1 conv_hr", ["layer", "filter", "mean"], 2 * 6),
     "cosine": ("--crop 12 --layers body.0 conv_hr --degradation blur", ["layer", "first", "second", "cosine"], 2 * 15),
-    "salience": ("--crop 12 --layers conv_last:input", ["layer", "channel", "salience"], 6),
+    "salience": ("--crop 12 --layers conv_last:input", ["layer", "filter", "salience"], 6),
     "lam": ("--crop 12 --steps 2 --window 8", ["image", "row", "column", "luma", "attribution"], 2 * 144),
     "ddr": ("--sets clean noise --count 6 --side 8 --seeds 0 1", ["space", "set", "image", "x", "y", "chi"], 3 * 12),
     "srga": ("--sets noise --count 6 --side 8", ["set", "patches", "alpha", "beta", "kl", "srga"], 2),
@@ -271,7 +271,7 @@ PROBES = {
         ["score", "layer", "filter", "value"],
         24,
     ),
-    "attributions": ("--crop 32 --steps 4", ["method", "layer", "channel", "attribution"], 12),
+    "attributions": ("--crop 32 --steps 4", ["method", "layer", "filter", "attribution"], 12),
 }
 
 
@@ -408,7 +408,7 @@ def test_training_from_the_command_line(srgame: Run, tmp_path: Path, monkeypatch
 
 
 def test_ctrl_c_leaves_no_traceback_and_keeps_what_was_measured(checkpoint: Path, tmp_path: Path) -> None:
-    words = ["shapley", checkpoint, "--crop", 64, "--precision", 1e-9, "--seconds", 600, "--output", tmp_path / "out"]
+    words = ["shapley", checkpoint, "--crop", 64, "--tolerance", 1e-9, "--seconds", 600, "--output", tmp_path / "out"]
     command = [sys.executable, "-c", HEARS_CTRL_C + "from srgame.__main__ import main; main()", *map(str, words)]
     shown = tmp_path / "progress"
     with shown.open("w") as progress:
@@ -420,7 +420,7 @@ def test_ctrl_c_leaves_no_traceback_and_keeps_what_was_measured(checkpoint: Path
         printed, _ = process.communicate(timeout=60)
     assert process.returncode == 0, shown.read_text()
     assert "ended by: interrupted" in printed and "Traceback" not in shown.read_text()
-    assert (pd.read_csv(tmp_path / "out" / "shapley.csv")["units"] >= 4).all()
+    assert (pd.read_csv(tmp_path / "out" / "shapley.csv")["replicates"] >= 4).all()
 
 
 def test_bfloat16_is_told_of_and_refused_where_it_is_imitated(

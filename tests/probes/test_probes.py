@@ -225,7 +225,7 @@ def test_patches_come_from_all_images_and_do_not_overlap(tmp_path: Path) -> None
 
 
 def test_responses_are_the_means_over_pixels_then_images(small: SRResNet) -> None:
-    frame = channel_responses(small, IMAGES, LAYERS).set_index(["layer", "channel"])
+    frame = channel_responses(small, IMAGES, LAYERS).set_index(["layer", "filter"])
     responses = [by_hand(small, image) for image in IMAGES]
     for layer in LAYERS:
         for channel in range(8):

@@ -87,14 +87,14 @@ def test_a_changed_flag_never_overwrites_a_result(analysis: Path, tmp_path: Path
 
 
 def test_where_a_recipe_keeps_what_it_measures_is_no_setting(analysis: Path, tmp_path: Path) -> None:
-    first = run(analysis, "--keep", "kept")
+    first = run(analysis, "--store", "kept")
     assert "measured, kept in kept" in first.stdout and "draft" not in first.stdout
     assert json.loads((tmp_path / "figures" / "fig0.json").read_text())["settings"] == {"rows": 3, "name": "a"}
     assert "measured" not in run(analysis).stdout
 
 
 def test_an_interrupted_recipe_says_whether_it_goes_on(analysis: Path) -> None:
-    for kept, told in ((), "interrupted"), (("--keep", "kept"), "interrupted: the same command continues"):
+    for kept, told in ((), "interrupted"), (("--store", "kept"), "interrupted: the same command continues"):
         ended = run(analysis, "--rows", "0", *kept)
         assert (ended.returncode, ended.stderr.strip()) == (130, f"fig0.py: {told}")
 

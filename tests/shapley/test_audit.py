@@ -50,17 +50,17 @@ def test_owen_values_of_a_layer_add_up_to_its_value_among_layers(
 
 
 @pytest.mark.parametrize(
-    ("units", "payoff", "told"),
+    ("replicates", "payoff", "told"),
     [(1, "psnr", "a single unit tells nothing"), (4, "psnr", "fewer than 12 units"), (12, "psnr", ""), (4, "-mse", "")],
 )
 def test_the_table_warns_of_units_that_are_few_unless_each_is_exact(
-    small: SRResNet, photographs: Pairs, units: int, payoff: str, told: str
+    small: SRResNet, photographs: Pairs, replicates: int, payoff: str, told: str
 ) -> None:
     filters = filters_of(small, ["conv_hr"])
-    until = Until(evaluations=2 + units * 2 * (len(filters) - 1))
+    until = Until(evaluations=2 + replicates * 2 * (len(filters) - 1))
     values = network_values(small, filters, photographs, until=until, payoff=payoff)
     printed = shapley_table(values, "dB", 0.95)
-    assert values["units"].eq(units).all() and told in printed
+    assert values["replicates"].eq(replicates).all() and told in printed
     assert bool(told) == ("allow more evaluations" in printed)
 
 
@@ -72,19 +72,28 @@ def test_an_unknown_game_is_refused(small: SRResNet, photographs: Pairs, filters
 def test_bfloat16_plays_a_layer_whose_orders_vary_more_than_it_rounds_off() -> None:
     network, pairs = load_network("srresnet-x4-bicubic"), load_pairs("photographs", images=1, crop=12)
     how = {"until": Until(evaluations=2 + 14 * 126), "filters": filters_of(network, ["conv_first"]), "pairs": pairs}
-    fine, rough = network_values(network, **how), network_values(network, bfloat16=True, **how)
-    assert rough["used"].str.contains("rough").all() and (rough["rough_gain"] > 1 / NEGLIGIBLE).all()
-    assert rough["shapley"].sum() == pytest.approx((rough["grand"] - rough["empty"])[0], abs=1e-9)
-    difference = (rough["shapley"] - fine["shapley"]).abs()
+    fine, low_precision = network_values(network, **how), network_values(network, bfloat16=True, **how)
+    assert (
+        low_precision["used"].str.contains("low_precision").all()
+        and (low_precision["low_precision_reduction"] > 1 / NEGLIGIBLE).all()
+    )
+    assert low_precision["shapley"].sum() == pytest.approx(
+        (low_precision["grand"] - low_precision["empty"])[0], abs=1e-9
+    )
+    difference = (low_precision["shapley"] - fine["shapley"]).abs()
     assert 0 < difference.max() < fine["stderr"].max()
 
 
 @pytest.mark.parametrize("game", ["layers", "within layers"])  # the layers are so few that nothing of them is rough
 def test_bfloat16_plays_games_of_layers_too(small: SRResNet, photographs: Pairs, filters: Filters, game: str) -> None:
     how = {"game": game, "until": Until(evaluations=500), "filters": filters, "pairs": photographs}
-    rough, fine = network_values(small, bfloat16=True, **how), network_values(small, **how)
-    assert (rough["shapley"] - fine["shapley"]).abs().max() <= fine["stderr"].max() + 1e-9
-    assert (rough["ended"] == "exact").all() if game == "layers" else rough["rough_gain"].notna().all()
+    low_precision, fine = network_values(small, bfloat16=True, **how), network_values(small, **how)
+    assert (low_precision["shapley"] - fine["shapley"]).abs().max() <= fine["stderr"].max() + 1e-9
+    assert (
+        (low_precision["ended"] == "exact").all()
+        if game == "layers"
+        else low_precision["low_precision_reduction"].notna().all()
+    )
 
 
 def test_bfloat16_and_gradients_are_not_for_one_game(small: SRResNet, photographs: Pairs, filters: Filters) -> None:

@@ -69,9 +69,9 @@ def slowly(sr: Tensor, hr: Tensor) -> Tensor:
     return psnr(sr, hr)
 
 
-def values_of(network: nn.Module, pairs: Pairs, units: int = 12, **how: Any) -> pd.DataFrame:
+def values_of(network: nn.Module, pairs: Pairs, replicates: int = 12, **how: Any) -> pd.DataFrame:
     filters = filters_of(network, how.pop("layers", LAYERS))
-    return network_values(network, filters, pairs, until=Until(evaluations=2 + units * 14), **how)
+    return network_values(network, filters, pairs, until=Until(evaluations=2 + replicates * 14), **how)
 
 
 def when(happened: Callable[[], bool], then: Callable[[], None]) -> threading.Thread:
@@ -95,7 +95,7 @@ def hearing_ctrl_c() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
-def kept(folder: Path, game: int = 0) -> int:
+def stored(folder: Path, game: int = 0) -> int:
     return len(list(folder.glob(f"game{game}/*.unit")))
 
 
@@ -109,7 +109,7 @@ def test_rough_games_are_played_by_the_workers(small: SRResNet, photographs: Pai
     how: dict[str, Any] = {"until": Until(evaluations=300), "bfloat16": True}
     one = network_values(small, filters_of(small, LAYERS), photographs, **how)
     assert network_values(small, filters_of(small, LAYERS), photographs, players=two.holding, **how).equals(one)
-    assert one["rough_gain"].notna().any()
+    assert one["low_precision_reduction"].notna().any()
 
 
 def test_gradients_are_taken_by_the_workers(small: SRResNet, two: Cluster) -> None:
@@ -117,29 +117,29 @@ def test_gradients_are_taken_by_the_workers(small: SRResNet, two: Cluster) -> No
     how: dict[str, Any] = {"until": Until(evaluations=2 + 10 * unit_cost(len(filters))), "gradients": True}
     one = network_values(small, filters, pairs, **how)
     assert network_values(small, filters, pairs, players=two.holding, **how).equals(one)
-    assert (one["used"] == "gradients").all() and (one["units"] > PILOT).all()
+    assert (one["used"] == "gradients").all() and (one["replicates"] > PILOT).all()
 
 
 @pytest.mark.parametrize("antithetic", [True, False])
 def test_a_precision_is_reached_with_the_same_units(
     small: SRResNet, photographs: Pairs, two: Cluster, antithetic: bool
 ) -> None:
-    how = {"until": Until(precision=0.06), "antithetic": antithetic}
+    how = {"until": Until(tolerance=0.06), "antithetic": antithetic}
     filters = filters_of(small, LAYERS)
     one = network_values(small, filters, photographs, **how)
     found = network_values(small, filters, photographs, players=two.holding, **how)
-    assert found.equals(one) and (one["ended"] == "precision").all()
+    assert found.equals(one) and (one["ended"] == "relative_stderr").all()
 
 
 def test_units_of_a_killed_worker_are_made_again(
     small: SRResNet, photographs: Pairs, two: Cluster, tmp_path: Path
 ) -> None:
-    how = {"payoff": slowly, "units": 16, "layers": LAYERS[:1]}
+    how = {"payoff": slowly, "replicates": 16, "layers": LAYERS[:1]}
     victim = next(iter(two.client.run(os.getpid).values()))
-    killing = when(lambda: kept(tmp_path) >= 3, lambda: os.kill(victim, signal.SIGKILL))
-    found = values_of(small, photographs, players=two.holding, keep=tmp_path, **how)
+    killing = when(lambda: stored(tmp_path) >= 3, lambda: os.kill(victim, signal.SIGKILL))
+    found = values_of(small, photographs, players=two.holding, store=tmp_path, **how)
     assert not killing.is_alive() and victim not in two.client.run(os.getpid).values()
-    assert kept(tmp_path) == 16 and found.equals(values_of(small, photographs, **how))
+    assert stored(tmp_path) == 16 and found.equals(values_of(small, photographs, **how))
 
 
 def test_a_late_worker_has_all_it_needs(small: SRResNet, photographs: Pairs, threads: Opened) -> None:
@@ -158,10 +158,10 @@ def test_a_cluster_that_shrinks_goes_on(
     small: SRResNet, photographs: Pairs, threads: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(room, "LOOK", 0.001)
-    local, how = threads(3), {"payoff": slowly, "units": 16, "layers": LAYERS[:1]}
-    when(lambda: kept(tmp_path) >= 3, lambda: local.scale(1))
+    local, how = threads(3), {"payoff": slowly, "replicates": 16, "layers": LAYERS[:1]}
+    when(lambda: stored(tmp_path) >= 3, lambda: local.scale(1))
     with connected(local.scheduler_address) as cluster:
-        found = values_of(small, photographs, players=cluster.holding, keep=tmp_path, **how)
+        found = values_of(small, photographs, players=cluster.holding, store=tmp_path, **how)
         assert len(cluster.client.nthreads()) == 1
     assert found.equals(values_of(small, photographs, **how))
 
@@ -169,15 +169,15 @@ def test_a_cluster_that_shrinks_goes_on(
 def test_ctrl_c_keeps_what_came_and_one_process_goes_on(
     small: SRResNet, photographs: Pairs, threads: Opened, tmp_path: Path
 ) -> None:
-    how = {"payoff": slowly, "units": 40, "keep": tmp_path}
+    how = {"payoff": slowly, "replicates": 40, "store": tmp_path}
     with hearing_ctrl_c(), connected(threads(2).scheduler_address) as cluster:
-        when(lambda: kept(tmp_path) >= 3 and kept(tmp_path, 1) >= 1, lambda: os.kill(os.getpid(), signal.SIGINT))
+        when(lambda: stored(tmp_path) >= 3 and stored(tmp_path, 1) >= 1, lambda: os.kill(os.getpid(), signal.SIGINT))
         some = values_of(small, photographs, players=cluster.holding, **how)
         assert set(some["ended"]) == {"interrupted"} and set(some["layer"]) == set(LAYERS)
         assert not cluster.client.futures
-    assert 3 <= kept(tmp_path) < 40
+    assert 3 <= stored(tmp_path) < 40
     more = values_of(small, photographs, **how)
-    assert more.equals(values_of(small, photographs, **how | {"keep": None}))
+    assert more.equals(values_of(small, photographs, **how | {"store": None}))
 
 
 def test_a_run_whose_workers_are_gone_says_so_and_loses_nothing(
@@ -186,13 +186,13 @@ def test_a_run_whose_workers_are_gone_says_so_and_loses_nothing(
     monkeypatch.setattr(room, "PATIENCE", 0.1)
     monkeypatch.setattr(room, "ANSWER", 1.0)
     local = threads(1)
-    when(lambda: kept(tmp_path) >= 2, lambda: local.scale(0))
+    when(lambda: stored(tmp_path) >= 2, lambda: local.scale(0))
     with (
         connected(local.scheduler_address) as cluster,
         pytest.raises(InputError, match="no worker for 0 seconds; units that were kept are still there"),
     ):
-        values_of(small, photographs, players=cluster.holding, keep=tmp_path, payoff=slowly, units=200)
-    assert kept(tmp_path) >= 2
+        values_of(small, photographs, players=cluster.holding, store=tmp_path, payoff=slowly, replicates=200)
+    assert stored(tmp_path) >= 2
     with connected(local.scheduler_address) as cluster, pytest.raises(InputError, match="no worker for 0 seconds"):
         values_of(small, photographs, players=cluster.holding)
 
@@ -201,13 +201,13 @@ def test_a_scheduler_that_goes_is_a_sentence(
     small: SRResNet, photographs: Pairs, threads: Opened, tmp_path: Path
 ) -> None:
     local = threads(1)
-    when(lambda: kept(tmp_path) >= 2, local.close)
+    when(lambda: stored(tmp_path) >= 2, local.close)
     with (
         connected(local.scheduler_address) as cluster,
         pytest.raises(InputError, match=r"the cluster of 'tcp://.*' is lost \(.*\); units that were kept"),
     ):
-        values_of(small, photographs, players=cluster.holding, keep=tmp_path, payoff=slowly, units=400)
-    assert kept(tmp_path) >= 2
+        values_of(small, photographs, players=cluster.holding, store=tmp_path, payoff=slowly, replicates=400)
+    assert stored(tmp_path) >= 2
 
 
 def test_what_workers_say_arrives(small: SRResNet, photographs: Pairs, threads: Opened) -> None:

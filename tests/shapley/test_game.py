@@ -294,9 +294,9 @@ def test_without_onednn_the_rough_game_is_the_game(small: SRResNet) -> None:
     """Torch's own bfloat16 convolutions take far longer than its float32 ones."""
     game = RestorationGame(small, filters_of(small, ["conv_hr"]), load_pairs(images=1, crop=32), bfloat16=True)
     coalitions = torch.eye(8, dtype=torch.bool)
-    assert (game.worth(coalitions, 0, rough=True) != game.worth(coalitions, 0)).any()
+    assert (game.worth(coalitions, 0, low_precision=True) != game.worth(coalitions, 0)).any()
     torch.backends.mkldnn.set_flags(_enabled=False)
-    assert (game.worth(coalitions, 0, rough=True) == game.worth(coalitions, 0)).all()
+    assert (game.worth(coalitions, 0, low_precision=True) == game.worth(coalitions, 0)).all()
 
 
 def test_a_failure_that_comes_back_without_onednn_ends_in_a_sentence(

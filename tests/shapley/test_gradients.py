@@ -15,7 +15,7 @@ from srgame.errors import InputError
 from srgame.filters import filters_of
 from srgame.networks import SRResNet
 from srgame.shapley.game import Differentiable, RestorationGame
-from srgame.shapley.gradients import PAIRS, PILOT, _chances, _drawn, _TwoLevels, two_level_shapley
+from srgame.shapley.gradients import PAIRS, PILOT, _chances, _drawn, _TwoLevels, multilevel_shapley
 from srgame.shapley.permutations import exact_shapley
 from srgame.shapley.until import Until
 
@@ -43,35 +43,35 @@ class Smooth:
 
 def test_one_unit_solves_a_quadratic_game_of_any_size() -> None:
     game = quadratic(200, 0)
-    found = two_level_shapley(Smooth(game), until=ONE_UNIT)
+    found = multilevel_shapley(Smooth(game), until=ONE_UNIT)
     np.testing.assert_allclose(found.value, game.shapley, rtol=1e-6, atol=1e-5)
-    assert found.units == 1
+    assert found.replicates == 1
 
 
 @pytest.mark.parametrize("game", [cubic(40, 1), saturating_groups(40, 2, groups=10)])
 def test_the_mean_of_many_units_approaches_the_values(game: FormulaGame) -> None:
-    found = two_level_shapley(Smooth(game), until=Until(evaluations=30_000), seed=1)
+    found = multilevel_shapley(Smooth(game), until=Until(evaluations=30_000), seed=1)
     assert np.abs((found.value - game.shapley) / found.stderr).max() < 4.5
-    assert found.precision < 0.02
+    assert found.relative_stderr < 0.02
 
 
 def test_gradients_that_tell_nothing_are_corrected() -> None:
     """What a step is worth has gradient 0 everywhere but the value of a vote."""
     steps = FormulaGame(9, lambda p: (p.sum(1) >= 4.5).double() + 0 * p.sum(1))
-    found = two_level_shapley(Smooth(steps), until=Until(evaluations=80_000))
+    found = multilevel_shapley(Smooth(steps), until=Until(evaluations=80_000))
     assert np.abs(found.value - 1 / 9).max() < 4.5 * found.stderr.max() < 0.12
 
 
 @given(seed=st.integers(0, 2**32), players=st.integers(2, 30))
 def test_values_add_up(seed: int, players: int) -> None:
     game = saturating(players, 3)
-    found = two_level_shapley(Smooth(game), until=ONE_UNIT, seed=seed)
+    found = multilevel_shapley(Smooth(game), until=ONE_UNIT, seed=seed)
     assert found.value.sum() == pytest.approx(found.grand - found.empty)
 
 
 def test_gradients_pay_where_many_play() -> None:
-    found = two_level_shapley(Smooth(cubic(900, 1)), until=Until(evaluations=16_000))
-    assert found.units >= PILOT and found.gains["gradients"] > 2
+    found = multilevel_shapley(Smooth(cubic(900, 1)), until=Until(evaluations=16_000))
+    assert found.replicates >= PILOT and found.variance_reduction["gradients"] > 2
 
 
 def test_work_goes_where_the_variance_is() -> None:
@@ -79,10 +79,10 @@ def test_work_goes_where_the_variance_is() -> None:
     weights, splits = torch.rand(300, generator=torch.Generator().manual_seed(0)).double(), []
     for worth in (lambda p: (p @ weights) ** 3, lambda p: (p @ weights).floor()):
         sampler = _TwoLevels(Smooth(FormulaGame(300, worth)), np.arange(300))
-        units: list[np.ndarray] = []
+        replicates: list[np.ndarray] = []
         for number in range(PILOT):
-            units.append(sampler.unit(np.random.default_rng(number), units))
-        splits.append(sampler.split(units))
+            replicates.append(sampler.replicate(np.random.default_rng(number), replicates))
+        splits.append(sampler.split(replicates))
     assert splits[0][0] >= PAIRS == sampler.split([])[0] and splits[1] == (1, 300)
 
 
@@ -95,21 +95,21 @@ def test_filters_of_a_whole_network_get_their_values(photographs: Pairs) -> None
     game = RestorationGame(
         network, filters_of(network, ["conv_first", "body.0.conv1", "conv_hr", "conv_last"]), photographs
     )
-    found = two_level_shapley(game, until=Until(evaluations=6_000))
+    found = multilevel_shapley(game, until=Until(evaluations=6_000))
     exact = exact_shapley(game).value
     assert np.abs(exact).min() > 1e-6
     assert np.abs((found.value - exact) / found.stderr).max() < 4.5
     assert np.isfinite(found.between).all()
 
 
-@pytest.mark.parametrize("absent", ["zero", "mean", "noise", "donor"])
-def test_a_network_s_gradient_is_the_slope_of_its_worth(small: SRResNet, photographs: Pairs, absent: str) -> None:
+@pytest.mark.parametrize("ablation", ["zero", "mean", "noise", "donor"])
+def test_a_network_s_gradient_is_the_slope_of_its_worth(small: SRResNet, photographs: Pairs, ablation: str) -> None:
     """Central differences in float64, at presences between 0 and 1."""
     network = SRResNet(features=4, blocks=1).double().eval()
     pairs = Pairs(
         photographs.names, *(tuple(x.double() for x in images) for images in (photographs.lr, photographs.hr))
     )
-    game = RestorationGame(network, filters_of(network, ["conv_first", "conv_hr"]), pairs, "-mse", absent)
+    game = RestorationGame(network, filters_of(network, ["conv_first", "conv_hr"]), pairs, "-mse", ablation)
     part, rng = game.parts[1], torch.Generator().manual_seed(0)
     presences = torch.rand(1, game.players, generator=rng)
     assert isinstance(part, Differentiable)
@@ -126,13 +126,13 @@ def test_a_network_s_gradient_is_the_slope_of_its_worth(small: SRResNet, photogr
 
 def test_a_game_without_a_gradient_is_refused() -> None:
     with pytest.raises(InputError, match="no gradient: sample orders instead"):
-        two_level_shapley(saturating(8, 0), until=ONE_UNIT)
+        multilevel_shapley(saturating(8, 0), until=ONE_UNIT)
 
 
 def test_a_gradient_that_is_not_finite_is_refused() -> None:
     root = FormulaGame(4, lambda p: (p[:, 0] - p[:, 0]).sqrt() + p.sum(1))
     with pytest.raises(InputError, match="no finite gradient"):
-        two_level_shapley(Smooth(root), until=ONE_UNIT)
+        multilevel_shapley(Smooth(root), until=ONE_UNIT)
 
 
 @given(sizes=st.lists(st.floats(0, 1e9), min_size=1, max_size=40), share=st.floats(0, 1))

@@ -49,7 +49,7 @@ def test_exact_interactions_are_what_the_definition_says(name: str, index: str) 
     np.testing.assert_allclose(
         exact.value, upper(interaction_by_definition(game, index == "banzhaf")), rtol=0, atol=1e-12
     )
-    assert exact.ended == "exact" and exact.evaluations == 2**game.players and exact.precision == 0
+    assert exact.ended == "exact" and exact.evaluations == 2**game.players and exact.relative_stderr == 0
 
 
 @pytest.mark.parametrize("index", EITHER)
@@ -83,9 +83,11 @@ def test_two_who_are_interchangeable_interact_negatively() -> None:
 @pytest.mark.parametrize("family", [quadratic, cubic])
 def test_one_unit_solves_quadratic_and_cubic_games(family: Callable[[int, int], SolvedGame], players: int) -> None:
     game = family(players, 0)
-    unit = pair_interactions(game, until=Until(evaluations=2 + players * (players + 1)))
-    assert unit.units == 1 and np.isinf(unit.stderr).all()
-    np.testing.assert_allclose(unit.matrix()[~np.eye(players, dtype=bool)], off_diagonal(game.interaction), atol=1e-9)
+    replicate = pair_interactions(game, until=Until(evaluations=2 + players * (players + 1)))
+    assert replicate.replicates == 1 and np.isinf(replicate.stderr).all()
+    np.testing.assert_allclose(
+        replicate.matrix()[~np.eye(players, dtype=bool)], off_diagonal(game.interaction), atol=1e-9
+    )
 
 
 def off_diagonal(matrix: np.ndarray) -> np.ndarray:
@@ -139,7 +141,7 @@ def test_all_pairs_of_64_players_come_with_honest_errors() -> None:
     sampled = pair_interactions(game, until=Until(evaluations=12 * (2 + 64 * 65)))
     low, high = sampled.interval()
     exact = upper(game.interaction)
-    assert sampled.units == 12 and 0.9 < np.mean((low <= exact) & (exact <= high)) < 0.999
+    assert sampled.replicates == 12 and 0.9 < np.mean((low <= exact) & (exact <= high)) < 0.999
 
 
 def test_errors_are_honest_too_where_all_pairs_err_alike() -> None:
@@ -153,9 +155,9 @@ def test_errors_are_honest_too_where_all_pairs_err_alike() -> None:
 
 
 def test_a_unit_depends_on_seed_and_index_only() -> None:
-    def asked(units: int, seed: int) -> list[object]:
+    def asked(replicates: int, seed: int) -> list[object]:
         game = Counting(saturating(9, 0))
-        pair_interactions(game, [(0, 5)], until=Until(evaluations=8 * units), seed=seed)
+        pair_interactions(game, [(0, 5)], until=Until(evaluations=8 * replicates), seed=seed)
         return [rows.tolist() for rows in game.asked]
 
     assert asked(3, 5) == asked(9, 5)[: len(asked(3, 5))] and asked(3, 5) != asked(3, 6)
@@ -165,7 +167,7 @@ def test_chosen_pairs_cost_only_what_they_need_and_keep_their_order() -> None:
     game = quadratic(64, 0)
     pairs = [(40, 2), (7, 40), (2, 63)]
     some = pair_interactions(game, pairs, until=Until(evaluations=2 * (1 + 4 + 3)))
-    assert some.units == 1 and some.evaluations == 16
+    assert some.replicates == 1 and some.evaluations == 16
     np.testing.assert_allclose(some.value, [game.interaction[pair] for pair in pairs], atol=1e-9)
     frame = some.frame()
     assert frame.columns.tolist() == ["first", "second", "interaction", "stderr", "low", "high"]
@@ -188,7 +190,7 @@ def test_dummies_interact_with_nobody_and_are_never_sampled() -> None:
 
 @pytest.mark.parametrize("players", [2, 5, 7, 8])
 def test_few_players_are_played_out_so_that_no_error_bar_is_zero_by_luck(players: int) -> None:
-    sampled = pair_interactions(saturating(players, 0), until=Until(precision=0.5))
+    sampled = pair_interactions(saturating(players, 0), until=Until(tolerance=0.5))
     np.testing.assert_allclose(sampled.value, upper(interaction_by_definition(saturating(players, 0))), atol=1e-12)
     assert sampled.ended == "exact" and sampled.evaluations == 2**players
 
@@ -200,8 +202,8 @@ def test_an_interruption_keeps_what_was_measured() -> None:
                 raise KeyboardInterrupt
             return super().__call__(coalitions)
 
-    found = pair_interactions(Interrupted(saturating(12, 0)), until=Until(precision=1e-9))
-    assert found.units == 4 and found.ended == "interrupted"
+    found = pair_interactions(Interrupted(saturating(12, 0)), until=Until(tolerance=1e-9))
+    assert found.replicates == 4 and found.ended == "interrupted"
 
 
 def test_interactions_of_a_networks_filters(small: SRResNet, photographs: Pairs) -> None:
@@ -255,4 +257,4 @@ def test_precision_is_a_share_of_the_range() -> None:
     found = PairInteractions(
         np.array([1.0, 3.0]), np.array([0.1, 0.02]), 5, np.array([[0, 1], [0, 2]]), 3, 50, "seconds"
     )
-    assert found.precision == pytest.approx(0.05)
+    assert found.relative_stderr == pytest.approx(0.05)

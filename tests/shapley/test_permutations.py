@@ -50,10 +50,10 @@ RANDOM = [saturating(6, 0), quadratic(6, 1), glove(2, 4)]
 def over_all_orders(game: FormulaGame) -> np.ndarray:
     """The definition: the mean marginal contribution over all n! orders."""
     value = np.zeros(game.players)
-    for order in permutations(range(game.players)):
+    for permutation in permutations(range(game.players)):
         present = torch.zeros(1, game.players, dtype=torch.bool)
         before = game(present).item()
-        for player in order:
+        for player in permutation:
             present[0, player] = True
             after = game(present).item()
             value[player] += after - before
@@ -76,7 +76,7 @@ def test_textbook_values(name: str) -> None:
 def test_exact_values_are_the_mean_over_all_orders(game: FormulaGame) -> None:
     exact = exact_shapley(game)
     np.testing.assert_allclose(exact.value, over_all_orders(game), rtol=0, atol=1e-12)
-    assert exact.evaluations == 2**game.players and exact.ended == "exact" and exact.precision == 0
+    assert exact.evaluations == 2**game.players and exact.ended == "exact" and exact.relative_stderr == 0
 
 
 @pytest.mark.parametrize("antithetic", [True, False])
@@ -129,14 +129,14 @@ def test_the_error_of_a_regressed_mean_is_that_of_an_intercept() -> None:
 def test_one_antithetic_pair_solves_a_quadratic_game(players: int) -> None:
     game = quadratic(players, 0)
     pair = sampled_shapley(game, until=Until(evaluations=2 * players))
-    assert pair.units == 1
+    assert pair.replicates == 1
     np.testing.assert_allclose(pair.value, game.shapley, rtol=0, atol=1e-10)
 
 
 def test_one_antithetic_pair_solves_minus_mse_in_front_of_the_linear_tail(small: SRResNet, photographs: Pairs) -> None:
     game = RestorationGame(small, filters_of(small, ["conv_hr"]), photographs, "-mse")
     pair = sampled_shapley(game, until=Until(evaluations=2 * game.players))
-    assert pair.units == 1
+    assert pair.replicates == 1
     np.testing.assert_allclose(pair.value, exact_shapley(game).value, rtol=0, atol=1e-6 * np.ptp(pair.value))
     plain = sampled_shapley(game, until=Until(evaluations=2 * game.players), antithetic=False)
     assert np.abs(plain.value - pair.value).max() > 1e-3 * np.ptp(pair.value)
@@ -147,7 +147,7 @@ def test_sampled_values_of_a_networks_filters_agree_with_the_exact_ones(small: S
     exact = exact_shapley(game).value
     sampled = sampled_shapley(game, until=Until(evaluations=1000))
     assert np.all(np.abs(sampled.value - exact) <= 5 * sampled.stderr + 1e-9)
-    assert sampled.precision < 0.05
+    assert sampled.relative_stderr < 0.05
 
 
 def test_captums_sampling_agrees(small: SRResNet, photographs: Pairs) -> None:
@@ -185,19 +185,19 @@ def test_reversed_orders_are_dropped_where_the_pilot_shows_that_they_lose() -> N
         sampled_shapley(humped(64, 0, 0.5), until=until),
         sampled_shapley(saturating_groups(64, 0), until=until),
     )
-    assert hump.gains["pairs"] < 0.6 and "pairs" not in hump.used
-    assert group.gains["pairs"] > 1.5 and "pairs" in group.used
+    assert hump.variance_reduction["antithetic"] < 0.6 and "antithetic" not in hump.used
+    assert group.variance_reduction["antithetic"] > 1.5 and "antithetic" in group.used
     for game, values in ((humped(64, 0, 0.5), hump), (saturating_groups(64, 0), group)):
-        assert values.gains["controls"] > 1.2 and "controls" in values.used
+        assert values.variance_reduction["control_variates"] > 1.2 and "control_variates" in values.used
         assert np.abs(values.value.sum() - total(game)) < 1e-9
         assert (np.abs(values.value - game.shapley) < 5 * values.stderr).all()
 
 
 def test_controls_lower_the_true_error() -> None:
     game, errors = saturating_groups(24, 1), {}
-    for units in (23, 24):  # the regression is tried from 24 on
-        values = [sampled_shapley(game, until=Until(evaluations=2 + units * 46), seed=seed) for seed in range(40)]
-        errors[units] = np.mean([(v.value - game.shapley) ** 2 for v in values])
+    for replicates in (23, 24):  # the regression is tried from 24 on
+        values = [sampled_shapley(game, until=Until(evaluations=2 + replicates * 46), seed=seed) for seed in range(40)]
+        errors[replicates] = np.mean([(v.value - game.shapley) ** 2 for v in values])
     assert errors[24] < 0.8 * errors[23]
 
 
@@ -231,11 +231,11 @@ def test_owen_values_are_the_mean_over_orders_that_keep_unions_together() -> Non
     game, unions = cubic(6, 0), [[0, 3], [1, 2, 5], [4]]
     values = sampled_shapley(game, until=Until(evaluations=40_000), unions=unions)
     expected, count = np.zeros(6), 0
-    for order in permutations(range(6)):
-        places = [[order.index(player) for player in union] for union in unions]
+    for permutation in permutations(range(6)):
+        places = [[permutation.index(player) for player in union] for union in unions]
         if all(max(place) - min(place) == len(place) - 1 for place in places):
-            worth = game(torch.tril(torch.ones(6, 6, dtype=torch.bool))[:, np.argsort(order)]).numpy()
-            expected[list(order)] += np.diff(worth, prepend=game(torch.zeros(1, 6, dtype=torch.bool)).item())
+            worth = game(torch.tril(torch.ones(6, 6, dtype=torch.bool))[:, np.argsort(permutation)]).numpy()
+            expected[list(permutation)] += np.diff(worth, prepend=game(torch.zeros(1, 6, dtype=torch.bool)).item())
             count += 1
     assert count == 6 * 2 * 6
     assert (np.abs(values.value - expected / count) < 5 * values.stderr + 1e-9).all()
@@ -247,8 +247,8 @@ def test_owen_values_are_the_mean_over_orders_that_keep_unions_together() -> Non
 
 
 def test_the_root_mean_square_error_can_end_the_sampling() -> None:
-    values = sampled_shapley(cubic(20, 0), until=Until(rms=0.01, seconds=60.0))
-    assert values.ended == "rms" and values.rms <= 0.01 < values.precision
+    values = sampled_shapley(cubic(20, 0), until=Until(rms_tolerance=0.01, seconds=60.0))
+    assert values.ended == "rms" and values.relative_rms <= 0.01 < values.relative_stderr
 
 
 def test_dummies_are_worth_exactly_nothing_and_never_sampled() -> None:
@@ -263,33 +263,33 @@ def test_dummies_are_worth_exactly_nothing_and_never_sampled() -> None:
 @pytest.mark.parametrize("alive", [0, 1])
 def test_a_game_of_dummies_needs_no_sampling(alive: int) -> None:
     game = Counting(additive([2.0 * alive, 0.0, 0.0]), dummies=[not alive, True, True])
-    values = sampled_shapley(game, until=Until(precision=0.1))
-    assert values.value.tolist() == [2.0 * alive, 0, 0] and values.ended == "exact" and values.precision == 0
+    values = sampled_shapley(game, until=Until(tolerance=0.1))
+    assert values.value.tolist() == [2.0 * alive, 0, 0] and values.ended == "exact" and values.relative_stderr == 0
 
 
 @pytest.mark.parametrize("players", [2, 3, 4, 5])
 def test_few_players_are_played_out_so_that_no_error_bar_is_zero_by_luck(players: int) -> None:
     game = saturating(players, 0)
-    values = sampled_shapley(game, until=Until(precision=0.5))
+    values = sampled_shapley(game, until=Until(tolerance=0.5))
     np.testing.assert_allclose(values.value, over_all_orders(game), atol=1e-12)
     assert values.ended == "exact" and values.evaluations == 2**players
 
 
 def test_a_negative_seed_is_refused() -> None:
     with pytest.raises(InputError, match="a seed is a whole number from 0 on, not -1"):
-        sampled_shapley(saturating(8, 0), until=Until(precision=0.1), seed=-1)
+        sampled_shapley(saturating(8, 0), until=Until(tolerance=0.1), seed=-1)
 
 
 def test_sampling_ends_when_the_precision_is_reached() -> None:
-    values = sampled_shapley(saturating(10, 0), until=Until(precision=0.01))
-    assert values.ended == "precision" and 0 < values.precision <= 0.01
-    finer = sampled_shapley(saturating(10, 0), until=Until(precision=0.005))
-    assert finer.units > 2 * values.units
+    values = sampled_shapley(saturating(10, 0), until=Until(tolerance=0.01))
+    assert values.ended == "relative_stderr" and 0 < values.relative_stderr <= 0.01
+    finer = sampled_shapley(saturating(10, 0), until=Until(tolerance=0.005))
+    assert finer.replicates > 2 * values.replicates
 
 
 def test_seconds_end_the_sampling_but_not_before_there_is_an_error_bar() -> None:
-    values = sampled_shapley(saturating(10, 0), until=Until(seconds=1e-9, precision=1e-9))
-    assert values.ended == "seconds" and values.units == 2 and np.isfinite(values.stderr).all()
+    values = sampled_shapley(saturating(10, 0), until=Until(seconds=1e-9, tolerance=1e-9))
+    assert values.ended == "seconds" and values.replicates == 2 and np.isfinite(values.stderr).all()
 
 
 def test_an_interruption_keeps_what_was_measured() -> None:
@@ -305,7 +305,7 @@ def test_an_interruption_keeps_what_was_measured() -> None:
 
     values = sampled_shapley(Interrupted(saturating(6, 0)), until=Until(evaluations=10**6))
     expected = sampled_shapley(saturating(6, 0), until=Until(evaluations=2 + 10 * 3))
-    assert values.ended == "interrupted" and values.units == 3
+    assert values.ended == "interrupted" and values.replicates == 3
     np.testing.assert_array_equal(values.value, expected.value)
 
 
@@ -315,7 +315,7 @@ def test_intervals_are_students_over_the_units() -> None:
     )
     low, high = values.interval(0.9)
     assert high[0] - 1 == pytest.approx(0.1 * stats.t(4).ppf(0.95)) and low[1] == high[1] == 2
-    assert values.precision == pytest.approx(0.1) and values.rms == pytest.approx(0.1 / 2**0.5)
+    assert values.relative_stderr == pytest.approx(0.1) and values.relative_rms == pytest.approx(0.1 / 2**0.5)
     assert values.frame()["rank"].tolist() == [2, 1]
 
 
@@ -333,9 +333,9 @@ def test_intervals_cover_the_exact_values_about_as_often_as_they_say() -> None:
     ("limits", "sentence"),
     [
         ({}, "would never end"),
-        ({"precision": 0.0}, "limits are positive"),
-        ({"precision": float("inf")}, "limit of inf can never"),
-        ({"precision": 0.1, "seconds": float("nan")}, "limit of nan can never"),
+        ({"relative_stderr": 0.0}, "limits are positive"),
+        ({"relative_stderr": float("inf")}, "limit of inf can never"),
+        ({"relative_stderr": 0.1, "seconds": float("nan")}, "limit of nan can never"),
         ({"seconds": -1.0, "evaluations": 5}, "limit of -1.0 can never"),
     ],
 )
@@ -354,7 +354,11 @@ def test_a_quadratic_game_of_any_number_of_players_is_solved_exactly(players: in
     game = quadratic(players, 0)
     exact = exact_shapley(game)
     np.testing.assert_allclose(exact.value, game.shapley, rtol=0, atol=1e-10)
-    assert exact.evaluations == 2 + 2 * players + 8 * (players - 1) and exact.ended == "exact" and exact.precision == 0
+    assert (
+        exact.evaluations == 2 + 2 * players + 8 * (players - 1)
+        and exact.ended == "exact"
+        and exact.relative_stderr == 0
+    )
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -407,11 +411,11 @@ def test_dummies_are_left_out_of_a_quadratic_game() -> None:
     assert torch.cat(game.asked)[:, :3].all() and exact.evaluations == sum(map(len, game.asked))
 
 
-@pytest.mark.parametrize("absent", ["zero", "mean", "noise", "donor"])
-def test_minus_mse_of_64_filters_in_front_of_a_linear_tail_is_solved_as_the_gram_matrix_says(absent: str) -> None:
+@pytest.mark.parametrize("ablation", ["zero", "mean", "noise", "donor"])
+def test_minus_mse_of_64_filters_in_front_of_a_linear_tail_is_solved_as_the_gram_matrix_says(ablation: str) -> None:
     network = load_network("srresnet-x4-bicubic")
     pairs = load_pairs("photographs", degradation="b+j", images=2, crop=32)
-    game = RestorationGame(network, filters_of(network, ["conv_hr"]), pairs, "-mse", absent)
+    game = RestorationGame(network, filters_of(network, ["conv_hr"]), pairs, "-mse", ablation)
     exact = exact_shapley(game)
     assert exact.evaluations < 700 and np.abs(exact.value).max() > 1e-6
     np.testing.assert_allclose(exact.value, gram_shapley(network, game), rtol=0, atol=1e-5 * np.abs(exact.value).max())
@@ -429,7 +433,7 @@ def gram_shapley(network: SRResNet, game: RestorationGame) -> np.ndarray:
     n, values = game.players, []
     rows = torch.cat([torch.zeros(1, n, dtype=torch.bool), torch.eye(n, dtype=torch.bool)])
     for lr, hr in zip(game.pairs.lr, game.pairs.hr, strict=True):
-        with torch.inference_mode(), erased(network, game.filters, rows, game.absent):
+        with torch.inference_mode(), erased(network, game.filters, rows, game.ablation):
             base, *alone = network(lr.expand(len(rows), *lr.shape)).double().flatten(1).numpy()
         contributions = np.stack(alone) - base
         missing = hr.double().flatten().numpy() - base
@@ -449,7 +453,7 @@ class Rounded:
         return self.fine.players
 
     @property
-    def rough(self) -> Counting:
+    def low_precision(self) -> Counting:
         return self.coarse
 
     def __call__(self, coalitions: torch.Tensor) -> torch.Tensor:
@@ -462,10 +466,10 @@ def rounded(players: int, off: float) -> tuple[Rounded, np.ndarray]:
     bias = torch.linspace(-1, 1, players).double()
     digits = torch.rand(players, generator=torch.Generator().manual_seed(1)).double() * 1e4
 
-    def rough(presences: torch.Tensor) -> torch.Tensor:
+    def low_precision(presences: torch.Tensor) -> torch.Tensor:
         return solved.worth(presences) + off * (presences @ bias + torch.sin(presences @ digits))
 
-    return Rounded(Counting(solved), Counting(FormulaGame(players, rough))), solved.shapley
+    return Rounded(Counting(solved), Counting(FormulaGame(players, low_precision))), solved.shapley
 
 
 def test_a_rough_game_that_rounds_little_is_played_and_corrected() -> None:
@@ -473,21 +477,21 @@ def test_a_rough_game_that_rounds_little_is_played_and_corrected() -> None:
     runs, covered = 30, 0.0
     for seed in range(runs):
         game, known = rounded(12, off=0.01)
-        values = sampled_shapley(game, until=Until(precision=None, evaluations=80 * 22), seed=seed)
-        assert "rough" in values.used and values.gains["rough"] > 1 / NEGLIGIBLE
+        values = sampled_shapley(game, until=Until(tolerance=None, evaluations=80 * 22), seed=seed)
+        assert "low_precision" in values.used and values.variance_reduction["low_precision"] > 1 / NEGLIGIBLE
         low, high = values.interval()
         covered += ((low <= known) & (known <= high)).mean() / runs
         assert abs(values.value.sum() - (values.grand - values.empty)) < 1e-9
     assert 0.92 < covered < 0.98
-    played = [sum(len(asked) for asked in game.asked) for game in (game.fine, game.coarse)]
-    assert played[0] < 0.3 * played[1]  # the pilot, and about one unit in 16
+    evaluated = [sum(len(asked) for asked in game.asked) for game in (game.fine, game.coarse)]
+    assert evaluated[0] < 0.3 * evaluated[1]  # the pilot, and about one unit in 16
 
 
 def test_a_rough_game_that_rounds_much_is_not_played() -> None:
     game, _ = rounded(16, off=0.2)
-    until = Until(precision=None, evaluations=40 * 30)
+    until = Until(tolerance=None, evaluations=40 * 30)
     values, alone = sampled_shapley(game, until=until), sampled_shapley(game.fine, until=until)
-    assert "rough" not in values.used and values.gains["rough"] < 1 / NEGLIGIBLE
+    assert "low_precision" not in values.used and values.variance_reduction["low_precision"] < 1 / NEGLIGIBLE
     assert (values.value == alone.value).all() and (values.stderr == alone.stderr).all()
     assert sum(len(asked) for asked in game.coarse.asked) == 2 + 8 * 30  # nobody and everybody, and the pilot
 
@@ -495,8 +499,8 @@ def test_a_rough_game_that_rounds_much_is_not_played() -> None:
 @pytest.mark.parametrize("antithetic", [True, False])
 def test_asked_for_orders_are_played_roughly_too(antithetic: bool) -> None:
     game, known = rounded(16, off=0.01)
-    values = sampled_shapley(game, until=Until(precision=None, evaluations=400 * 30), antithetic=antithetic)
-    assert "rough" in values.used and ("pairs" in values.used) == antithetic
+    values = sampled_shapley(game, until=Until(tolerance=None, evaluations=400 * 30), antithetic=antithetic)
+    assert "low_precision" in values.used and ("antithetic" in values.used) == antithetic
     assert (np.abs(values.value - known) < 4 * values.stderr).all()
 
 
@@ -504,25 +508,25 @@ def test_asked_for_orders_are_played_roughly_too(antithetic: bool) -> None:
 def test_a_rough_game_that_cannot_be_told_is_not_played() -> None:
     """It has no number for some coalitions, or other players, or only some parts have one."""
     game, _ = rounded(12, off=0.01)
-    until = Until(precision=None, evaluations=20 * 22)
+    until = Until(tolerance=None, evaluations=20 * 22)
     alone = sampled_shapley(game.fine, until=until)
     broken = FormulaGame(12, lambda presences: game.fine.game.worth(presences) / (presences[:, 0] * presences[:, 1]))
     for odd in (broken, FormulaGame(11, broken.worth)):
         values = sampled_shapley(Rounded(game.fine, Counting(odd)), until=until)
-        assert "rough" not in values.used and (values.value == alone.value).all()
+        assert "low_precision" not in values.used and (values.value == alone.value).all()
     parts = Parts([game, Rounded(game.fine, None)])
-    assert "rough" not in sampled_shapley(parts, until=until).used
+    assert "low_precision" not in sampled_shapley(parts, until=until).used
 
 
 def test_what_is_rounded_off_is_no_difference_between_parts() -> None:
     """Two parts are the same game, and their rough games are off by as much, one up and one down."""
     solved = saturating_groups(12, 0)
     tilt = 0.2 * torch.linspace(-1, 1, 12).double()
-    rough = [FormulaGame(12, lambda p, sign=sign: solved.worth(p) + sign * (p @ tilt)) for sign in (-1, 1)]
-    parts = [Rounded(solved, off) for off in rough]
-    until = Until(precision=None, evaluations=50 * 22)
+    low_precision = [FormulaGame(12, lambda p, sign=sign: solved.worth(p) + sign * (p @ tilt)) for sign in (-1, 1)]
+    parts = [Rounded(solved, off) for off in low_precision]
+    until = Until(tolerance=None, evaluations=50 * 22)
     values, fine = (sampled_shapley(Parts(each), until=until) for each in (parts, [solved, solved]))
-    assert "rough" in values.used and "rough" not in fine.used
+    assert "low_precision" in values.used and "low_precision" not in fine.used
     assert np.abs(values.between - fine.between).max() < 1e-9
 
 
@@ -541,12 +545,12 @@ def test_rounding_in_step_with_contributions_widens_the_errors() -> None:
     """The rough game has 19/20 of all synergies: what is rounded off is large where contributions are."""
     solved = saturating_groups(12, 0)
     linear = torch.from_numpy(solved.shapley)
-    rough = FormulaGame(12, lambda presences: 0.95 * solved.worth(presences) + 0.05 * (presences @ linear))
+    low_precision = FormulaGame(12, lambda presences: 0.95 * solved.worth(presences) + 0.05 * (presences @ linear))
     found = [
-        sampled_shapley(Rounded(solved, rough), until=Until(precision=None, evaluations=16 * 22), seed=seed)
+        sampled_shapley(Rounded(solved, low_precision), until=Until(tolerance=None, evaluations=16 * 22), seed=seed)
         for seed in range(150)
     ]
-    assert sum("rough" in values.used for values in found) > 75
+    assert sum("low_precision" in values.used for values in found) > 75
     errors, stated = (
         np.stack(each) for each in zip(*((v.value - solved.shapley, v.stderr) for v in found), strict=True)
     )

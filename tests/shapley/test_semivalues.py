@@ -51,7 +51,7 @@ def test_exact_contributions_are_what_the_definition_says(name: str) -> None:
     game = GAMES[name]
     exact = marginal_contributions(game)
     np.testing.assert_allclose(exact.by_size().value, contributions_by_definition(game), rtol=0, atol=1e-12)
-    assert exact.ended == "exact" and exact.evaluations == 2**game.players and exact.by_size().precision == 0
+    assert exact.ended == "exact" and exact.evaluations == 2**game.players and exact.by_size().relative_stderr == 0
 
 
 @pytest.mark.parametrize("name", GAMES)
@@ -107,15 +107,18 @@ def test_each_order_of_a_latin_square_is_evenly_random() -> None:
     for players, row in ((3, 2), (4, 0)):
         drawn = [tuple(_latin_square(np.arange(players), np.random.default_rng(k))[row]) for k in range(6000)]
         _, counts = np.unique(drawn, axis=0, return_counts=True)
-        orders = 6 if players == 3 else 24
-        assert len(counts) == orders and np.abs(counts / 6000 - 1 / orders).max() < 4 * (1 / orders / 6000) ** 0.5
+        permutations = 6 if players == 3 else 24
+        assert (
+            len(counts) == permutations
+            and np.abs(counts / 6000 - 1 / permutations).max() < 4 * (1 / permutations / 6000) ** 0.5
+        )
 
 
 @pytest.mark.parametrize("game", [saturating(9, 0), cubic(9, 1), glove(3, 6)])
 def test_the_mean_of_many_units_approaches_the_exact_contributions(game: FormulaGame) -> None:
     exact = marginal_contributions(game)
     sampled = marginal_contributions(game, until=Until(evaluations=30_000), seed=2)
-    assert len(sampled.units) > 10 and sampled.evaluations <= 30_000 and sampled.ended == "evaluations"
+    assert len(sampled.replicates) > 10 and sampled.evaluations <= 30_000 and sampled.ended == "evaluations"
     for quantity in ("by_size", "shapley", "banzhaf"):
         known, found = getattr(exact, quantity)(), getattr(sampled, quantity)()
         assert np.all(np.abs(found.value - known.value) <= 4.5 * found.stderr + 1e-12)
@@ -134,7 +137,7 @@ def test_shapley_values_of_64_players_come_with_honest_errors(family: Callable[[
         found = marginal_contributions(game, until=Until(evaluations=2 + 10 * 64 * 63), seed=seed).shapley()
         low, high = found.interval()
         covered.append((low <= game.shapley) & (game.shapley <= high))
-    assert found.units == 10 and 0.9 < np.mean(covered) < 0.995
+    assert found.replicates == 10 and 0.9 < np.mean(covered) < 0.995
 
 
 def test_intervals_cover_the_exact_contributions_about_as_often_as_they_say() -> None:
@@ -163,8 +166,8 @@ def test_eq_6_is_held_where_returns_diminish_and_violated_where_players_need_eac
 
 
 def test_eq_6_is_open_where_the_errors_do_not_tell() -> None:
-    units = np.array([[[1.0, 2.0], [4.0, 2.0], [0.0, 2.0]], [[3.1, 2.0], [4.2, 2.0], [0.1, 2.0]]])
-    found = Contributions(units, 0.0, 0.0, 12, "seconds")
+    replicates = np.array([[[1.0, 2.0], [4.0, 2.0], [0.0, 2.0]], [[3.1, 2.0], [4.2, 2.0], [0.1, 2.0]]])
+    found = Contributions(replicates, 0.0, 0.0, 12, "seconds")
     assert found.players(0.8)["eq6"].tolist() == ["open", "held", "violated"]
     assert found.violation_rate(0.8) == (1 / 3, 2 / 3)
 
@@ -190,8 +193,8 @@ def test_dummies_contribute_nothing_and_are_not_counted() -> None:
 
     found = marginal_contributions(WithDummies(11, game.worth), until=Until(evaluations=500))
     expected = marginal_contributions(base, until=Until(evaluations=500))
-    np.testing.assert_array_equal(found.units[:, ~np.array(dummies)], expected.units)
-    assert not found.units[:, dummies].any() and found.units.shape[2] == 9
+    np.testing.assert_array_equal(found.replicates[:, ~np.array(dummies)], expected.replicates)
+    assert not found.replicates[:, dummies].any() and found.replicates.shape[2] == 9
 
     class OnlyDummies(FormulaGame):
         dummies = torch.ones(2, dtype=torch.bool)
@@ -203,14 +206,14 @@ def test_dummies_contribute_nothing_and_are_not_counted() -> None:
 def test_a_unit_depends_on_seed_and_index_only() -> None:
     game = saturating(9, 0)
     short, long = (marginal_contributions(game, until=Until(evaluations=2 + n * 72), seed=3) for n in (2, 6))
-    np.testing.assert_array_equal(short.units, long.units[:2])
+    np.testing.assert_array_equal(short.replicates, long.replicates[:2])
     other = marginal_contributions(game, until=Until(evaluations=2 + 2 * 72), seed=4)
-    assert not np.array_equal(short.units, other.units)
+    assert not np.array_equal(short.replicates, other.replicates)
 
 
 @pytest.mark.parametrize("players", [1, 2, 5, 7])
 def test_few_players_are_played_out_so_that_no_error_bar_is_zero_by_luck(players: int) -> None:
-    found = marginal_contributions(saturating(players, 0), until=Until(precision=0.5))
+    found = marginal_contributions(saturating(players, 0), until=Until(tolerance=0.5))
     assert found.ended == "exact" and found.evaluations == 2**players
 
 

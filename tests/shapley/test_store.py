@@ -27,29 +27,29 @@ from srgame.networks.weights import save_weights
 from srgame.shapley.audit import network_values
 from srgame.shapley.permutations import ShapleyValues, sampled_shapley
 from srgame.shapley.sampling import Make, Quantities
-from srgame.shapley.store import Kept, kept_in
+from srgame.shapley.store import Store, open_store
 from srgame.shapley.until import Until
 
-UNIT = 2 * (16 - 1)
+REPLICATE = 2 * (16 - 1)
 
 
-def values_of(game: FormulaGame, units: int, kept: Kept | None = None) -> ShapleyValues:
-    return sampled_shapley(game, until=Until(evaluations=2 + units * UNIT), kept=kept)
+def values_of(game: FormulaGame, replicates: int, store: Store | None = None) -> ShapleyValues:
+    return sampled_shapley(game, until=Until(evaluations=2 + replicates * REPLICATE), store=store)
 
 
 @pytest.mark.parametrize("game", [cubic(16, 0), humped(16, 0, 0.5)], ids=["cubic", "humped"])
 def test_a_run_that_goes_on_is_the_same_to_the_last_bit_and_plays_only_what_is_missing(
     tmp_path: Path, game: FormulaGame
 ) -> None:
-    kept = kept_in(tmp_path, {"game": "this"})
-    values_of(game, 5, kept)
+    store = open_store(tmp_path, {"game": "this"})
+    values_of(game, 5, store)
     asked = Counting(game)
-    extended = values_of(asked, 30, kept_in(tmp_path, {"game": "this"}))
+    extended = values_of(asked, 30, open_store(tmp_path, {"game": "this"}))
     whole = values_of(game, 30)
-    assert sum(map(len, asked.asked)) == 2 + 25 * UNIT
+    assert sum(map(len, asked.asked)) == 2 + 25 * REPLICATE
     assert np.array_equal(extended.value, whole.value) and np.array_equal(extended.stderr, whole.stderr)
     again = Counting(game)
-    assert np.array_equal(values_of(again, 30, kept).value, whole.value) and sum(map(len, again.asked)) == 2
+    assert np.array_equal(values_of(again, 30, store).value, whole.value) and sum(map(len, again.asked)) == 2
 
 
 class Whimsical:
@@ -68,7 +68,7 @@ class Whimsical:
             yield number, make(number)
 
 
-@pytest.mark.parametrize("until", [{"evaluations": 2 + 20 * UNIT}, {"precision": 0.5}], ids=str)
+@pytest.mark.parametrize("until", [{"evaluations": 2 + 20 * REPLICATE}, {"relative_stderr": 0.5}], ids=str)
 @pytest.mark.parametrize("game", [cubic(16, 0), humped(16, 0, 0.5)], ids=["cubic", "humped"])
 @given(seed=st.integers(0, 10**6))
 @settings(max_examples=10)
@@ -78,59 +78,59 @@ def test_neither_who_makes_units_nor_their_order_nor_interruptions_change_a_bit(
     rng, ended = np.random.default_rng(seed), ""
     with TemporaryDirectory() as folder:
         while ended not in until:
-            kept = kept_in(Path(folder), {})
+            store = open_store(Path(folder), {})
             try:
-                found = sampled_shapley(game, until=Until(**until), kept=kept, workers=Whimsical(rng))
+                found = sampled_shapley(game, until=Until(**until), store=store, workers=Whimsical(rng))
                 ended = found.ended
             except KeyboardInterrupt:  # before there was anything
                 continue
     whole = sampled_shapley(game, until=Until(**until))
     assert np.array_equal(found.value, whole.value) and np.array_equal(found.stderr, whole.stderr)
-    assert (found.units, found.evaluations, found.used) == (whole.units, whole.evaluations, whole.used)
+    assert (found.replicates, found.evaluations, found.used) == (whole.replicates, whole.evaluations, whole.used)
 
 
 @pytest.mark.parametrize("damage", [lambda b: b"", lambda b: b[:40], lambda b: b[:-1] + bytes([b[-1] ^ 1])])
 def test_a_damaged_unit_is_made_again(tmp_path: Path, damage) -> None:
-    game, kept = cubic(16, 0), kept_in(tmp_path, {})
-    whole = values_of(game, 4, kept)
+    game, store = cubic(16, 0), open_store(tmp_path, {})
+    whole = values_of(game, 4, store)
     path = sorted(tmp_path.glob("*.unit"))[2]
     good = path.read_bytes()
     path.write_bytes(damage(good))
     with pytest.warns(UserWarning, match=r"0000002.unit' is damaged: its unit is computed again"):
-        assert np.array_equal(values_of(game, 4, kept).value, whole.value)
+        assert np.array_equal(values_of(game, 4, store).value, whole.value)
     assert path.read_bytes() == good
 
 
 def test_units_of_another_game_are_refused(tmp_path: Path) -> None:
-    kept_in(tmp_path, {"weights": "a", "seed": 0})
-    assert kept_in(tmp_path, {"weights": "a", "seed": 0}) == Kept(tmp_path)
+    open_store(tmp_path, {"weights": "a", "seed": 0})
+    assert open_store(tmp_path, {"weights": "a", "seed": 0}) == Store(tmp_path)
     with pytest.raises(InputError, match=r"holds the units of another game \(other seed, images\)"):
-        kept_in(tmp_path, {"weights": "a", "seed": 1, "images": "b"})
+        open_store(tmp_path, {"weights": "a", "seed": 1, "images": "b"})
     (tmp_path / "game.json").write_text("[1]")
     with pytest.raises(InputError, match="does not say which game is kept there"):
-        kept_in(tmp_path, {"weights": "a"})
+        open_store(tmp_path, {"weights": "a"})
 
 
 def test_a_unit_that_cannot_be_written_loses_none_before(tmp_path: Path) -> None:
-    kept = kept_in(tmp_path, {})
-    kept.put(0, np.arange(3.0))
+    store = open_store(tmp_path, {})
+    store.put(0, np.arange(3.0))
     (tmp_path / "0000001.unit").mkdir()
     with pytest.raises(InputError, match="what was kept before is still there"):
-        kept.put(1, np.arange(3.0))
-    assert np.array_equal(kept.get(0), np.arange(3.0)) and not list(tmp_path.glob("*.partial"))
+        store.put(1, np.arange(3.0))
+    assert np.array_equal(store.get(0), np.arange(3.0)) and not list(tmp_path.glob("*.partial"))
     with pytest.raises(InputError, match="cannot be written"):
-        kept_in(tmp_path / "0000000.unit" / "below", {})
+        open_store(tmp_path / "0000000.unit" / "below", {})
 
 
 def test_a_networks_run_goes_on_and_refuses_other_images(small: SRResNet, photographs: Pairs, tmp_path: Path) -> None:
     filters = filters_of(small, ["body.0.conv1", "conv_hr"])
-    first = network_values(small, filters, photographs, until=Until(evaluations=50), keep=tmp_path)
-    more = network_values(small, filters, photographs, until=Until(evaluations=90), keep=tmp_path)
+    first = network_values(small, filters, photographs, until=Until(evaluations=50), store=tmp_path)
+    more = network_values(small, filters, photographs, until=Until(evaluations=90), store=tmp_path)
     whole = network_values(small, filters, photographs, until=Until(evaluations=90))
-    assert (more["units"] > first["units"]).all() and more.equals(whole)
+    assert (more["replicates"] > first["replicates"]).all() and more.equals(whole)
     other = Pairs(photographs.names, photographs.lr, tuple(1 - hr for hr in photographs.hr))
     with pytest.raises(InputError, match=r"units of another game \(other images\): keep these elsewhere"):
-        network_values(small, filters, other, until=Until(evaluations=50), keep=tmp_path)
+        network_values(small, filters, other, until=Until(evaluations=50), store=tmp_path)
 
 
 def halved(sr: torch.Tensor, hr: torch.Tensor) -> torch.Tensor:
@@ -139,14 +139,14 @@ def halved(sr: torch.Tensor, hr: torch.Tensor) -> torch.Tensor:
 
 def test_units_of_a_function_are_known_by_its_name(small: SRResNet, photographs: Pairs, tmp_path: Path) -> None:
     how = {"filters": filters_of(small, ["conv_hr"]), "pairs": photographs, "until": Until(evaluations=50)}
-    first = network_values(small, payoff=halved, keep=tmp_path, **how)
-    kept = json.loads((tmp_path / "game0" / "game.json").read_text())
-    assert kept["payoff"] == f"{__name__}.halved" and kept["network"] == "srgame.networks.srresnet.SRResNet"
-    assert first.equals(network_values(small, payoff=halved, keep=tmp_path, **how))
+    first = network_values(small, payoff=halved, store=tmp_path, **how)
+    store = json.loads((tmp_path / "game0" / "game.json").read_text())
+    assert store["payoff"] == f"{__name__}.halved" and store["network"] == "srgame.networks.srresnet.SRResNet"
+    assert first.equals(network_values(small, payoff=halved, store=tmp_path, **how))
     with pytest.raises(InputError, match=r"other payoff"):
-        network_values(small, payoff="psnr", keep=tmp_path, **how)
+        network_values(small, payoff="psnr", store=tmp_path, **how)
     with pytest.raises(InputError, match="has no name by which a later run could know it"):
-        network_values(small, payoff=lambda sr, hr: psnr(sr, hr), keep=tmp_path / "other", **how)
+        network_values(small, payoff=lambda sr, hr: psnr(sr, hr), store=tmp_path / "other", **how)
 
 
 class Dimmed(SRResNet):
@@ -160,9 +160,9 @@ def test_units_of_another_architecture_with_the_same_weights_are_refused(
     other = Dimmed(features=8, blocks=2).eval()
     other.load_state_dict(small.state_dict())
     how = {"filters": filters_of(small, ["conv_hr"]), "pairs": photographs, "until": Until(evaluations=50)}
-    network_values(small, keep=tmp_path, **how)
+    network_values(small, store=tmp_path, **how)
     with pytest.raises(InputError, match=r"other network"):
-        network_values(other, keep=tmp_path, **how)
+        network_values(other, store=tmp_path, **how)
 
 
 def test_a_run_killed_at_a_random_moment_goes_on_from_the_command_line(small: SRResNet, tmp_path: Path) -> None:
@@ -177,8 +177,8 @@ def test_a_run_killed_at_a_random_moment_goes_on_from_the_command_line(small: SR
         "--images",
         "2",
     ]
-    words += ["--network", "srresnet", "--evaluations", "900", "--precision", "None", "--seconds", "None"]
-    shapley = [sys.executable, "-m", "srgame", *words, "--keep", str(tmp_path / "kept"), "--output"]
+    words += ["--network", "srresnet", "--evaluations", "900", "--tolerance", "None", "--seconds", "None"]
+    shapley = [sys.executable, "-m", "srgame", *words, "--store", str(tmp_path / "kept"), "--output"]
     killed = subprocess.Popen(
         [*shapley, str(tmp_path / "killed")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )

@@ -10,7 +10,7 @@ from srgame.data.degradations.testing import seed_of
 from srgame.data.degradations.training import DEGRADATIONS, sharpened
 from srgame.data.images import image_paths, read_image, to_bytes
 from srgame.errors import InputError, chosen
-from srgame.files import replaced
+from srgame.files import write_atomic
 
 
 def degrade_set(
@@ -45,11 +45,11 @@ def degrade_set(
             entries.append({"image": path.name, "lr": written[-1].name, "drawn": drawn[0]})
         settings = {"degradation": degradation, "scale": scale, "sharpen": sharpen, "seed": seed}
         manifest = output / "manifest.json"
-        replaced(manifest, json.dumps({"settings": settings, "images": entries}, indent=1).encode())
+        write_atomic(manifest, json.dumps({"settings": settings, "images": entries}, indent=1).encode())
     except OSError as error:
         raise InputError(f"LR images cannot be written to '{output}' ({error.strerror}): choose another") from error
     return [*written, manifest]
 
 
 def _png(path: Path, pixels: np.ndarray) -> Path:
-    return replaced(path, cv2.imencode(".png", pixels[:, :, ::-1])[1].tobytes())
+    return write_atomic(path, cv2.imencode(".png", pixels[:, :, ::-1])[1].tobytes())
