@@ -174,7 +174,7 @@ def _overheads(net: nn.Module, pairs: Pairs, tasks: int) -> list[dict[str, Any]]
     shape = (len(pairs) + 3, max(filters_of(net).widths))
     with connected(workers=2) as cluster:
         bare = _bare(cluster, tasks)
-        with cluster.holding(net, pairs) as crew:
+        with cluster.executor(net, pairs) as crew:
             start = process_time()
             done = sum(1 for _ in crew.replicates(partial(np.full, shape), iter(range(tasks))))
             seconds = process_time() - start

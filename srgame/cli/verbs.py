@@ -111,7 +111,7 @@ def shapley(
     pairs = load_pairs(dataset, degradation, scale_of(model), images, crop)
     print(f"{checkpoint}: {len(filters)} filters of {', '.join(filters.layers)}")
     print(f"on {', '.join(pairs.names)} ({degradation}); worth: {payoff} against {target}")
-    with _players(scheduler, workers, device) as players:
+    with _executor(scheduler, workers, device) as executor:
         values = network_values(
             model if scheduler or workers else model.to(available(device)),
             filters,
@@ -124,7 +124,7 @@ def shapley(
             confidence=confidence,
             progress=True,
             store=store,
-            players=players,
+            executor=executor,
             payoff=payoff,
             ablation=ablation,
             bfloat16=bfloat16,
@@ -139,17 +139,17 @@ def shapley(
 
 
 @contextmanager
-def _players(scheduler: str | None, workers: int | None, device: str) -> Iterator[Any]:
+def _executor(scheduler: str | None, workers: int | None, device: str) -> Iterator[Any]:
     """This process, or the workers of a cluster."""
     if scheduler is None and workers is None:
-        from srgame.shapley.audit import here
+        from srgame.shapley.audit import in_process
 
-        yield here
+        yield in_process
         return
     from srgame.shapley.cluster import connected
 
     with connected(scheduler, workers, device) as cluster:
-        yield cluster.holding
+        yield cluster.executor
 
 
 @app.command

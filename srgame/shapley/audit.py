@@ -35,7 +35,7 @@ HOW = ("empty", "grand", "replicates", "evaluations", "relative_stderr", "ended"
 
 
 @runtime_checkable
-class Players(Protocol):
+class Executor(Protocol):
     """Who plays the games of a network on its pairs: `game` makes them, `replicates` makes replicates, `each` plays all games."""
 
     @property
@@ -47,7 +47,7 @@ class Players(Protocol):
 
 
 @dataclass(frozen=True)
-class _Here:
+class _InProcess:
     """This process, which plays one game after the other."""
 
     network: nn.Module
@@ -66,9 +66,9 @@ class _Here:
 
 
 @contextmanager
-def here(network: nn.Module, pairs: Pairs) -> Iterator[Players]:
-    """The players of this process; those of a cluster are Cluster.holding (srgame/cluster.py)."""
-    yield _Here(network, pairs)
+def in_process(network: nn.Module, pairs: Pairs) -> Iterator[Executor]:
+    """The executor that is this process; that of a cluster is Cluster.executor (srgame/cluster.py)."""
+    yield _InProcess(network, pairs)
 
 
 def network_values(
@@ -84,7 +84,7 @@ def network_values(
     confidence: float = 0.95,
     progress: bool = False,
     store: Path | None = None,
-    players: Callable[[nn.Module, Pairs], AbstractContextManager[Players]] = here,
+    executor: Callable[[nn.Module, Pairs], AbstractContextManager[Executor]] = in_process,
     **restoration: Any,
 ) -> pd.DataFrame:
     """One row per player: layer, filter, shapley, stderr, low, high (payoff's replicate), between_images, rank.
@@ -98,7 +98,7 @@ def network_values(
     returned. With a folder to `keep` replicates in, a run goes on where it was stopped, to the last bit as if it had not
     been, and one that is asked for more adds to what is there.
 
-    Whoever the `players` are, the values are the same to the last bit, as long as they compute alike: on devices of one
+    Whatever the `executor` is, the values are the same to the last bit, as long as they compute alike: on devices of one
     kind, with the same libraries, as many threads and batches of the same size (a device that runs out of memory takes
     smaller ones). Otherwise the last digits may differ; so they may where `until` counts seconds, and with them replicates.
 
@@ -115,20 +115,20 @@ def network_values(
     if gradients and restoration.get("bfloat16"):
         raise InputError("bfloat16 plays permutations, of which gradients need none: ask for either")
     frames: list[pd.DataFrame] = []
-    with held(store), players(network, pairs) as playing:
+    with held(store), executor(network, pairs) as running:
 
         def play(number: int, evaluated: Played) -> pd.DataFrame:
             who, restored, unions = evaluated
             run = told | {"antithetic": antithetic, "gradients": gradients, "players": who.to_dict("list")}
             of_game = open_store(store / f"game{number}", run) if store else None
             estimate = _estimator(gradients, antithetic, unions)
-            how: dict[str, Any] = {"seed": seed, "progress": progress, "store": of_game, "workers": playing.replicates}
+            how: dict[str, Any] = {"seed": seed, "progress": progress, "store": of_game, "workers": running.replicates}
             values = estimate(restored, until=until, **how)
             return who.join(values.frame(confidence)).assign(**_how(values))
 
-        games = chosen("game", game, GAMES)(partial(playing.game, **restoration), filters)
+        games = chosen("game", game, GAMES)(partial(running.game, **restoration), filters)
         try:
-            for frame in playing.each(play, enumerate(games)):
+            for frame in running.each(play, enumerate(games)):
                 frames.append(frame)
         except KeyboardInterrupt:
             if not frames:

@@ -107,19 +107,19 @@ class Cluster:
     device: str = "cpu"
 
     @contextmanager
-    def holding(self, network: nn.Module, pairs: Pairs) -> Iterator["Crew"]:
+    def executor(self, network: nn.Module, pairs: Pairs) -> Iterator["WorkerPool"]:
         """The workers, also those that come later, with the network and its pairs, which are sent to each of them once.
 
         Raises InputError where no worker comes, or one cannot take what it is sent.
         """
         held = _Held(network, pairs, self.device)
-        crew = Crew(self, held.name, len(pairs))
-        crew.wait_for_somebody()
+        worker_pool = WorkerPool(self, held.name, len(pairs))
+        worker_pool.wait_for_somebody()
         try:
             self._give(held)
-            yield crew
+            yield worker_pool
         finally:
-            crew.stopped.set()
+            worker_pool.stopped.set()
             if self.client.status == "running":  # else the scheduler is gone
                 with suppress(OSError, CancelledError, ValueError):
                     self.client.unregister_worker_plugin(held.name)
@@ -134,7 +134,7 @@ class Cluster:
             ) from error
 
 
-class Crew:
+class WorkerPool:
     """The workers that hold one network and its pairs: they play its games."""
 
     def __init__(self, cluster: Cluster, held: str, images: int) -> None:
@@ -274,35 +274,37 @@ class _Recipe:
 class _Remote:
     """A restoration game, or one image's part of it, that is played on the workers; arrived on one, it is that game."""
 
-    def __init__(self, crew: Crew, recipe: _Recipe, image: int | None = None, is_low_precision: bool = False) -> None:
-        self.crew, self.recipe, self.image, self.is_low_precision = crew, recipe, image, is_low_precision
+    def __init__(
+        self, worker_pool: WorkerPool, recipe: _Recipe, image: int | None = None, is_low_precision: bool = False
+    ) -> None:
+        self.worker_pool, self.recipe, self.image, self.is_low_precision = worker_pool, recipe, image, is_low_precision
 
     @property
     def players(self) -> int:
         return len(self.recipe.filters)
 
     def __call__(self, coalitions: Coalitions) -> Worth:
-        worth: Worth = self.crew.ask(_worth, self, coalitions)
+        worth: Worth = self.worker_pool.ask(_worth, self, coalitions)
         return worth
 
     def gradient(self, presences: Tensor) -> Tensor:
         """Of a part."""
-        gradient: Tensor = self.crew.ask(_gradient, self, presences)
+        gradient: Tensor = self.worker_pool.ask(_gradient, self, presences)
         return gradient
 
     @cached_property
     def dummies(self) -> Tensor:
-        dummies: Tensor = self.crew.ask(_dummies, self)
+        dummies: Tensor = self.worker_pool.ask(_dummies, self)
         return dummies
 
     @property
     def parts(self) -> list[Game]:
-        return [_Remote(self.crew, self.recipe, image) for image in range(self.crew.images)]
+        return [_Remote(self.worker_pool, self.recipe, image) for image in range(self.worker_pool.images)]
 
     @property
     def low_precision(self) -> Game | None:
         asked = self.recipe.restoration.get("bfloat16") and not self.is_low_precision
-        return _Remote(self.crew, self.recipe, self.image, is_low_precision=True) if asked else None
+        return _Remote(self.worker_pool, self.recipe, self.image, is_low_precision=True) if asked else None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _arrived, (self.recipe, self.image, self.is_low_precision)

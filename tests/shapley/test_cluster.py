@@ -102,13 +102,13 @@ def stored(folder: Path, game: int = 0) -> int:
 @pytest.mark.parametrize("game", GAMES)
 def test_two_processes_find_what_one_finds(small: SRResNet, photographs: Pairs, two: Cluster, game: str) -> None:
     one = values_of(small, photographs, 22, game=game)
-    assert values_of(small, photographs, 22, game=game, players=two.holding).equals(one)
+    assert values_of(small, photographs, 22, game=game, executor=two.executor).equals(one)
 
 
 def test_rough_games_are_played_by_the_workers(small: SRResNet, photographs: Pairs, two: Cluster) -> None:
     how: dict[str, Any] = {"until": Until(evaluations=300), "bfloat16": True}
     one = network_values(small, filters_of(small, LAYERS), photographs, **how)
-    assert network_values(small, filters_of(small, LAYERS), photographs, players=two.holding, **how).equals(one)
+    assert network_values(small, filters_of(small, LAYERS), photographs, executor=two.executor, **how).equals(one)
     assert one["low_precision_reduction"].notna().any()
 
 
@@ -116,7 +116,7 @@ def test_gradients_are_taken_by_the_workers(small: SRResNet, two: Cluster) -> No
     pairs, filters = load_pairs("photographs", images=1, crop=16), filters_of(small, LAYERS)
     how: dict[str, Any] = {"until": Until(evaluations=2 + 10 * unit_cost(len(filters))), "gradients": True}
     one = network_values(small, filters, pairs, **how)
-    assert network_values(small, filters, pairs, players=two.holding, **how).equals(one)
+    assert network_values(small, filters, pairs, executor=two.executor, **how).equals(one)
     assert (one["used"] == "gradients").all() and (one["replicates"] > PILOT).all()
 
 
@@ -127,7 +127,7 @@ def test_a_precision_is_reached_with_the_same_units(
     how = {"until": Until(tolerance=0.06), "antithetic": antithetic}
     filters = filters_of(small, LAYERS)
     one = network_values(small, filters, photographs, **how)
-    found = network_values(small, filters, photographs, players=two.holding, **how)
+    found = network_values(small, filters, photographs, executor=two.executor, **how)
     assert found.equals(one) and (one["ended"] == "relative_stderr").all()
 
 
@@ -137,14 +137,14 @@ def test_units_of_a_killed_worker_are_made_again(
     how = {"payoff": slowly, "replicates": 16, "layers": LAYERS[:1]}
     victim = next(iter(two.client.run(os.getpid).values()))
     killing = when(lambda: stored(tmp_path) >= 3, lambda: os.kill(victim, signal.SIGKILL))
-    found = values_of(small, photographs, players=two.holding, store=tmp_path, **how)
+    found = values_of(small, photographs, executor=two.executor, store=tmp_path, **how)
     assert not killing.is_alive() and victim not in two.client.run(os.getpid).values()
     assert stored(tmp_path) == 16 and found.equals(values_of(small, photographs, **how))
 
 
 def test_a_late_worker_has_all_it_needs(small: SRResNet, photographs: Pairs, threads: Opened) -> None:
     local = threads(1)
-    with connected(local.scheduler_address) as cluster, cluster.holding(small, photographs) as crew:
+    with connected(local.scheduler_address) as cluster, cluster.executor(small, photographs) as crew:
         first = list(cluster.client.nthreads())
         local.scale(2)
         cluster.client.wait_for_workers(2, timeout=60)
@@ -161,7 +161,7 @@ def test_a_cluster_that_shrinks_goes_on(
     local, how = threads(3), {"payoff": slowly, "replicates": 16, "layers": LAYERS[:1]}
     when(lambda: stored(tmp_path) >= 3, lambda: local.scale(1))
     with connected(local.scheduler_address) as cluster:
-        found = values_of(small, photographs, players=cluster.holding, store=tmp_path, **how)
+        found = values_of(small, photographs, executor=cluster.executor, store=tmp_path, **how)
         assert len(cluster.client.nthreads()) == 1
     assert found.equals(values_of(small, photographs, **how))
 
@@ -172,7 +172,7 @@ def test_ctrl_c_keeps_what_came_and_one_process_goes_on(
     how = {"payoff": slowly, "replicates": 40, "store": tmp_path}
     with hearing_ctrl_c(), connected(threads(2).scheduler_address) as cluster:
         when(lambda: stored(tmp_path) >= 3 and stored(tmp_path, 1) >= 1, lambda: os.kill(os.getpid(), signal.SIGINT))
-        some = values_of(small, photographs, players=cluster.holding, **how)
+        some = values_of(small, photographs, executor=cluster.executor, **how)
         assert set(some["ended"]) == {"interrupted"} and set(some["layer"]) == set(LAYERS)
         assert not cluster.client.futures
     assert 3 <= stored(tmp_path) < 40
@@ -191,10 +191,10 @@ def test_a_run_whose_workers_are_gone_says_so_and_loses_nothing(
         connected(local.scheduler_address) as cluster,
         pytest.raises(InputError, match="no worker for 0 seconds; units that were kept are still there"),
     ):
-        values_of(small, photographs, players=cluster.holding, store=tmp_path, payoff=slowly, replicates=200)
+        values_of(small, photographs, executor=cluster.executor, store=tmp_path, payoff=slowly, replicates=200)
     assert stored(tmp_path) >= 2
     with connected(local.scheduler_address) as cluster, pytest.raises(InputError, match="no worker for 0 seconds"):
-        values_of(small, photographs, players=cluster.holding)
+        values_of(small, photographs, executor=cluster.executor)
 
 
 def test_a_scheduler_that_goes_is_a_sentence(
@@ -206,7 +206,7 @@ def test_a_scheduler_that_goes_is_a_sentence(
         connected(local.scheduler_address) as cluster,
         pytest.raises(InputError, match=r"the cluster of 'tcp://.*' is lost \(.*\); units that were kept"),
     ):
-        values_of(small, photographs, players=cluster.holding, store=tmp_path, payoff=slowly, replicates=400)
+        values_of(small, photographs, executor=cluster.executor, store=tmp_path, payoff=slowly, replicates=400)
     assert stored(tmp_path) >= 2
 
 
@@ -219,9 +219,9 @@ def test_what_workers_say_arrives(small: SRResNet, photographs: Pairs, threads: 
     foreign.load_state_dict(small.state_dict())
     with connected(threads(1).scheduler_address) as cluster:
         with pytest.warns(UserWarning, match="every coalition takes a whole run"):
-            values_of(foreign, photographs, 2, players=cluster.holding, layers=LAYERS[:1])
+            values_of(foreign, photographs, 2, executor=cluster.executor, layers=LAYERS[:1])
         with pytest.raises(InputError, match="unknown payoff 'beauty'"):
-            values_of(small, photographs, 2, players=cluster.holding, payoff="beauty")
+            values_of(small, photographs, 2, executor=cluster.executor, payoff="beauty")
 
 
 @pytest.mark.parametrize(
