@@ -1,25 +1,27 @@
 """srgame audits a super-resolution network as a cooperative game: its filters are the players.
 
-The public names load when first used, so that `import srgame` costs nothing.
+These names are enough for a whole study: read images, train or load a network, estimate, probe, evaluate. Each
+name is loaded at its first use, so `import srgame` loads neither torch nor matplotlib.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from srgame.data.images import image_paths, read_rgb
     from srgame.data.lazy import lr_images
     from srgame.data.pairs import Pairs, load_pairs
     from srgame.errors import InputError
     from srgame.evaluation.benchmark import benchmark
     from srgame.evaluation.evaluate import evaluate
     from srgame.filters import Filters, erased, filters_of, resume
-    from srgame.networks import load_network
+    from srgame.networks import HAN, RRDBNet, SRResNet, load_network, zoo
     from srgame.probes.attributions import channel_attributions
     from srgame.probes.cosine import channel_cosine
     from srgame.probes.ddr import ddr
     from srgame.probes.equity import effective_players, entropy, equity, gini
     from srgame.probes.lam import lam
-    from srgame.probes.responses import channel_responses
+    from srgame.probes.responses import channel_responses, response_summary
     from srgame.probes.salience import channel_salience
     from srgame.probes.scores import filter_scores
     from srgame.probes.srga import srga
@@ -30,40 +32,48 @@ if TYPE_CHECKING:
     from srgame.shapley.permutations import ShapleyValues, exact_shapley, sampled_shapley
     from srgame.shapley.semivalues import Contributions, leave_one_out, marginal_contributions
     from srgame.shapley.until import Until
-    from srgame.training.loop import fit
+    from srgame.training.loop import Schedule, fit, seeded
+    from srgame.training.patch_store import StoredPatches, write_patches
+    from srgame.training.patches import Patches
     from srgame.training.strategies import EATS, BicubicPull, Dropout, Original
 
+    __version__: str
+
 _MODULES = {
-    "shapley.audit": ("network_values",),
-    "evaluation.benchmark": ("benchmark",),
     "errors": ("InputError",),
-    "evaluation.evaluate": ("evaluate",),
+    "data.images": ("image_paths", "read_rgb"),
+    "data.lazy": ("lr_images",),
+    "data.pairs": ("Pairs", "load_pairs"),
+    "networks": ("HAN", "RRDBNet", "SRResNet", "load_network", "zoo"),
     "filters": ("Filters", "erased", "filters_of", "resume"),
     "shapley.game": ("Differentiable", "Game", "RestorationGame"),
+    "shapley.permutations": ("ShapleyValues", "exact_shapley", "sampled_shapley"),
+    "shapley.gradients": ("multilevel_shapley",),
+    "shapley.until": ("Until",),
     "shapley.interactions": ("PairInteractions", "pair_interactions"),
-    "networks": ("load_network",),
-    "data.pairs": ("Pairs", "load_pairs"),
     "shapley.semivalues": ("Contributions", "leave_one_out", "marginal_contributions"),
+    "shapley.audit": ("network_values",),
+    "evaluation.evaluate": ("evaluate",),
+    "evaluation.benchmark": ("benchmark",),
     "probes.attributions": ("channel_attributions",),
     "probes.cosine": ("channel_cosine",),
     "probes.ddr": ("ddr",),
     "probes.equity": ("effective_players", "entropy", "equity", "gini"),
     "probes.lam": ("lam",),
-    "probes.responses": ("channel_responses",),
+    "probes.responses": ("channel_responses", "response_summary"),
     "probes.salience": ("channel_salience",),
-    "probes.srga": ("srga",),
-    "data.lazy": ("lr_images",),
     "probes.scores": ("filter_scores",),
-    "shapley.permutations": ("ShapleyValues", "exact_shapley", "sampled_shapley"),
+    "probes.srga": ("srga",),
     "training.strategies": ("EATS", "BicubicPull", "Dropout", "Original"),
-    "training.loop": ("fit",),
-    "shapley.gradients": ("multilevel_shapley",),
-    "shapley.until": ("Until",),
+    "training.patches": ("Patches",),
+    "training.patch_store": ("StoredPatches", "write_patches"),
+    "training.loop": ("Schedule", "fit", "seeded"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "EATS",
+    "HAN",
     "BicubicPull",
     "Contributions",
     "Differentiable",
@@ -74,8 +84,13 @@ __all__ = [
     "Original",
     "PairInteractions",
     "Pairs",
+    "Patches",
+    "RRDBNet",
     "RestorationGame",
+    "SRResNet",
+    "Schedule",
     "ShapleyValues",
+    "StoredPatches",
     "Until",
     "benchmark",
     "channel_attributions",
@@ -93,6 +108,7 @@ __all__ = [
     "filters_of",
     "fit",
     "gini",
+    "image_paths",
     "lam",
     "leave_one_out",
     "load_network",
@@ -102,13 +118,26 @@ __all__ = [
     "multilevel_shapley",
     "network_values",
     "pair_interactions",
+    "read_rgb",
+    "response_summary",
     "resume",
     "sampled_shapley",
+    "seeded",
     "srga",
+    "write_patches",
+    "zoo",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("srgame")
     if name not in _MODULE_OF:
         raise AttributeError(f"srgame has no '{name}': its public names are {', '.join(__all__)}")
     return getattr(import_module(f"srgame.{_MODULE_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

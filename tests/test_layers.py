@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,16 @@ def test_public_names_are_there_and_typed() -> None:
         assert getattr(srgame, name).__name__ == name
     with pytest.raises(AttributeError, match="srgame has no 'sharpley'"):
         _ = srgame.sharpley
+
+
+def test_dir_lists_the_public_names_before_they_are_loaded() -> None:
+    code = "import sys, srgame; print(*dir(srgame)); sys.exit('torch' in sys.modules)"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert {*srgame.__all__, "__version__"} <= set(printed.split())
+
+
+def test_the_version_is_that_of_the_installed_package() -> None:
+    assert srgame.__version__ == version("srgame")
 
 
 def test_loading_a_network_does_not_load_torch_s_compiler() -> None:
