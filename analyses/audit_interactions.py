@@ -56,7 +56,8 @@ def measure(
             game = RestorationGame(network, filters_of(network, [layer]), pairs)
             names = list(zip(asked["first"].tolist(), asked["second"].tolist(), strict=True))
             found = pair_interactions(game, names, until=Until(evaluations=evaluations), seed=seed).frame()
-            frames.append(asked.merge(found.rename(columns={"filter": "first", "partner": "second"}), on=["first", "second"]))
+            found = found.rename(columns={"filter": "first", "partner": "second"})
+            frames.append(asked.merge(found, on=["first", "second"]))
         return pd.concat(frames)
 
     settings = (
