@@ -56,6 +56,7 @@ def measure(
             game = RestorationGame(network, filters_of(network, [layer]), pairs)
             names = list(zip(asked["first"].tolist(), asked["second"].tolist(), strict=True))
             found = pair_interactions(game, names, until=Until(evaluations=evaluations), seed=seed).frame()
+            found = found.rename(columns={"filter": "first", "partner": "second"})
             frames.append(asked.merge(found, on=["first", "second"]))
         return pd.concat(frames)
 

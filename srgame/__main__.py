@@ -4,7 +4,7 @@ import sys
 
 
 def main() -> None:
-    """The command line; Ctrl-C ends it without a traceback, also while it still starts."""
+    """Runs the command line; Ctrl-C ends it without a traceback, even while it starts."""
     try:
         from srgame.cli import verbs
 

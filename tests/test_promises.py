@@ -53,7 +53,7 @@ def pairs_for(name: str) -> Pairs:
 
 
 def values(network: nn.Module, pairs: Pairs, place: float, seed: int, batch: int | None = None) -> ShapleyValues:
-    """φ of one layer's filters from a few units; the same units of the same seed."""
+    """φ of one layer's filters from a few replicates; the same seed gives the same replicates."""
     layers = filters_of(network).layers
     filters = filters_of(network, [layers[round(place * (len(layers) - 1))]])
     game = RestorationGame(network, filters, pairs, batch=batch)
@@ -104,7 +104,7 @@ def test_a_seed_is_all_that_draws(place: float, seed: int) -> None:
     network, pairs = live("srresnet-x4"), pairs_for("srresnet-x4")
     one, same, other = (values(network, pairs, place, s) for s in (seed, seed, seed + 1))
     assert np.array_equal(one.value, same.value) and np.array_equal(one.stderr, same.stderr)
-    if one.replicates:  # or it was played out
+    if one.replicates:  # otherwise the game was enumerated
         assert not np.array_equal(one.value, other.value) and (one.empty, one.grand) == (other.empty, other.grand)
 
 

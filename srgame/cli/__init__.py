@@ -1,5 +1,5 @@
-"""The `srgame` command: one file per verb, whose function's signature is the verb's flags.
+"""The `srgame` command: one file per verb.
 
-Start with `verbs.py`, which lists the verbs. What a verb computes lives in the packages below; here are flags, messages
-and the files that a run writes.
+Start with `verbs.py`, which lists the verbs, and `flags.py`, which documents the flags that they share. What a verb
+computes lives in the packages below; here are flags, messages, and the files that a run writes.
 """

@@ -1,8 +1,7 @@
-"""Several networks measured alike, their rows in one table, and what that needs: networks, their LR images, results."""
+"""Several networks measured in the same way, side by side in one table and one picture: what all probes share."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import pandas as pd
 from torch import nn
 from tqdm import tqdm
 
-from srgame.cli.flags import Compared
+from srgame.cli.flags import Dataset, Images, LRImages, Networks, Output, flat
 from srgame.data.degradations.testing import SETTINGS
 from srgame.data.images import Image, image_paths
 from srgame.data.lazy import LRPatches, lr_images
@@ -25,76 +24,86 @@ from srgame.report.style import save_figure, with_literal_text
 Measure = Callable[[nn.Module], pd.DataFrame]
 
 
-class Comparison:
-    """Networks side by side: each frame that it returns begins with a column `checkpoint`.
+def compare(
+    name: str,
+    measures: Measure | Mapping[str, Measure],
+    summarise: Callable[[pd.DataFrame], pd.DataFrame],
+    draw: Callable[..., Any],
+    networks: Networks,
+    images: Dataset,
+    output: Output,
+    read: Callable[[Path], pd.DataFrame] | None = None,
+    **flags: Any,
+) -> None:
+    """Measures each network; prints the summary; writes `name`.csv, .json (with the summary), .png and .pdf.
 
-    `settings` are the flags of one verb alone, for the json.
+    Each frame begins with a column `checkpoint`. Several `measures`, the first of them `name`, each get a csv and a
+    json; `draw` takes all their frames. With `read`, a csv may stand in a checkpoint's place, and `read` returns its
+    rows. `flags` are the verb's own, for the json.
 
-    Raises InputError where nothing can be written to the output folder, before anything is measured.
+    Raises InputError if nothing can be written to the output folder, before anything is measured.
     """
+    measures = measures if isinstance(measures, Mapping) else {name: measures}
+    names = labels(networks.checkpoints)
+    architectures = _architectures(networks.network, len(names))
+    ensure_writable(output.output)
+    rows: dict[str, list[pd.DataFrame]] = {stem: [] for stem in measures}
+    weights: dict[str, str] = {}
+    for label, checkpoint, architecture in zip(names, networks.checkpoints, architectures, strict=True):
+        if read is not None and checkpoint.endswith(".csv"):
+            rows[name].append(_labelled(read(Path(checkpoint)), label))
+            continue
+        network = load_network(checkpoint, architecture).to(available(output.device))
+        weights[label] = fingerprint(network)
+        for stem, measure in measures.items():
+            rows[stem].append(_labelled(measure(network), label))
+    frames = {stem: pd.concat(each, ignore_index=True) for stem, each in rows.items()}
+    summary = summarise(frames[name])
+    facts = {
+        "weights": weights,
+        "images": [path.stem for path in image_paths(images.dataset)[: images.images]],
+        "summary": json.loads(summary.to_json(orient="records")),
+    }
+    written = []
+    for stem, frame in frames.items():
+        source = provenance(flat(networks, images, output, **flags), **facts)
+        written += save_frame(output.output / stem, frame, source)
+    written += save_figure(output.output / name, with_literal_text(draw(*frames.values())))
+    print(summary.to_string(index=False, float_format=lambda value: f"{value:.4g}"))
+    print("written:", *written)
 
-    def __init__(self, what: Compared, **settings: Any) -> None:
-        self.compared = what
-        self.settings = settings
-        self.labels = labels(what.checkpoints)
-        self.architectures = _one_for_each(what.network, len(self.labels))
-        self.weights: dict[str, str] = {}
-        ensure_writable(what.output)
 
-    def frame(self, measure: Measure, read: Callable[[Path], pd.DataFrame] | None = None) -> pd.DataFrame:
-        """What `measure` makes of each network; with `read`, what that makes of a csv in a checkpoint's place."""
-        frames = []
-        for label, checkpoint, architecture in zip(
-            self.labels, self.compared.checkpoints, self.architectures, strict=True
-        ):
-            if read is not None and checkpoint.endswith(".csv"):
-                rows = read(Path(checkpoint))
-            else:
-                network = load_network(checkpoint, architecture).to(available(self.compared.device))
-                self.weights[label] = fingerprint(network)
-                rows = measure(network)
-            frames.append(_labelled(rows, label))
-        return pd.concat(frames, ignore_index=True)
+def lr_of(images: LRImages, network: nn.Module) -> Iterable[Image]:
+    """The LR images for a network, with a progress bar."""
+    lr = lr_images(images.dataset, images.degradation, scale_of(network), images.images, images.crop)
+    return tqdm(lr, desc="images", disable=None, leave=False)
 
-    def save(self, name: str, frame: pd.DataFrame, summary: pd.DataFrame, figure: Any, **more: pd.DataFrame) -> None:
-        """Prints the summary; writes `name`.csv, .json (with the summary), .png, .pdf, and csv and json of `more`."""
-        flags = asdict(self.compared) | {"output": str(self.compared.output)} | self.settings
-        images = [path.stem for path in image_paths(self.compared.dataset)[: self.compared.images]]
-        facts = {"weights": self.weights, "images": images, "summary": json.loads(summary.to_json(orient="records"))}
-        written = []
-        for stem, table in {name: frame, **more}.items():
-            written += save_frame(self.compared.output / stem, table, provenance(flags, **facts))
-        written += save_figure(self.compared.output / name, with_literal_text(figure))
-        print(summary.to_string(index=False, float_format=lambda value: f"{value:.4g}"))
-        print("written:", *written)
 
-    def lr(self, network: nn.Module, degradation: str | None, crop: int | None) -> Iterable[Image]:
-        """The LR images for a network, with a progress bar: the dataset's as they are, or degraded."""
-        images = lr_images(self.compared.dataset, degradation, scale_of(network), self.compared.images, crop)
-        return tqdm(images, desc="images", disable=None, leave=False)
+def pairs_of(images: Images, network: nn.Module) -> Pairs:
+    """The LR and HR images for a network."""
+    return load_pairs(images.dataset, images.degradation, scale_of(network), images.images, images.crop)
 
-    def pairs(self, network: nn.Module, degradation: str, crop: int | None) -> Pairs:
-        """LR images and their HR images for a network."""
-        return load_pairs(self.compared.dataset, degradation, scale_of(network), self.compared.images, crop)
 
-    def patches(self, network: nn.Module, sets: Sequence[str], side: int, count: int) -> dict[str, Iterable[Image]]:
-        """By name of a test setting, patches of the dataset so degraded; by name of an image set, of that as it is."""
-        check_counts(side=side, count=count)
-        found: dict[str, Iterable[Image]] = {}
-        for name in sets:
-            dataset, degradation = (self.compared.dataset, name) if name in SETTINGS else (name, None)
-            images = lr_images(dataset, degradation, scale_of(network), self.compared.images)
-            found[name] = tqdm(LRPatches(images, side, count), desc=name, total=count, disable=None, leave=False)
-        return found
+def patches_of(
+    images: Dataset, network: nn.Module, sets: Sequence[str], side: int, count: int
+) -> dict[str, Iterable[Image]]:
+    """LR patches for a network by the name of a set: a test setting of the dataset, or an image set of LR images."""
+    check_counts(side=side, count=count)
+    patches: dict[str, Iterable[Image]] = {}
+    for name in sets:
+        dataset, degradation = (images.dataset, name) if name in SETTINGS else (name, None)
+        lr = lr_images(dataset, degradation, scale_of(network), images.images)
+        patches[name] = tqdm(LRPatches(lr, side, count), desc=name, total=count, disable=None, leave=False)
+    return patches
 
 
 def labels(checkpoints: Sequence[str]) -> list[str]:
-    """Short names that tell the checkpoints apart: a file's name, with as many folders before it as that takes.
+    """Short names that tell the checkpoints apart: the file's name, after as many folders as needed.
 
     The name `weights`, which all trained networks' files have, is left out in favour of the folder's.
     """
     if len(set(checkpoints)) < len(checkpoints) or not checkpoints:
-        raise InputError("give at least one checkpoint, and none twice")
+        raise InputError(f"give at least one checkpoint, and none twice, not: {' '.join(checkpoints) or 'none'}")
     paths = [Path(name) if Path(name).suffix == "" else Path(name).with_suffix("") for name in checkpoints]
     parts = [path.parent.parts if path.name == "weights" and path.parent.name else path.parts for path in paths]
     for depth in range(1, max(map(len, parts)) + 1):
@@ -104,16 +113,15 @@ def labels(checkpoints: Sequence[str]) -> list[str]:
     return list(checkpoints)
 
 
-def _one_for_each(networks: Sequence[str], count: int) -> list[str | None]:
+def _architectures(networks: Sequence[str], count: int) -> list[str | None]:
     if len(networks) not in (1, count):
-        raise InputError(f"{len(networks)} networks for {count} checkpoints: name one, or one for each")
+        raise InputError(f"{len(networks)} networks for {count} checkpoints: give --network one name, or one for each")
     each = networks if len(networks) == count else [*networks] * count
     return [None if name == "auto" else name for name in each]
 
 
 def _labelled(rows: pd.DataFrame, label: str) -> pd.DataFrame:
-    within = rows["checkpoint"].map(lambda own: f"{label}: {own}") if "checkpoint" in rows else label
-    return pd.concat(
-        [pd.DataFrame({"checkpoint": within}, index=rows.index), rows.drop(columns="checkpoint", errors="ignore")],
-        axis=1,
-    )
+    checkpoint = rows["checkpoint"].map(lambda own: f"{label}: {own}") if "checkpoint" in rows else label
+    rows = rows.drop(columns="checkpoint", errors="ignore")
+    rows.insert(0, "checkpoint", checkpoint)
+    return rows

@@ -1,4 +1,4 @@
-"""The verbs of the `srgame` command that make networks: train, and degrade, which shows what training sees."""
+"""`srgame train`."""
 
 import sys
 import warnings
@@ -7,15 +7,15 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from srgame.cli.flags import SET, Device, Sharpen
 from srgame.errors import InputError
 
-Positional = Annotated[str, tyro.conf.Positional]
 _NOT_OF_THE_RUN = ("output", "preset", "validation", "validation_degradations", "resume", "device", "workers")
 
 
 def train(
     output: Path,
-    data: Annotated[str | None, tyro.conf.Positional] = None,
+    data: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(help=f"HR images to train on: {SET}.")] = None,
     patches: Path | None = None,
     preset: Literal["paper", "laptop"] = "paper",
     network: Literal["srresnet", "rrdbnet", "han", "han-lite"] = "srresnet",
@@ -32,7 +32,7 @@ def train(
     eats_teaches: Literal["all", "layer", "disruptor"] = "all",
     eats_erase: Literal["one", "one per layer", "none"] = "one",
     degradation: Literal["bicubic", "second-order", "bsrgan"] | None = None,
-    sharpen: bool = False,
+    sharpen: Sharpen = False,
     steps: int | None = None,
     batch: int | None = None,
     patch: int | None = None,
@@ -46,52 +46,53 @@ def train(
     validation_degradations: tuple[str, ...] = ("clean", "blur", "noise", "jpeg"),
     save_every: int = 500,
     resume: bool = True,
-    device: str = "cpu",
+    device: Device = "cpu",
     seed: int = 0,
 ) -> None:
-    """Train a network on a folder of images.
+    """Train a network on images.
 
-    Several processes train together as `torchrun --standalone --nproc_per_node=2 -m srgame train ...` starts them.
+    To train with several processes: `torchrun --standalone --nproc_per_node=2 -m srgame train ...`
 
     Args:
-        data: a folder of images, or the name of a set in the folder that $SRGAME_DATA names.
-        patches: train on the patches that `srgame degrade --patches` wrote into this folder, in place of images; scale,
-            patch and degradation are theirs.
-        output: the folder for weights, log and state; a run that was stopped there is resumed.
-        preset: how long, and on how much at a time: paper (500,000 steps of 16 patches of 128 pixels, from crops of
-            400), or laptop (20,000 of 8 of 96, from crops of 192). Flags override it.
-        network: the architecture.
-        scale: how much larger than the LR image the SR image is; by default 4, or that of the stored patches.
-        features: the network's width, by default its own.
-        blocks: the network's depth, by default its own.
-        strategy: what is minimised. original: L1. dropout: L1, channels dropped before the last conv. eats: L1, and an
-            erased filter is awakened (paper, Algorithm 1). bicubic-pull: L1 to HR and to bicubic, nothing erased.
-        dropout: how probably a channel is dropped (the paper: 0.5 for SRResNet, 0.7 for RRDBNet).
-        eats_ratio: the share of layers that take part (paper, Table 6).
-        eats_count: how many filters are erased in a step (paper, Table 7).
-        eats_layers: the layers to erase in, as `srgame layers` lists them, or: all.
-        eats_weight: weight of the awakening loss beside L1, also that of bicubic-pull (the paper's text: 1).
-        eats_target: target of the awakening loss, also that of bicubic-pull: bicubic upsampling of the degraded LR
-            image (the paper's text) or of the downsampled HR image (clean bicubic), or the HR image.
-        eats_teaches: the weights that the awakening loss trains: all, the drawn layer's, or the disruptor's.
-        eats_erase: erase in one layer, in every layer, or nowhere, which is the control of the same reading.
-        degradation: how LR images are made; by default second-order.
-        sharpen: sharpen HR images first, as Real-ESRGAN and Reflash Dropout do.
-        steps: the number of steps of Adam.
-        batch: patches per step, of all processes together.
-        patch: side of an HR patch, in pixels.
-        crop: HR pixels a side of what is degraded before a patch is cut from it; 0 for the patch.
-        pool: mix the patches of so many successive batches.
-        workers: make patches in so many processes on the CPU; with 0 they are made beside the training, on its device.
-        learning_rate: at the first step; annealed to 0 along a cosine.
-        ema: also keep a moving average of the weights, decayed by this factor (0.999), in weights.ema.safetensors.
+        patches: train on the patches that `srgame degrade --patches` wrote into this folder, instead of on images; they
+            determine scale, patch, crop, degradation and sharpen.
+        output: folder for the weights, the log and the state of the training; a training interrupted there resumes.
+        preset: length of the training and size of its batches: paper (500,000 steps of 16 patches of 128 pixels, from
+            crops of 400), or laptop (20,000 steps of 8 patches of 96 pixels, from crops of 192). Other flags override
+            it.
+        network: architecture of the network.
+        scale: scale of the network; None: that of the stored patches, or 4.
+        features: width of the network; None: its own default.
+        blocks: depth of the network; None: its own default.
+        strategy: what the training minimises. original: the L1 loss. dropout: the L1 loss, with channels dropped before
+            the last conv layer. eats: the L1 loss and the awakening loss of an erased filter (paper, Algorithm 1).
+            bicubic-pull: the L1 loss to the HR image and to bicubic upsampling; no filter is erased.
+        dropout: probability that a channel is dropped (the paper: 0.5 for SRResNet, 0.7 for RRDBNet).
+        eats_ratio: share of the layers that take part (paper, Table 6).
+        eats_count: number of filters erased in each step (paper, Table 7).
+        eats_layers: layers in which filters are erased, as `srgame layers` lists them, or: all.
+        eats_weight: weight of the awakening loss (the paper's text: 1), or of the second loss of bicubic-pull.
+        eats_target: target of that loss: bicubic upsampling of the degraded LR image (bicubic; the paper's text), or of
+            the downsampled HR image (clean bicubic), or the HR image (hr).
+        eats_teaches: weights that the awakening loss trains: all, those of the layer drawn, or those of the disruptor.
+        eats_erase: erase filters in one layer, in every layer, or in none, which is the control experiment.
+        degradation: how LR images are made; None: that of the stored patches, or second-order.
+        steps: number of training steps; None: that of the preset.
+        batch: number of patches in each step, for all processes together; None: that of the preset.
+        patch: side of an HR patch, in pixels; None: that of the stored patches or the preset.
+        crop: side of the HR crop that is degraded and from which a patch is cut, in pixels; 0: the patch itself; None:
+            that of the stored patches or the preset.
+        pool: number of successive batches whose patches are mixed.
+        workers: number of processes that make patches on the CPU; 0: the training process makes them, on its device.
+        learning_rate: learning rate of Adam in the first step; it is annealed to 0 along a cosine.
+        ema: decay, such as 0.999, of a moving average of the weights, which is written to weights.ema.safetensors; 0:
+            none is kept.
         bfloat16: compute in bfloat16 where that is safe: about twice as fast on processors that have it.
-        validation: the image set whose PSNR is logged whenever the state is saved.
-        validation_degradations: under which of the eight settings it is.
-        save_every: steps from one saved state to the next.
-        resume: go on with the run in the output folder; with --no-resume a folder with a run in it is refused.
-        device: where to compute: cpu or cuda.
-        seed: of initial weights, patches and erasures.
+        validation: image set whose PSNR is logged each time the state is saved.
+        validation_degradations: test settings under which that PSNR is measured.
+        save_every: number of steps from one saved state to the next.
+        resume: resume the training in the output folder; with --no-resume, a training there is an error.
+        seed: seed of the initial weights, the patches and the erasures.
     """
     identity = {name: value for name, value in locals().items() if name not in _NOT_OF_THE_RUN}
     from srgame.data.images import image_paths, read_rgb
@@ -106,19 +107,19 @@ def train(
     from srgame.training.strategies import STRATEGIES
 
     if (data is None) == (patches is None):
-        raise InputError("training takes a folder of images or --patches FOLDER: give one of them")
+        raise InputError("a training takes images or --patches FOLDER: give one of them")
     given = {"steps": steps, "batch": batch, "patch": patch, "crop": crop}
     amount = PRESETS[preset] | {name: value for name, value in given.items() if value is not None}
     if not resume and any((output / state).exists() for state in STATES):
-        raise InputError(f"'{output}' holds a run already: train elsewhere, or leave out --no-resume")
+        raise InputError(f"'{output}' holds a training already: choose another folder, or leave out --no-resume")
     if workers < 0:
-        raise InputError(f"patches are made by 0 or more workers, not {workers}")
+        raise InputError(f"--workers is 0 or more, not {workers}")
     own = {"scale": scale, "patch": patch, "crop": crop, "degradation": degradation, "sharpen": sharpen or None}
     if patches:
         store = StoredPatches(patches, seed=seed).settings
         if differ := [name for name, value in own.items() if value is not None and value != store[name]]:
             what = ", ".join(f"{name} {store[name]}" for name in differ)
-            raise InputError(f"the patches in '{patches}' are made ({what}): leave {', '.join(differ)} out")
+            raise InputError(f"the patches in '{patches}' have {what}: leave out --{', --'.join(differ)}")
         identity |= {"patches": store}
         amount |= {name: store[name] for name in ("patch", "crop")}
     images = [read_rgb(path) for path in image_paths(data)] if data else []
@@ -141,7 +142,7 @@ def train(
     with processes.joined(available(device)) as place:
         if bfloat16 and not faster_in_bfloat16(device):
             warnings.warn(
-                "this processor imitates bfloat16, which takes longer than float32: leave it out", stacklevel=1
+                "this processor emulates bfloat16, which takes longer than float32: leave out --bfloat16", stacklevel=1
             )
         rank, count = processes.rank(), processes.count()
         share, rest = divmod(amount["batch"], count)
@@ -182,51 +183,3 @@ def train(
     if first:
         print(log.tail(1).T.to_string(header=False))
         print(f"weights: {output / 'weights.safetensors'}")
-
-
-def degrade(
-    data: Positional,
-    output: Path,
-    degradation: Literal["bicubic", "second-order", "bsrgan"] = "second-order",
-    scale: int = 4,
-    sharpen: bool = False,
-    patches: int | None = None,
-    patch: int | None = None,
-    crop: int | None = None,
-    workers: int = 0,
-    seed: int = 0,
-) -> None:
-    """Write the LR images of an image set as training sees them, or the patches of a whole training.
-
-    Without --patches: a LR image for each image, and a manifest of all that was drawn. With it: that many LR and HR
-    patches in lr.npy and hr.npy, for `srgame train --patches`; the same command resumes where it was interrupted.
-
-    Args:
-        data: photographs (embedded), a folder, a file, or a set in the folder that $SRGAME_DATA names.
-        output: the folder for the LR images and manifest.json, or for the patches and patches.json.
-        degradation: how LR images are made.
-        scale: how much smaller they are.
-        sharpen: sharpen HR images first, as Real-ESRGAN and Reflash Dropout do.
-        patches: number of patches to write, for example 32,000: each is cut from a random crop of a random image.
-        patch: side of an HR patch in pixels, by default 128.
-        crop: side in HR pixels of the crop that is degraded and that a patch is cut from, by default 400.
-        workers: number of processes that make patches; 0 for none beside this one.
-        seed: of all that is drawn.
-    """
-    if patches is None:
-        if given := [name for name, value in {"patch": patch, "crop": crop, "workers": workers}.items() if value]:
-            raise InputError(f"--{given[0]} belongs to --patches: leave it out, or say how many patches to write")
-        from srgame.data.degradations.folder import degrade_set
-
-        written = degrade_set(data, output, degradation, scale, sharpen, seed)
-        print(f"written: {len(written) - 1} LR images, {written[-1]}")
-        return
-    from srgame.data.images import image_paths, read_rgb
-    from srgame.training.patch_store import write_patches
-    from srgame.training.patches import Patches
-
-    if workers < 0:
-        raise InputError(f"patches are made by 0 or more workers, not {workers}")
-    images = [read_rgb(path) for path in image_paths(data)]
-    crops = Patches(images, degradation, scale, patch or 128, 8, 400 if crop is None else crop, sharpen, seed)
-    print(f"written: {patches:,} patches, {write_patches(crops, patches, output, workers, progress=True)}")

@@ -1,4 +1,4 @@
-"""Pictures of tidy frames."""
+"""Pictures of Shapley values and of interactions, drawn from their frames."""
 
 import math
 from typing import Any, Literal
@@ -19,7 +19,7 @@ SIGNED = LinearSegmentedColormap.from_list("signed", ["#6B2F00", RED, "white", B
 
 
 def shapley_bars(values: pd.DataFrame, unit: str) -> Figure:
-    """A panel for each layer of `audit.network_values`: filters sorted by φ, with intervals, and the equal share."""
+    """A panel for each layer of a frame of network_values: filters sorted by φ, with intervals, and the equal share."""
     layers = list(values.groupby("layer", sort=False))
     columns = min(4, len(layers))
     rows = math.ceil(len(layers) / columns)
@@ -51,35 +51,48 @@ def _bars(panel: Axes, sorted_values: pd.DataFrame) -> None:
     panel.set_xticklabels(names, rotation=0 if is_numeric_dtype(names) else 30)
 
 
-def interaction_matrix(pairs: pd.DataFrame, unit: str) -> Figure:
-    """`PairInteractions.frame` as a matrix of filters, those that interact most first.
+def interaction_matrices(pairs: pd.DataFrame, unit: str) -> Figure:
+    """A matrix of filters for each layer of a frame of interactions; the filters that interact most come first.
 
-    Above the diagonal stand all estimates, below it only those whose interval excludes 0. The strongest 1% share the
-    last colour.
+    Above the diagonal are all estimates, below it those whose interval excludes 0. The strongest 1% of a layer
+    share the last colour.
     """
-    both = pd.concat([pairs, pairs.rename(columns={"first": "second", "second": "first"})])
-    order = both["interaction"].abs().groupby(both["first"]).mean().sort_values(ascending=False).index
-    sure = both["interaction"].where((both["low"] > 0) | (both["high"] < 0), 0.0)
-    shown = _matrix(both, order)
-    below = np.tri(len(order), k=-1, dtype=bool)
-    shown[below] = _matrix(both.assign(interaction=sure), order)[below]
-    strong = float(pairs["interaction"].abs().quantile(0.99)) or 1.0
+    layers = list(pairs.groupby("layer", sort=False))
+    columns = min(4, len(layers))
+    rows = math.ceil(len(layers) / columns)
     with styled():
-        figure = Figure(figsize=(3.9, 3.4))
-        panel = figure.subplots()
-        image = panel.imshow(shown, cmap=SIGNED, vmin=-strong, vmax=strong, interpolation="nearest")
-        places = np.arange(0, len(order), math.ceil(len(order) / 10))
-        panel.set_xticks(places, order[places], rotation=90)
-        panel.set_yticks(places, order[places])
-        panel.grid(False)
-        panel.set_xlabel("filter; above the diagonal all estimates,\nbelow it where the interval excludes 0")
-        panel.set_ylabel("filter, strongest interactions first")
-        extend: Literal["both", "neither"] = "both" if np.nanmax(np.abs(shown)) > strong else "neither"
-        bar = figure.colorbar(image, ax=panel, shrink=0.85, extend=extend)
-        bar.set_label(f"− interchangeable   {f'I ({unit})' if unit else 'I'}   co-adapted +")
+        figure = Figure(figsize=(3.9 * columns, 3.4 * rows))
+        panels = figure.subplots(rows, columns, squeeze=False).flat
+        for (layer, of_layer), panel in zip(layers, panels, strict=False):
+            _matrix(panel, of_layer, unit)
+            if len(layers) > 1:
+                panel.set_title(str(layer))
+        for unused in panels:
+            unused.remove()
     return figure
 
 
-def _matrix(both: pd.DataFrame, order: "pd.Index[Any]") -> Float[np.ndarray, "player player"]:
-    square = both.pivot(index="first", columns="second", values="interaction")
-    return square.reindex(index=order, columns=order).to_numpy(copy=True)
+def _matrix(panel: Axes, pairs: pd.DataFrame, unit: str) -> None:
+    both = pd.concat([pairs, pairs.rename(columns={"filter": "partner", "partner": "filter"})])
+    strength = both["interaction"].abs().groupby(both["filter"]).mean()
+    filters = strength.sort_values(ascending=False).index
+    certain = both["interaction"].where((both["low"] > 0) | (both["high"] < 0), 0.0)
+    shown = _square(both, filters)
+    below = np.tri(len(filters), k=-1, dtype=bool)
+    shown[below] = _square(both.assign(interaction=certain), filters)[below]
+    strong = float(pairs["interaction"].abs().quantile(0.99)) or 1.0
+    image = panel.imshow(shown, cmap=SIGNED, vmin=-strong, vmax=strong, interpolation="nearest")
+    places = np.arange(0, len(filters), math.ceil(len(filters) / 10))
+    panel.set_xticks(places, filters[places], rotation=90)
+    panel.set_yticks(places, filters[places])
+    panel.grid(False)
+    panel.set_xlabel("filter; above the diagonal all estimates,\nbelow it where the interval excludes 0")
+    panel.set_ylabel("filter, strongest interactions first")
+    extend: Literal["both", "neither"] = "both" if np.nanmax(np.abs(shown)) > strong else "neither"
+    bar = panel.figure.colorbar(image, ax=panel, shrink=0.85, extend=extend)
+    bar.set_label(f"− interchangeable   {f'I ({unit})' if unit else 'I'}   co-adapted +")
+
+
+def _square(both: pd.DataFrame, filters: "pd.Index[Any]") -> Float[np.ndarray, "player player"]:
+    square = both.pivot(index="filter", columns="partner", values="interaction")
+    return square.reindex(index=filters, columns=filters).to_numpy(copy=True)

@@ -7,12 +7,13 @@ import pandas as pd
 
 from srgame.shapley.permutations import ROUNDING
 
-DOZEN = 12  # units from which on intervals hold as often as they say (analyses/bench_coverage.py)
+DOZEN = 12  # with fewer replicates, intervals cover the true value too rarely (analyses/bench_coverage.py)
+FACTORS = {"antithetic": "antithetic permutations", "control_variates": "control variates"}
 SCORES = {"psnr_rgb": "PSNR, RGB (dB)", "psnr_y": "PSNR, Y (dB)", "ssim_y": "SSIM, Y"}
 
 
 def shapley_table(values: pd.DataFrame, unit: str, confidence: float, most: int = 20) -> str:
-    """Of each layer of `audit.network_values` its first and last filters by rank, and how well they are known."""
+    """The first and last filters of each layer by rank, as text; `values` is a frame of network_values."""
     by_layer = values.groupby("layer", sort=False)
     return "\n".join(_layer(str(layer), frame.sort_values("rank"), unit, confidence, most) for layer, frame in by_layer)
 
@@ -21,7 +22,7 @@ def _layer(layer: str, ranked: pd.DataFrame, unit: str, confidence: float, most:
     how = ranked.iloc[0]
     half = (ranked["high"] - ranked["low"]) / 2
     columns = zip(ranked["rank"], ranked["filter"], ranked["shapley"], half, strict=True)
-    rows = [f"{rank:5}  {channel!s:>6}  {value:+12.5f}  ± {error:.5f}" for rank, channel, value, error in columns]
+    rows = [f"{rank:5}  {player!s:>6}  {value:+12.5f}  ± {error:.5f}" for rank, player, value, error in columns]
     if len(rows) > most:
         rows[most * 3 // 4 : -most // 4] = [f"       … {len(rows) - most} more in the csv"]
     worth = how["grand"] - how["empty"]
@@ -31,62 +32,72 @@ def _layer(layer: str, ranked: pd.DataFrame, unit: str, confidence: float, most:
             f" rank  filter  {f'φ ({unit})' if unit else 'φ':>12}  ± {confidence:.0%} interval",
             *rows,
             f"all φ add up to v(all) − v(none) = {how['grand']:.4f} − {how['empty']:.4f} = {worth:.4f} {unit}",
-            f"{how['evaluations']:,} evaluations in {how['replicates']} independent units; "
-            f"largest standard error {how['relative_stderr']:.2%} of the range of φ; ended by: {how['ended']}",
+            _effort(how, "φ"),
             *_caution(how, confidence),
-            *_devices(how),
+            *_variance_reduction(how),
         ]
     )
 
 
+def _effort(how: pd.Series, symbol: str) -> str:
+    return (
+        f"{how['evaluations']:,} evaluations in {how['replicates']} independent replicates; "
+        f"largest standard error {how['relative_stderr']:.2%} of the range of {symbol}; ended by: {how['ended']}"
+    )
+
+
 def _caution(how: pd.Series, confidence: float) -> list[str]:
-    """What units so few do not tell."""
+    """A warning if there are too few replicates for a standard error, or for intervals."""
     if how["replicates"] == 1:
-        return ["a single unit tells nothing of its error: allow more evaluations"]
+        return ["a single replicate has no standard error: allow more evaluations"]
     if how["relative_stderr"] > ROUNDING and how["replicates"] < DOZEN:
-        return [f"fewer than {DOZEN} units: intervals of {confidence:.0%} may hold less often; allow more evaluations"]
+        return [
+            f"fewer than {DOZEN} replicates: intervals of {confidence:.0%} may be too narrow; allow more evaluations"
+        ]
     return []
 
 
-def _devices(how: pd.Series) -> list[str]:
-    """What the devices gain, of those that were measured."""
-    names = {"antithetic": "reversed orders", "control_variates": "a regression on places"}
-    variance_reduction = [
-        f"{name} ×{how[f'{device}_reduction']:.2f} ({'' if device in str(how['used']).split() else 'not '}used)"
-        for device, name in names.items()
-        if pd.notna(how[f"{device}_reduction"])
+def _variance_reduction(how: pd.Series) -> list[str]:
+    """The factors by which the variance is reduced, of those that were measured."""
+    used = str(how["used"]).split()
+    factors = [
+        f"{name} ×{how[f'{key}_reduction']:.2f} ({'' if key in used else 'not '}used)"
+        for key, name in FACTORS.items()
+        if pd.notna(how[f"{key}_reduction"])
     ]
-    lines = [f"variance lowered by {', '.join(variance_reduction)}"] if variance_reduction else []
-    if pd.notna(times := how.get("low_precision_reduction")):
-        used = "used" if "low_precision" in str(how["used"]).split() else "too much, so not used"
-        lines.append(f"bfloat16 rounds off {1 / times if times else math.inf:.2%} of the variance of orders ({used})")
+    lines = [f"variance reduced by: {', '.join(factors)}"] if factors else []
+    if pd.notna(ratio := how.get("low_precision_reduction")):
+        verdict = "used" if "low_precision" in used else "too much, so not used"
+        lines.append(
+            f"rounding of bfloat16: {1 / ratio if ratio else math.inf:.2%} of the variance of permutations ({verdict})"
+        )
     return lines
 
 
 def interaction_table(pairs: pd.DataFrame, unit: str, confidence: float, most: int = 8) -> str:
-    """Of `PairInteractions.frame` the most co-adapted and the most interchangeable pairs, and how many are which."""
+    """The most co-adapted and most interchangeable pairs of one layer, and the number of each kind, as text."""
     how, ranked = pairs.iloc[0], pairs.sort_values("interaction", ascending=False)
     half = (ranked["high"] - ranked["low"]) / 2
-    columns = zip(ranked["first"], ranked["second"], ranked["interaction"], half, strict=True)
-    rows = [f"{first:6}  {second:6}  {value:+12.6f}  ± {error:.6f}" for first, second, value, error in columns]
+    columns = zip(ranked["filter"], ranked["partner"], ranked["interaction"], half, strict=True)
+    rows = [f"{player:6}  {partner:7}  {value:+12.6f}  ± {error:.6f}" for player, partner, value, error in columns]
     if len(rows) > 2 * most:
         rows[most:-most] = [f"        … {len(rows) - 2 * most:,} more in the csv"]
     together, either = (ranked["low"] > 0).sum(), (ranked["high"] < 0).sum()
-    single = "\na single unit tells nothing of its error: allow more evaluations" if how["replicates"] == 1 else ""
     return "\n".join(
         [
-            f"\n first  second  {f'I ({unit})' if unit else 'I':>12}  ± {confidence:.0%} interval",
+            f"\n{how['layer']}",
+            f"filter  partner  {f'I ({unit})' if unit else 'I':>12}  ± {confidence:.0%} interval",
             *rows,
             f"of {len(pairs):,} pairs {together:,} are co-adapted (I > 0), "
             f"{either:,} interchangeable (I < 0), {len(pairs) - together - either:,} undecided",
-            f"{how['evaluations']:,} evaluations in {how['replicates']} independent units; "
-            f"largest standard error {how['relative_stderr']:.2%} of the range of I; ended by: {how['ended']}{single}",
+            _effort(how, "I"),
+            *(_caution(how, confidence) if how["replicates"] == 1 else []),
         ]
     )
 
 
 def score_table(scores: pd.DataFrame, missing: Mapping[str, str]) -> str:
-    """The mean scores of `benchmarks.Benchmark` by set: a line per checkpoint, a column per degradation."""
+    """The mean scores of each image set, as text: a line per checkpoint, a column per degradation."""
     blocks = [_set(str(dataset), rows) for dataset, rows in scores.groupby("dataset", sort=False)]
     blocks += [f"\n{dataset}: not measured, {reason}" for dataset, reason in missing.items()]
     return "\n".join(blocks)

@@ -54,10 +54,10 @@ class PairInteractions(Estimate):
     ended: str
 
     def frame(self, confidence: float = 0.95) -> pd.DataFrame:
-        """One row per pair: first, second, interaction, stderr, low and high (the interval's ends)."""
+        """One row per pair: filter, partner, interaction, stderr, low and high (the interval's ends)."""
         low, high = self.interval(confidence)
-        first, second = self.pairs.T
-        columns = {"first": first, "second": second, "interaction": self.value, "stderr": self.stderr}
+        player, partner = self.pairs.T
+        columns = {"filter": player, "partner": partner, "interaction": self.value, "stderr": self.stderr}
         return pd.DataFrame(columns | {"low": low, "high": high})
 
     def matrix(self) -> Float64[np.ndarray, "player player"]:

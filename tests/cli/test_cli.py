@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import cv2
@@ -102,12 +103,12 @@ def test_all_layers_stand_in_one_table(srgame: Run, checkpoint: Path, tmp_path: 
 def test_interactions_prints_the_strongest_and_writes_csv_json_and_pictures(
     srgame: Run, checkpoint: Path, tmp_path: Path
 ) -> None:
-    words = ["--layer", "body.1.conv1", "--crop", 16, "--images", 1, "--tolerance", 0.3, "--output", tmp_path]
+    words = ["--layers", "body.1.conv1", "--crop", 16, "--images", 1, "--tolerance", 0.3, "--output", tmp_path]
     status, printed, _ = srgame("interactions", checkpoint, *words)
     assert status == 0
     values = pd.read_csv(tmp_path / "interactions.csv")
     assert len(values) == 15 and values["ended"].unique().tolist() == ["exact"]
-    assert json.loads((tmp_path / "interactions.json").read_text())["settings"]["layer"] == "body.1.conv1"
+    assert json.loads((tmp_path / "interactions.json").read_text())["settings"]["layers"] == ["body.1.conv1"]
     assert cv2.imread(str(tmp_path / "interactions.png")).std() > 5
     assert (tmp_path / "interactions.pdf").stat().st_size > 1000
     for word in ("I (dB)", "of 15 pairs", "interchangeable", "co-adapted", "interactions.csv"):
@@ -115,11 +116,70 @@ def test_interactions_prints_the_strongest_and_writes_csv_json_and_pictures(
 
 
 def test_interactions_of_some_filters_take_fewer_evaluations(srgame: Run, checkpoint: Path, tmp_path: Path) -> None:
-    words = ["--layer", "upconv1", "--crop", 16, "--images", 1, "--filters", 3, 8, 21, "--output", tmp_path]
+    words = ["--layers", "upconv1", "--crop", 16, "--images", 1, "--filters", 3, 8, 21, "--output", tmp_path]
     status, _, _ = srgame("interactions", checkpoint, *words, "--evaluations", 60, "--payoff", "-l1")
     values = pd.read_csv(tmp_path / "interactions.csv")
-    assert status == 0 and values[["first", "second"]].to_numpy().tolist() == [[3, 8], [3, 21], [8, 21]]
+    assert status == 0 and values[["filter", "partner"]].to_numpy().tolist() == [[3, 8], [3, 21], [8, 21]]
     assert values["evaluations"].unique().tolist() == [4 * 2 * (1 + 3 + 3)]
+
+
+def test_interactions_of_several_layers_stand_in_one_table(srgame: Run, checkpoint: Path, tmp_path: Path) -> None:
+    words = ["--layers", "conv_last", "conv_hr", "--crop", 16, "--images", 1, "--target", "bicubic"]
+    status, printed, _ = srgame("interactions", checkpoint, *words, "--output", tmp_path)
+    values = pd.read_csv(tmp_path / "interactions.csv")
+    assert status == 0 and values.columns.tolist()[:5] == ["checkpoint", "layer", "filter", "partner", "interaction"]
+    assert values["checkpoint"].unique().tolist() == ["small"]
+    assert values["layer"].value_counts().to_dict() == {"conv_hr": 15, "conv_last": 3}
+    assert "\nconv_hr\n" in printed and "\nconv_last\n" in printed
+    assert cv2.imread(str(tmp_path / "interactions.png")).std() > 5
+
+
+def test_tables_of_all_verbs_merge_on_checkpoint_layer_and_filter(
+    srgame: Run, two_runs: list[Path], tmp_path: Path
+) -> None:
+    images = ["--crop", 16, "--images", 1, "--layers", "conv_hr", "body.1.conv1"]
+    shapley, pairs = [], []
+    for path in two_runs:
+        assert srgame("shapley", path, *images, "--evaluations", 60, "--output", tmp_path)[0] == 0
+        assert srgame("interactions", path, *images, "--output", tmp_path)[0] == 0
+        shapley.append(pd.read_csv(tmp_path / "shapley.csv"))
+        pairs.append(pd.read_csv(tmp_path / "interactions.csv"))
+    assert srgame("probe", "responses", *two_runs, *images, "--output", tmp_path)[0] == 0
+    responses = pd.read_csv(tmp_path / "responses.csv")
+    key = ["checkpoint", "layer", "filter"]
+    for frame in (shapley[0], responses):
+        assert frame.columns.tolist()[:3] == key
+    # Files named `weights` bear the names of their folders, alone as well as side by side.
+    both = pd.concat(shapley).merge(responses, on=key, validate="one_to_one").merge(pd.concat(pairs), on=key)
+    assert both["checkpoint"].unique().tolist() == ["original", "eats"]
+    assert both.groupby(["checkpoint", "layer"]).size().tolist() == [15] * 4
+    assert both[["shapley", "mean_abs", "interaction"]].notna().all(axis=None)
+
+
+@pytest.mark.parametrize(
+    ("verb", "name", "own"),
+    [
+        ("shapley", "shapley", {"seconds": None, "tolerance": 0.02, "rms_tolerance": None, "workers": None}),
+        ("interactions", "interactions", {"seconds": 90.0, "filters": []}),
+        ("probe lam", "lam", {"corner": None, "network": ["auto"]}),
+        ("probe equity", "equity", {"scores": ["responses", "salience"]}),
+    ],
+)
+def test_the_json_records_every_flag(
+    srgame: Run, checkpoint: Path, tmp_path: Path, verb: str, name: str, own: dict[str, object]
+) -> None:
+    status, page, _ = srgame(*verb.split(), "--help")
+    flags = {flag.replace("-", "_") for flag in re.findall(r"^\W+--([a-z][a-z0-9-]*)", page, re.MULTILINE)}
+    assert status == 0 and {"output", "device", "dataset", "images", "crop", "degradation", "network"} <= flags
+    small = ["--crop", 16, "--images", 1] + (["--evaluations", 100] if name in ("shapley", "interactions") else [])
+    assert srgame(*verb.split(), checkpoint, *small, "--output", tmp_path)[0] == 0
+    settings = json.loads((tmp_path / f"{name}.json").read_text())["settings"]
+    assert settings.keys() - {"checkpoint", "checkpoints"} == flags
+    assert settings | own | {"crop": 16, "images": 1, "output": str(tmp_path)} == settings
+
+
+def test_version_is_printed(srgame: Run) -> None:
+    assert srgame("--version") == (0, f"srgame {version('srgame')}\n", "")
 
 
 def test_layers_are_listed(srgame: Run, checkpoint: Path) -> None:
@@ -136,9 +196,9 @@ BAD = {
     "no such device": ("shapley {checkpoint} --device tpu", "there is no device 'tpu'"),
     "no such network": ("layers {checkpoint} --network srrresnet", "unknown network 'srrresnet'"),
     "nothing to reach": ("shapley {checkpoint} --tolerance -1", "limits are positive"),
-    "too few evaluations": ("shapley {checkpoint} --evaluations 5", "fewer than one unit takes"),
+    "too few evaluations": ("shapley {checkpoint} --evaluations 5", "5 evaluations"),
     "no layers": ("shapley {checkpoint} --layers", "no layer, no filters"),
-    "all and more": ("shapley {checkpoint} --layers all conv_hr", "'all' are all layers already"),
+    "all and more": ("shapley {checkpoint} --layers all conv_hr", "--layers all"),
     "no such filter": ("interactions {checkpoint} --filters 1 9", "(1, 9) is no pair"),
     "no pair": ("interactions {checkpoint} --filters 1", "no pairs, no interactions"),
     "no image": ("shapley {checkpoint} --images 0", "images is a number from 1 on, not 0"),
@@ -150,11 +210,11 @@ BAD = {
     "train to nowhere": ("train {images} --output {checkpoint} --patch 32", "nothing can be written"),
     "no images": ("train {folder} --output {folder}/run", "holds no image"),
     "images too small": ("train {images} --output {folder}/run", "smaller than the patch of 128"),
-    "train on nothing": ("train --output {folder}/run", "give one of them"),
-    "train on both": ("train {images} --patches {folder} --output {folder}/run", "give one of them"),
+    "train on nothing": ("train --output {folder}/run", "--patches FOLDER"),
+    "train on both": ("train {images} --patches {folder} --output {folder}/run", "--patches FOLDER"),
     "train on no patches": ("train --patches {folder} --output {folder}/run", "holds no patches"),
     "no patches": ("degrade photographs --output {folder}/lr --patches 0", "patches is a number from 1 on"),
-    "patches of LR images": ("degrade {images} --output {folder}/lr --patch 32", "--patch belongs to --patches"),
+    "patches of LR images": ("degrade {images} --output {folder}/lr --patch 32", "--patch needs --patches"),
     "patches to nowhere": ("degrade photographs --output {checkpoint}/x --patches 4", "nothing can be written"),
     "lr to nowhere": ("degrade photographs --output {checkpoint}/x", "cannot be written"),
     "probe no such layer": (
@@ -162,7 +222,7 @@ BAD = {
         "no layer 'conv_hrr'; the nearest are conv_hr",
     ),
     "probe no such file": ("probe responses missing.pth", "'missing.pth' is neither a file nor in the zoo"),
-    "probe twice": ("probe lam {checkpoint} {checkpoint}", "at least one checkpoint, and none twice"),
+    "probe twice": ("probe lam {checkpoint} {checkpoint}", "none twice, not: {checkpoint} {checkpoint}"),
     "probe networks": ("probe lam {checkpoint} --network auto auto", "2 networks for 1 checkpoints"),
     "probe no patches": ("probe ddr {checkpoint} --side 0", "side is a number from 1 on, not 0"),
     "probe no device": ("probe srga {checkpoint} --device tpu", "there is no device 'tpu'"),
@@ -182,16 +242,16 @@ def test_a_users_mistake_is_one_sentence_and_status_2(srgame: Run, checkpoint: P
     cv2.imwrite(str(tmp_path / "images" / "small.png"), np.zeros((40, 40, 3), np.uint8))
     places = {"checkpoint": checkpoint, "folder": tmp_path / "empty", "images": tmp_path / "images"}
     status, _, error = srgame(*words.format(**places).split())
-    assert status == 2 and sentence in error and "Traceback" not in error
+    assert status == 2 and sentence.format(**places) in error and "Traceback" not in error
     assert len([line for line in error.splitlines() if line.startswith("srgame: ") and "note" not in line]) == 1
 
 
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [
-        (MemoryError(), "memory does not hold this: crop the images, take smaller batches, or free memory"),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 1"), "memory does not hold this"),
-        (cv2.error("Insufficient memory"), "memory does not hold this"),
+        (MemoryError(), "out of memory: crop the images, take smaller batches, or free memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 1"), "out of memory"),
+        (cv2.error("Insufficient memory"), "out of memory"),
         (OSError(errno.ENOSPC, "No space left on device"), "nothing can be written any more (No space left on device)"),
     ],
 )
@@ -363,7 +423,7 @@ def test_trainings_share_stored_patches_and_resume_on_them(srgame: Run, tmp_path
     assert status == 2 and "hr.npy" in error and "damaged" in error
 
 
-@pytest.mark.filterwarnings("always:this processor imitates")
+@pytest.mark.filterwarnings("always:this processor emulates")
 def test_training_from_the_command_line(srgame: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "images").mkdir()
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
@@ -389,7 +449,7 @@ def test_training_from_the_command_line(srgame: Run, tmp_path: Path, monkeypatch
     assert srgame(*words, "--output", tmp_path / "by-worker", "--workers", 1)[0] == 0
     weights = [(folder / "weights.safetensors").read_bytes() for folder in (out, tmp_path / "by-worker")]
     assert weights[0] == weights[1]
-    assert "0 or more workers, not -1" in srgame(*words, "--workers", -1)[2]
+    assert "--workers is 0 or more, not -1" in srgame(*words, "--workers", -1)[2]
     losses = ["original", "awaken", "erasure", "to_bicubic"]
     scores = [f"psnr_{colour}_{name}" for name in ("clean", "b+n") for colour in ("rgb", "y")]
     log = pd.read_csv(out / "log.csv")
@@ -399,12 +459,12 @@ def test_training_from_the_command_line(srgame: Run, tmp_path: Path, monkeypatch
     for state in ("state.pt", "state.before.pt"):
         (out / "state.pt").rename(out / state)
         status, _, error = srgame(*words, "--no-resume")
-        assert status == 2 and "holds a run already" in error
+        assert status == 2 and f"'{out}' holds a training already" in error
     for told in (True, False):
         features = {"architecture": "x86_64", "avx512_bf16": told}
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda features=features: features, raising=False)
         status, _, complaint = srgame(*words, "--bfloat16", "--output", tmp_path / str(told))
-        assert status == 0 and ("imitates bfloat16" in complaint) == (not told)
+        assert status == 0 and ("emulates bfloat16" in complaint) == (not told)
 
 
 def test_ctrl_c_leaves_no_traceback_and_keeps_what_was_measured(checkpoint: Path, tmp_path: Path) -> None:
@@ -414,7 +474,7 @@ def test_ctrl_c_leaves_no_traceback_and_keeps_what_was_measured(checkpoint: Path
     with shown.open("w") as progress:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=progress, text=True)
         deadline = time.monotonic() + 60
-        while not re.search(r"([4-9]|\d\d) units", shown.read_text()) and time.monotonic() < deadline:
+        while not re.search(r"([4-9]|\d\d) replicates", shown.read_text()) and time.monotonic() < deadline:
             time.sleep(0.1)
         process.send_signal(signal.SIGINT)
         printed, _ = process.communicate(timeout=60)
@@ -432,7 +492,7 @@ def test_bfloat16_is_told_of_and_refused_where_it_is_imitated(
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda features=features: features, raising=False)
         status, printed, complaint = srgame("shapley", checkpoint, *words, "--output", tmp_path / "out")
         assert status == expected
-        assert ("of the variance of orders" in printed) == (expected == 0)
-        assert ("imitates bfloat16" in complaint) == (expected == 2)
+        assert ("of the variance of permutations" in printed) == (expected == 0)
+        assert ("emulates bfloat16" in complaint) == (expected == 2)
     status, _, complaint = srgame("shapley", checkpoint, *words, "--device", "nowhere", "--output", tmp_path / "out")
     assert status == 2 and "there is no device 'nowhere'" in complaint

@@ -170,8 +170,8 @@ def test_chosen_pairs_cost_only_what_they_need_and_keep_their_order() -> None:
     assert some.replicates == 1 and some.evaluations == 16
     np.testing.assert_allclose(some.value, [game.interaction[pair] for pair in pairs], atol=1e-9)
     frame = some.frame()
-    assert frame.columns.tolist() == ["first", "second", "interaction", "stderr", "low", "high"]
-    assert frame[["first", "second"]].to_numpy().tolist() == [list(pair) for pair in pairs]
+    assert frame.columns.tolist() == ["filter", "partner", "interaction", "stderr", "low", "high"]
+    assert frame[["filter", "partner"]].to_numpy().tolist() == [list(pair) for pair in pairs]
     matrix = some.matrix()
     assert matrix[2, 40] == matrix[40, 2] == some.value[0] and np.isfinite(matrix).sum() == 6
 

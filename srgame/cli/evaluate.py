@@ -1,0 +1,65 @@
+"""`srgame evaluate`."""
+
+import sys
+from typing import Annotated
+
+import tyro
+
+from srgame.cli.flags import FIRST_CHECKPOINT, SETTINGS, Architecture, Crop, ImageCount, ImageSets, Output, Scale
+
+
+def evaluate(
+    output: Output,
+    checkpoints: Annotated[tuple[str, ...], tyro.conf.Positional] = (FIRST_CHECKPOINT,),
+    network: Architecture = None,
+    sets: ImageSets = ("photographs",),
+    degradations: Annotated[tuple[str, ...], tyro.conf.arg(help=f"one or more of {SETTINGS}; or: all.")] = ("all",),
+    images: ImageCount = None,
+    crop: Crop = None,
+    scale: Scale = None,
+    tile: int | None = None,
+    overlap: int | None = None,
+    seed: int = 0,
+) -> None:
+    """Measure PSNR and SSIM of networks, and of bicubic upsampling, on image sets under the eight test settings.
+
+    Writes benchmark.csv, one row per image, and benchmark.json into the output folder. The same command resumes after
+    an interruption; a command with more checkpoints, sets or settings measures only what is new. As in the tables of SR
+    papers, pixel values are rounded to 8 bits, and a border of `scale` pixels is cut off.
+
+    Args:
+        checkpoints: one or more networks of the same scale: names in the zoo, or checkpoint files.
+        tile: side of the largest LR image that is restored at once, in pixels; None: what fits into memory. A larger
+            image is restored in overlapping tiles; the result is the same.
+        overlap: overlap of the tiles, in LR pixels; None: the reach of the network. A smaller overlap is faster, but
+            then the result is an approximation.
+        seed: seed of the noise.
+    """
+    from srgame.devices import available
+    from srgame.evaluation.benchmark import benchmark
+    from srgame.files import ensure_writable
+    from srgame.networks import load_network, zoo
+    from srgame.report.tables import score_table
+
+    folder, device = output.output, available(output.device)
+    ensure_writable(folder)
+    models = {name: load_network(name, None if name in zoo() else network, scale).to(device) for name in checkpoints}
+    try:
+        measured = benchmark(
+            models,
+            sets,
+            degradations,
+            scale,
+            folder,
+            images=images,
+            crop=crop,
+            tile=tile,
+            overlap=overlap,
+            seed=seed,
+            progress=True,
+        )
+    except KeyboardInterrupt:
+        print("srgame: interrupted: the same command resumes", file=sys.stderr)
+        sys.exit(130)
+    print(score_table(measured.scores, measured.missing))
+    print(f"written: {folder / 'benchmark.csv'} {folder / 'benchmark.json'}")
