@@ -23,6 +23,7 @@ from srgame.probes.lam import lam
 from srgame.probes.responses import channel_responses
 from srgame.probes.salience import channel_salience, salience_maps
 from srgame.probes.srga import srga
+from srgame.shapley.game import RestorationGame
 
 
 def random_images(count: int, side: int) -> tuple[Tensor, ...]:
@@ -72,9 +73,15 @@ def erase(network: nn.Module) -> None:
         network(IMAGES[0][None])
 
 
+def evaluate_game(network: nn.Module) -> Tensor:
+    game = RestorationGame(network, filters_of(network, ["body.0"]), PAIRS)
+    return game(torch.tensor([[True, False, True, False]]))
+
+
 LAYERS = ["conv", "last:input"]
 READERS: dict[str, Callable[[nn.Module], Any]] = {
     "erased": erase,
+    "game": evaluate_game,
     "features": read_one_of_three_images,
     "responses": lambda network: channel_responses(network, IMAGES, LAYERS),
     "cosine": lambda network: channel_cosine(network, IMAGES, LAYERS),
@@ -117,6 +124,7 @@ def in_any_state(network: nn.Module, draw: Callable[[], bool]) -> nn.Module:
     return network
 
 
+@pytest.mark.filterwarnings("ignore:every coalition takes a whole run")
 @pytest.mark.parametrize("reader", READERS)
 @settings(max_examples=12)
 @given(st.data(), st.sampled_from([None, None, 1, 2, 3]))
@@ -131,9 +139,14 @@ def test_reading_leaves_the_network_and_the_process_as_they_were(
     assert state_of(network) == before
 
 
-@pytest.mark.parametrize("reader", [name for name in READERS if name not in ("erased", "features")])
+@pytest.mark.parametrize("reader", [name for name in READERS if name not in ("erased", "features", "game")])
 def test_a_network_in_train_mode_is_read_in_eval_mode(reader: str) -> None:
     network = Delicate()
     assert network.training
     in_train_mode, in_eval_mode = READERS[reader](network), READERS[reader](network.eval())
     pd.testing.assert_frame_equal(in_train_mode, in_eval_mode)
+
+
+def test_a_game_is_evaluated_in_eval_mode() -> None:
+    network = Delicate()
+    assert torch.equal(evaluate_game(network), evaluate_game(network.eval()))
