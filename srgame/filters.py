@@ -98,6 +98,19 @@ def ablation_named(ablation: str | Ablation) -> Ablation:
 
 
 @contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """While open, `network` is in eval mode; then every module is in its own mode again, also if the body raises."""
+    modes = [(module, module.training) for module in network.modules()]
+    try:
+        network.eval()
+        yield
+    finally:
+        network.train(modes[0][1])  # a foreign train() may have more to undo than the modes
+        for module, mode in modes:
+            module.training = mode
+
+
+@contextmanager
 def erased(
     network: nn.Module, filters: Filters, present: Presences, ablation: str | Ablation = "zero"
 ) -> Iterator[None]:

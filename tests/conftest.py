@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import settings
 from jaxtyping import install_import_hook
+from small_networks import Foreign
 
 from srgame.networks import SRResNet
 
@@ -29,6 +30,13 @@ def small() -> SRResNet:
         for weights in network.parameters():
             torch.nn.init.normal_(weights, std=0.15)
     return network
+
+
+@pytest.fixture(scope="session")
+def foreign() -> Foreign:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return Foreign()
 
 
 @pytest.fixture(scope="session")

@@ -30,6 +30,56 @@ def small(name: str) -> nn.Module:
     return network.eval()
 
 
+def with_filters(weights: Tensor, bias: Tensor) -> nn.Module:
+    network = nn.Sequential(nn.Conv2d(3, len(weights), 1), nn.Conv2d(len(weights), 3, 1))
+    network[0].weight.data = weights[:, :, None, None]
+    network[0].bias = nn.Parameter(bias)
+    return network
+
+
+class Foreign(nn.Module):
+    """In-place activations, a layer that runs twice, one that never runs, one without channels, one of two outputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+        self.act = nn.ReLU(inplace=True)
+        self.twice = nn.Conv2d(4, 4, 3, padding=1)
+        self.never = nn.Conv2d(4, 4, 3)
+        self.flat = nn.Flatten()
+        self.pair = Pair()
+        self.last = nn.Conv2d(4, 12, 3, padding=1)
+
+    def forward(self, lr: Tensor) -> Tensor:
+        x = self.act(self.conv(lr))
+        try:
+            x = self.twice(self.twice(x))
+        except Exception:  # as careless code has it: a probe must not depend on its exceptions passing here
+            x = x * 0
+        self.flat(x)
+        if x.mean() > 1e9:  # what torch.fx cannot trace
+            return x
+        sr: Tensor = nn.functional.pixel_shuffle(self.last(self.pair(x)[0]), 2)
+        return sr
+
+
+class Pair(nn.Module):
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x, x
+
+
+class Points(nn.Module):
+    """Its response to an image is the image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.same = nn.Identity()
+
+    def forward(self, lr: Tensor) -> Tensor:
+        same: Tensor = self.same(lr)
+        return same
+
+
 def images(batch: int, height: int, width: int) -> Tensor:
     return torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(0))
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from srgame.errors import InputError
-from srgame.filters import ABLATIONS, Filters, Resumable, ResumeError, donor, erased, filters_of, resume
+from srgame.filters import ABLATIONS, Filters, Resumable, ResumeError, donor, erased, evaluating, filters_of, resume
 from srgame.networks import HAN, RRDBNet, SRResNet
 
 TOLERANCE = 1e-5  # of the largest pixel: float32 rounding, since convolutions differ with the batch
@@ -73,6 +73,27 @@ def test_the_network_is_restored_when_the_body_raises(small: SRResNet) -> None:
     with pytest.raises(ZeroDivisionError), erased(small, filters, some(filters, 1)):
         raise ZeroDivisionError
     assert torch.equal(small(lr), expected)
+
+
+class Adapted(nn.Sequential):
+    """A network whose train() and eval() do more than set modes, as those of networks with adapters do."""
+
+    merged = False
+
+    def train(self, mode: bool = True) -> "Adapted":
+        self.merged = not mode
+        super().train(mode)
+        return self
+
+
+def test_evaluating_is_over_when_its_body_raises() -> None:
+    network = Adapted(nn.Dropout(), nn.Sequential(nn.Dropout()))
+    network[1].training = False
+    with pytest.raises(ZeroDivisionError), evaluating(network):
+        assert network.merged and not any(module.training for module in network.modules())
+        raise ZeroDivisionError
+    assert not network.merged
+    assert [module.training for module in network.modules()] == [True, True, False, True]
 
 
 def test_each_item_of_the_batch_has_its_own_row(small: SRResNet) -> None:
@@ -141,14 +162,14 @@ def test_mean_and_noise_keep_a_channels_level(ablation: str) -> None:
     response = (
         torch.rand(2, 3, 40, 50, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 5, 20])[:, None, None]
     )
-    write_atomic = ABLATIONS[ablation](response)
+    replaced = ABLATIONS[ablation](response)
     sigma = response.std((2, 3), correction=0)
     if ablation == "mean":
-        assert torch.allclose(write_atomic.mean((2, 3)), response.mean((2, 3)), rtol=1e-5)
-        assert write_atomic.std((2, 3)).max() < 1e-5
+        assert torch.allclose(replaced.mean((2, 3)), response.mean((2, 3)), rtol=1e-5)
+        assert replaced.std((2, 3)).max() < 1e-5
     else:
-        assert ((write_atomic.mean((2, 3)) - response.mean((2, 3))).abs() < 4 * sigma / 2000**0.5).all()
-        assert torch.allclose(write_atomic.std((2, 3)), sigma, rtol=0.1)
+        assert ((replaced.mean((2, 3)) - response.mean((2, 3))).abs() < 4 * sigma / 2000**0.5).all()
+        assert torch.allclose(replaced.std((2, 3)), sigma, rtol=0.1)
 
 
 def test_an_unknown_absence_is_named(small: SRResNet) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from srgame.data.pairs import Pairs
 from srgame.errors import InputError, chosen
+from srgame.filters import evaluating
 from srgame.metrics import Images, Payoff, PerImage, payoff_named
 from srgame.probes.equity import equity
 from srgame.probes.features import Response, features, listening, out_of_place
@@ -41,7 +42,7 @@ def channel_attributions(
     if not (layers and len(pairs)):
         raise InputError("nothing to attribute: give at least one layer and one pair of images")
     results: dict[str, list[Attributed]] = {layer: [] for layer in layers}
-    with out_of_place(network):
+    with evaluating(network), out_of_place(network):
         for lr, hr in zip(pairs.lr, pairs.hr, strict=True):
             for layer, response in next(features(network, [lr], layers, lambda response: response.clone())).items():
                 worth_of = _Worth(network, worth, hr[None].to(response.device))

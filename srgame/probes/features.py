@@ -16,6 +16,7 @@ from torch.utils.hooks import RemovableHandle
 from srgame.data.images import Image
 from srgame.devices import device_of
 from srgame.errors import InputError, nearest
+from srgame.filters import evaluating
 
 Response = Float[Tensor, "b c *space"]
 Hear = Callable[[str, Response], Response | None]
@@ -38,7 +39,6 @@ def features(
     Raises InputError for a layer that is not there (with the nearest names), that has no channels, or that is not run
     exactly once, and where there is no image.
     """
-    network.eval()
     whole = True
     for image in images:
         yield _kept(network, image, layers, keep, whole)
@@ -95,7 +95,7 @@ def _kept(
         if not whole and all(kept.values()):
             raise _Enough
 
-    with torch.inference_mode(), listening(network, layers, hear), suppress(_Enough):
+    with evaluating(network), torch.inference_mode(), listening(network, layers, hear), suppress(_Enough):
         network(image[None].to(device_of(network)))
     return {layer: only(layer, responses) for layer, responses in kept.items()}
 

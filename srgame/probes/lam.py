@@ -19,6 +19,7 @@ from srgame.data.degradations.kernels import gaussian
 from srgame.data.images import Image
 from srgame.devices import device_of
 from srgame.errors import InputError
+from srgame.filters import evaluating
 from srgame.metrics import luma
 from srgame.probes.equity import gini
 from srgame.probes.salience import edges
@@ -85,22 +86,22 @@ def attributed(
     """The attributions of one image: Σᵢ ∂D(γᵢ) ⊗ (γᵢ − γᵢ₋₁) over the images γ₁ … of a path on which σ falls to 0."""
     if steps < 1 or sigma <= 0:
         raise InputError(f"no path of {steps} steps from σ = {sigma}: give at least one step, and a σ above 0")
-    network.eval()
     lr = image[None].to(device_of(network))
     before = blurred(lr, sigma)
-    with torch.inference_mode():
-        sr = network(before)
-    rows, columns = _window(sr, window, corner)
-    details = [edges(sr)[..., rows, columns].sum().item()]
-    total = torch.zeros_like(lr)
-    for width in np.linspace(sigma, 0, steps + 1)[1:]:
-        point = blurred(lr, float(width)).requires_grad_()
-        with torch.enable_grad():
-            detail = edges(network(point))[..., rows, columns].sum()
-        details.append(detail.item())
-        (gradient,) = torch.autograd.grad(detail, point)
-        total += gradient * (point.detach() - before)
-        before = point.detach()
+    with evaluating(network):
+        with torch.inference_mode():
+            sr = network(before)
+        rows, columns = _window(sr, window, corner)
+        details = [edges(sr)[..., rows, columns].sum().item()]
+        total = torch.zeros_like(lr)
+        for width in np.linspace(sigma, 0, steps + 1)[1:]:
+            point = blurred(lr, float(width)).requires_grad_()
+            with torch.enable_grad():
+                detail = edges(network(point))[..., rows, columns].sum()
+            details.append(detail.item())
+            (gradient,) = torch.autograd.grad(detail, point)
+            total += gradient * (point.detach() - before)
+            before = point.detach()
     watched = np.zeros(image.shape[1:], dtype=bool)
     watched[_lr(rows, sr.shape[-2] // lr.shape[-2]), _lr(columns, sr.shape[-1] // lr.shape[-1])] = True
     return Attribution(total[0].cpu(), details[-1] - details[0], watched)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from srgame.data.images import Image
 from srgame.devices import device_of
 from srgame.errors import InputError
+from srgame.filters import evaluating
 from srgame.probes.equity import equity, shares
 from srgame.probes.features import Response, listening, only
 
@@ -81,9 +82,8 @@ def salient_features(
         heard[layer].append(response)
         return response.clone()  # so that an activation in place behind the layer leaves the response alone
 
-    network.eval()
     lr = image[None].to(device_of(network)).requires_grad_()  # parameters may be frozen
-    with torch.enable_grad(), listening(network, layers, hear):
+    with evaluating(network), torch.enable_grad(), listening(network, layers, hear):
         total = edges(network(lr)).sum()
     responses = [only(layer, heard[layer]) for layer in layers]
     gradients = torch.autograd.grad(total, responses, materialize_grads=True)

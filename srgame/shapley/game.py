@@ -12,7 +12,17 @@ from torch import Tensor, nn
 from srgame.data.pairs import Pairs
 from srgame.devices import disable_onednn, full_float32, out_of_memory
 from srgame.errors import InputError
-from srgame.filters import Ablation, Filters, Presences, Resumable, ResumeError, ablation_named, erased, resume
+from srgame.filters import (
+    Ablation,
+    Filters,
+    Presences,
+    Resumable,
+    ResumeError,
+    ablation_named,
+    erased,
+    evaluating,
+    resume,
+)
 from srgame.metrics import Payoff, payoff_named
 
 Coalitions = Bool[Tensor, "coalition player"]
@@ -78,7 +88,7 @@ class RestorationGame:
         self.bfloat16 = bfloat16
         self.device = next(network.parameters()).device
         try:
-            self._prepare(network.eval())
+            self._prepare(network)
         except Exception as error:
             if not out_of_memory(error):
                 raise
@@ -161,14 +171,14 @@ class RestorationGame:
     @torch.inference_mode()
     def _prepare(self, network: nn.Module) -> None:
         """Cuts the network, and computes once what lies before the cut."""
-        with full_float32():
+        with evaluating(network), full_float32():
             self.cut = self._cut(network)
             self.recorded = [self.cut.head(lr[None].to(self.device)) for lr in self.pairs.lr]
             self.dummies = self._dummies()
 
     def _restored(self, cut: Resumable, recorded: tuple[Any, ...], present: Presences) -> Tensor:
         live = [_repeated(value, len(present)) for value in recorded]
-        with erased(cut.tail, self.filters, present, self.ablation):
+        with evaluating(cut.tail), erased(cut.tail, self.filters, present, self.ablation):
             sr: Tensor = cut.tail(*live)
         return sr
 
