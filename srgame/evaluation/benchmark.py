@@ -23,7 +23,7 @@ from srgame.data.pairs import load_pairs
 from srgame.errors import InputError, check_counts, chosen
 from srgame.evaluation.evaluate import Restore, bicubic, evaluate
 from srgame.evaluation.tiling import Tiled
-from srgame.files import differences, held
+from srgame.files import differences, lock
 from srgame.networks import fingerprint, scale_of
 from srgame.provenance import as_csv, as_json, provenance, save_files
 
@@ -80,7 +80,7 @@ def benchmark(
     restore |= {name: Tiled(network, tile, overlap) for name, network in networks.items()}
     identity = {"scale": scale, "crop": crop, "overlap": overlap, "seed": seed}
     pairs = [(path, dataset, setting) for dataset in paths for path in paths[dataset] for setting in degradations]
-    with held(folder):
+    with lock(folder):
         kept = _Kept(folder, identity, weights, _fingerprints(paths) if folder else {})
         try:
             asked = _measured(kept, restore, pairs, identity, progress)

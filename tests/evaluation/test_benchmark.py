@@ -210,7 +210,7 @@ def test_the_command_compares_checkpoints(
 
 BAD: dict[str, tuple[Callable[[], object], str]] = {
     "no setting": (lambda: benchmark({}, ["photographs"], ["fog"]), "unknown degradation 'fog'"),
-    "no images": (lambda: benchmark({}, ["photographs"], images=0), "images is a number from 1 on, not 0"),
+    "no images": (lambda: benchmark({}, ["photographs"], images=0), "images must be at least 1, not 0"),
     "no set": (lambda: benchmark({}, []), "no set of images is named"),
     "no such set": (lambda: benchmark({}, ["Set6", "Set7"]), "no images at 'Set6'.*no images at 'Set7'"),
 }

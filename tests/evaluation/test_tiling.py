@@ -73,16 +73,16 @@ def test_an_overlap_below_the_reach_is_an_approximation() -> None:
 
 
 def test_only_larger_images_are_tiled_and_no_tile_is_larger() -> None:
-    check_counts = Counted(small("srresnet-x4"))
-    tiled = Tiled(check_counts, side=64)
+    counted = Counted(small("srresnet-x4"))
+    tiled = Tiled(counted, side=64)
     with torch.inference_mode():
         tiled(images(1, 64, 64))
-        assert check_counts.sizes == [64 * 64]
+        assert counted.sizes == [64 * 64]
         tiled(images(1, 64, 65))
-        check_counts.sizes.clear()
+        counted.sizes.clear()
         tiled(images(1, 130, 70))
-    assert len(check_counts.sizes) > 1 and max(check_counts.sizes) <= 64 * 64
-    assert sum(check_counts.sizes) >= 130 * 70
+    assert len(counted.sizes) > 1 and max(counted.sizes) <= 64 * 64
+    assert sum(counted.sizes) >= 130 * 70
 
 
 class Swallowing(nn.Module):

@@ -202,7 +202,7 @@ def test_streamed_images_are_those_that_pairs_have(tmp_path: Path) -> None:
     for _ in range(2):
         assert all(torch.equal(a, b) for a, b in zip(streamed, pairs.lr, strict=True))
     assert [image.shape for image in lr_images("photographs", images=1, crop=40)] == [(3, 40, 40)]
-    with pytest.raises(InputError, match="crop is a number from 1 on"):
+    with pytest.raises(InputError, match="crop must be at least 1"):
         lr_images(crop=0)
 
 
