@@ -20,7 +20,7 @@ from torch import Tensor
 from srgame.data.images import Image, image_paths, to_bytes, upsample
 from srgame.data.pairs import Pairs, load_pairs
 from srgame.evaluation.evaluate import Restore
-from srgame.metrics import compared, psnr, quantized
+from srgame.metrics import benchmark_pair, psnr, quantized
 from srgame.report.style import STRATEGIES
 
 HR, BICUBIC = "HR", "bicubic"
@@ -89,7 +89,7 @@ def _restored(restore: Restore, lr: Image, corner: tuple[int, int], size: int, s
 
 
 def _psnr(sr: Image, target: Image) -> float:
-    return psnr(*compared(sr[None], quantized(target[None]), 0, "rgb")).item()
+    return psnr(*benchmark_pair(sr[None], quantized(target[None]), 0, "rgb")).item()
 
 
 def crop_of(frame: pd.DataFrame, **where: str) -> pd.DataFrame:

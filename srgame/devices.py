@@ -1,4 +1,4 @@
-"""Where networks compute, and how exactly."""
+"""The devices that networks compute on, their precision, and what to do when memory runs out."""
 
 import warnings
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from torch import nn
 
 from srgame.errors import InputError
 
-# What torch, oneDNN, OpenCV and Python's threads say of it; each in a type of its own that says nothing.
+# Parts of the messages of torch, oneDNN, OpenCV and Python's threads; the types of these errors are too general.
 OUT_OF_MEMORY = (
     "allocate memory",
     "to allocate",
@@ -23,7 +23,7 @@ OUT_OF_MEMORY = (
 
 
 def available(name: str) -> str:
-    """The name of a device that is there; raises InputError where it is not."""
+    """`name`, the name of a device; raises InputError if there is no such device."""
     if name not in ("cpu", "cuda") or (name == "cuda" and not torch.cuda.is_available()):
         there = "cpu, cuda" if torch.cuda.is_available() else "cpu"
         raise InputError(f"there is no device '{name}': choose one of {there}")
@@ -31,16 +31,16 @@ def available(name: str) -> str:
 
 
 def faster_in_bfloat16(device: str) -> bool:
-    """Whether a device computes in bfloat16 itself; others imitate it, which takes longer."""
+    """Whether the device computes bfloat16 in hardware; others emulate it, which takes longer than float32."""
     if device == "cuda":
         return bool(torch.cuda.is_bf16_supported())
-    told = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return told.get("architecture") != "x86_64" or bool(told.get("avx512_bf16") or told.get("amx_bf16"))
+    features = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return features.get("architecture") != "x86_64" or bool(features.get("avx512_bf16") or features.get("amx_bf16"))
 
 
 @contextmanager
 def full_float32() -> Iterator[None]:
-    """Convolutions keep all digits of float32, of which a GPU, left alone, drops more than half (TF32)."""
+    """While open, a GPU computes convolutions in full float32; by default it drops more than half the digits (TF32)."""
     before = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = False
     try:
@@ -50,26 +50,26 @@ def full_float32() -> Iterator[None]:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether this is what a device without memory left raises."""
+    """Whether this is the error of a device that has no memory left."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 def disable_onednn(error: BaseException) -> bool:
-    """Whether `error` took oneDNN from this thread; then this process computes without it from here on, and is warned.
+    """Disables oneDNN in this process, with a warning, if `error` broke it in this thread; returns whether it did.
 
-    oneDNN that finds no memory to write a kernel in keeps that error, and writes no kernel in that thread again.
+    If oneDNN has no memory to compile a kernel, it keeps that error and compiles no kernel in that thread again.
     """
-    written = "create a primitive" in str(error) and "descriptor" not in str(error)
-    lost = written and bool(torch.backends.mkldnn.enabled)
-    if lost:
+    in_compilation = "create a primitive" in str(error) and "descriptor" not in str(error)
+    broken = in_compilation and bool(torch.backends.mkldnn.enabled)
+    if broken:
         torch.backends.mkldnn.set_flags(_enabled=False)
-        words = "memory ended while oneDNN wrote a kernel: what follows is computed without oneDNN, slower"
+        words = "oneDNN ran out of memory while it compiled a kernel: the rest is computed without oneDNN, slower"
         warnings.warn(words, stacklevel=2)
-    return lost
+    return broken
 
 
 def device_of(network: nn.Module) -> torch.device:
-    """Where the network's parameters are; the CPU if it has none."""
+    """The device of the network's parameters; the CPU if it has none."""
     return next((parameter.device for parameter in network.parameters()), torch.device("cpu"))

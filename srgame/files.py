@@ -1,4 +1,4 @@
-"""Files that are whole or not there, folders with one process in them, and what tells a run from another."""
+"""Files that are written whole or not at all, folders locked for one run, and the differences between two runs."""
 
 import io
 import os
@@ -13,16 +13,16 @@ from srgame.errors import InputError
 
 try:
     import fcntl
-except ImportError:  # Windows has no such locks: there two runs in one folder are not told apart
+except ImportError:  # Windows has no such locks: there nothing keeps two runs out of one folder
     fcntl = None  # type: ignore[assignment]
 
 LOCK = ".in-use"
 
 
 def write_atomic(path: Path, content: bytes) -> Path:
-    """`path`, holding `content`; whoever reads it meanwhile, or after a failure, finds what was there before.
+    """Writes `content` to `path` and returns it; readers, and a failure, see the old file until the new one is whole.
 
-    Raises OSError where it cannot be written, and leaves no partial file.
+    Raises OSError if the file cannot be written, and leaves no partial file.
     """
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
@@ -36,7 +36,7 @@ def write_atomic(path: Path, content: bytes) -> Path:
 
 
 def ensure_writable(folder: Path) -> Path:
-    """The folder, made where there was none; raises InputError where nothing can be written to it."""
+    """Creates the folder if it is missing and returns it; raises InputError if nothing can be written to it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_atomic(folder / ".writable", b"").unlink(missing_ok=True)
@@ -46,65 +46,66 @@ def ensure_writable(folder: Path) -> Path:
 
 
 def check_zip(path: Path, content: bytes) -> None:
-    """Raises InputError for a zip of torch's that would unpack to more than it is: torch's never do, bombs always.
+    """Checks the zip `content` that was read from `path`, without unpacking it into memory.
 
-    Raises BadZipFile where a part is not what its CRC-32 says, which torch does not look at.
+    Raises InputError if it would unpack to more than its own size, as zip bombs do and torch's files never do. Raises
+    BadZipFile if a part does not match its CRC-32, which torch does not check.
     """
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         unpacked = sum(part.file_size for part in archive.infolist())
         if unpacked > len(content):
             raise InputError(
                 f"refused: '{path}' has {len(content):,} bytes but would unpack to {unpacked:,}, and the limit is its "
-                "own size, since torch.save does not compress: where you trust it, load it and save it again"
+                "own size, since torch.save does not compress: if you trust it, load it and save it again"
             )
         if damaged := archive.testzip():
             raise zipfile.BadZipFile(damaged)
 
 
 @contextmanager
-def held(folder: Path | None) -> Iterator[None]:
-    """While open, the folder is this run's alone; the lock ends with the process, however that ends. None: no lock.
+def lock(folder: Path | None) -> Iterator[None]:
+    """While open, no other run can lock the folder; the lock ends with the process in any case. None locks nothing.
 
-    Raises InputError where another run, of this process or another, holds it, or nothing can be written there.
+    Raises InputError if another run, in this process or another, has the lock, or if the folder is not writable.
     """
     if folder is None or fcntl is None:
         yield
         return
     path = ensure_writable(folder) / LOCK
-    with _locked(path) as lock:
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()} on {socket.gethostname()}")
-        lock.flush()
+    with _open_locked(path) as file:
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
         try:
             yield
         finally:
             path.unlink(missing_ok=True)
 
 
-def _locked(path: Path) -> TextIO:
-    """The file at `path`, open and locked."""
+def _open_locked(path: Path) -> TextIO:
+    """Opens the file at `path` and locks it."""
     while True:
         try:
-            lock = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644), "r+")
+            file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644), "r+")
         except OSError as error:
             raise InputError(f"nothing can be written to '{path.parent}' ({error.strerror}): choose another") from error
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            with lock:
+            with file:
                 raise InputError(
-                    f"'{path.parent}' is in use by another run ({lock.read() or 'just starting'}): "
+                    f"'{path.parent}' is in use by another run ({file.read() or 'just starting'}): "
                     "wait for its end, or choose another folder"
                 ) from error
         except OSError:  # a file system without locks
-            return lock
+            return file
         with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(lock.fileno()), path.stat()):
-                return lock
-        lock.close()  # whoever held it has removed it meanwhile
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        file.close()  # another run removed this file in the meantime
 
 
-def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, str]:
-    """Of each name with another value there than here: what it is, for a sentence."""
-    names = [name for name in {**there, **here} if there.get(name) != here.get(name)]
-    return {name: f"{name} {there.get(name)}, not {here.get(name)}" for name in names}
+def differences(stored: Mapping[str, Any], current: Mapping[str, Any]) -> dict[str, str]:
+    """A phrase such as "seed 0, not 1" for each name whose stored and current values differ."""
+    names = [name for name in {**stored, **current} if stored.get(name) != current.get(name)]
+    return {name: f"{name} {stored.get(name)}, not {current.get(name)}" for name in names}

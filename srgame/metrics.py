@@ -1,7 +1,7 @@
-"""How good an SR image is: one float64 number per image.
+"""The quality of an SR image: one float64 number per image.
 
-`psnr`, `ssim`, `mse` and `l1` take the images as they are, so that games can be played for them; `compared` prepares
-them for the numbers that tables print.
+`psnr`, `ssim`, `mse` and `l1` take the images as they are, so that they can be payoffs of a game. `benchmark_pair`
+prepares images for the numbers that tables print.
 """
 
 import math
@@ -33,14 +33,14 @@ def l1(sr: Images, hr: Targets) -> PerImage:
 
 
 def psnr(sr: Images, hr: Targets) -> PerImage:
-    """Peak signal-to-noise ratio in dB, of values in [0, 1]; at most 100 dB, so that equal images have one."""
+    """Peak signal-to-noise ratio in dB, of values in [0, 1]; at most 100 dB, so that it is finite for equal images."""
     return -10 * mse(sr, hr).clamp(min=1e-10).log10()
 
 
 def ssim(sr: Images, hr: Targets) -> PerImage:
     """Structural similarity (Wang et al. 2004) of values in [0, 1]: the mean over channels and windows in the image.
 
-    As MATLAB and BasicSR define it: a Gaussian window of 11×11 pixels, σ = 1.5. NaN for images smaller than that.
+    As in MATLAB and BasicSR, the window is Gaussian, 11×11 pixels, σ = 1.5. NaN for images smaller than the window.
     """
     if min(hr.shape[-2:]) < len(WINDOW):
         return sr.new_full((len(sr),), math.nan).double()
@@ -54,7 +54,7 @@ def ssim(sr: Images, hr: Targets) -> PerImage:
 
 
 def _windowed(images: Images) -> Float[Tensor, "b c H W"]:
-    """The weighted mean in each window that lies inside the image."""
+    """The weighted mean of each window that lies inside the image."""
     total = math.fsum(WINDOW)
     for axis in (-2, -1):
         length = images.shape[axis] - len(WINDOW) + 1
@@ -63,17 +63,20 @@ def _windowed(images: Images) -> Float[Tensor, "b c H W"]:
     return images
 
 
-def compared(
+def benchmark_pair(
     sr: Images, hr: Targets, border: int, channel: Literal["rgb", "y"] = "rgb"
 ) -> tuple[Float[Tensor, "b k H W"], Float[Tensor, "#b k H W"]]:
-    """What SR tables compare: 8-bit values, `border` pixels cut on each side, all three channels or the luma "y"."""
+    """The SR and HR images as SR tables compare them.
+
+    SR is rounded to 8 bits, `border` pixels are cut from each side, and "y" keeps only the luma.
+    """
     height, width = hr.shape[-2:]
     sr, hr = (x[..., border : height - border, border : width - border] for x in (quantized(sr), hr))
     return (luma(sr), luma(hr)) if channel == "y" else (sr, hr)
 
 
 def quantized(images: Images) -> Images:
-    """The images as 8 bits store them."""
+    """The images, clamped to [0, 1] and rounded to multiples of 1/255."""
     return (images.clamp(0, 1) * 255).round() / 255
 
 

@@ -1,4 +1,4 @@
-"""A measured frame and where it comes from, under one stem: csv and json."""
+"""A measured frame as a csv file, and beside it a json file of its settings, code and versions."""
 
 import json
 import subprocess
@@ -18,7 +18,7 @@ PACKAGES = ("srgame", "torch", "numpy", "scipy", "opencv-python", "scikit-image"
 
 
 def provenance(settings: dict[str, Any], **facts: Any) -> dict[str, Any]:
-    """What it takes to repeat a measurement: its settings, what it was measured on, the code and when."""
+    """What is needed to repeat a measurement: its settings, `facts` about its inputs, the code, versions and the date."""
     return {
         "settings": settings,
         **facts,
@@ -31,25 +31,25 @@ def provenance(settings: dict[str, Any], **facts: Any) -> dict[str, Any]:
 def save_frame(stem: Path, frame: pd.DataFrame, source: dict[str, Any]) -> list[Path]:
     """Writes `stem`.csv and `stem`.json, each whole or not at all; returns their paths.
 
-    Raises InputError where the folder cannot be written to.
+    Raises InputError if the folder is not writable.
     """
     return save_files(stem, {".csv": as_csv(frame), ".json": as_json(source)})
 
 
 def as_csv(frame: pd.DataFrame) -> bytes:
-    """The frame as a csv file holds it."""
+    """The bytes of the frame as a csv file."""
     return frame.to_csv(index=False).encode()
 
 
 def as_json(source: dict[str, Any]) -> bytes:
-    """The provenance as a json file holds it."""
+    """The bytes of the provenance as a json file."""
     return f"{json.dumps(source, indent=2, ensure_ascii=False)}\n".encode()
 
 
 def save_files(stem: Path, contents: Mapping[str, bytes]) -> list[Path]:
     """Writes a file for each suffix, in that order, each whole or not at all; returns their paths.
 
-    Raises InputError where the folder cannot be written to.
+    Raises InputError if the folder is not writable.
     """
     try:
         stem.parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +59,7 @@ def save_files(stem: Path, contents: Mapping[str, bytes]) -> list[Path]:
 
 
 def _commit() -> str:
-    """The commit of the code that runs, marked where it was changed since; "unknown" outside of a checkout."""
+    """The commit of the running code, with "and changes" if it was changed since; "unknown" outside a checkout."""
     git = ["git", "-C", str(Path(__file__).parent)]
     try:
         head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and folders with one run in them."""
+"""Files that are written whole or not at all, and folders that one run at a time can use."""
 
 import os
 import signal
@@ -10,10 +10,10 @@ import pytest
 from commands import room_for
 
 from srgame.errors import InputError
-from srgame.files import LOCK, differences, ensure_writable, held, write_atomic
+from srgame.files import LOCK, differences, ensure_writable, lock, write_atomic
 
 
-def test_what_cannot_be_replaced_stays_as_it_was(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_replaced_stays_as_it_was(tmp_path: Path) -> None:
     path = write_atomic(tmp_path / "a", b"first")
     assert write_atomic(path, b"second").read_bytes() == b"second"
     (tmp_path / "taken").mkdir()
@@ -22,7 +22,7 @@ def test_what_cannot_be_replaced_stays_as_it_was(tmp_path: Path) -> None:
     with room_for(4), pytest.raises(OSError, match="too large"):
         write_atomic(path, b"more than there is room for")
     assert path.read_bytes() == b"second"
-    assert sorted(found.name for found in tmp_path.iterdir()) == ["a", "taken"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a", "taken"]
 
 
 def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
@@ -33,8 +33,8 @@ def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
 
 
 def test_differences_are_named_on_both_sides() -> None:
-    found = differences({"seed": 0, "crop": 8, "old": 1}, {"seed": 0, "crop": 9, "new": 2})
-    assert list(found.values()) == ["crop 8, not 9", "old 1, not None", "new None, not 2"]
+    phrases = differences({"seed": 0, "crop": 8, "old": 1}, {"seed": 0, "crop": 9, "new": 2})
+    assert list(phrases.values()) == ["crop 8, not 9", "old 1, not None", "new None, not 2"]
 
 
 def test_a_folder_that_takes_no_file_is_refused(tmp_path: Path) -> None:
@@ -43,36 +43,36 @@ def test_a_folder_that_takes_no_file_is_refused(tmp_path: Path) -> None:
     for nowhere in (tmp_path / "file", Path("/proc/srgame")):
         with pytest.raises(InputError, match=rf"nothing can be written to '{nowhere}' \("):
             ensure_writable(nowhere)
-        with pytest.raises(InputError, match=rf"nothing can be written to '{nowhere}' \("), held(nowhere):
+        with pytest.raises(InputError, match=rf"nothing can be written to '{nowhere}' \("), lock(nowhere):
             pass
 
 
-def test_a_folder_is_held_by_one_run_which_is_named_and_leaves_no_trace(tmp_path: Path) -> None:
+def test_a_folder_is_locked_for_one_run_which_is_named_and_leaves_no_trace(tmp_path: Path) -> None:
     sentence = rf"'{tmp_path}' is in use by another run \(process {os.getpid()} on .*\): wait for its end, or choose"
-    with held(tmp_path):
+    with lock(tmp_path):
         for _ in range(2):
-            with pytest.raises(InputError, match=sentence), held(tmp_path):
+            with pytest.raises(InputError, match=sentence), lock(tmp_path):
                 pass
-        with held(tmp_path / "below"), held(None):
+        with lock(tmp_path / "below"), lock(None):
             pass
-    assert [found.name for found in tmp_path.iterdir()] == ["below"] and not list((tmp_path / "below").iterdir())
-    with pytest.raises(ZeroDivisionError), held(tmp_path):
+    assert [file.name for file in tmp_path.iterdir()] == ["below"] and not list((tmp_path / "below").iterdir())
+    with pytest.raises(ZeroDivisionError), lock(tmp_path):
         _ = 1 / 0
-    with held(tmp_path):
+    with lock(tmp_path):
         pass
 
 
 def test_a_lock_does_not_outlive_a_killed_process(tmp_path: Path) -> None:
-    code = f"with held(Path({str(tmp_path)!r})): print(1, flush=True), time.sleep(60)"
+    code = f"with lock(Path({str(tmp_path)!r})): print(1, flush=True), time.sleep(60)"
     code = f"from srgame.files import *; import time\n{code}"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None and process.stdout.readline() == b"1\n"
-        with pytest.raises(InputError, match=f"process {process.pid} on"), held(tmp_path):
+        with pytest.raises(InputError, match=f"process {process.pid} on"), lock(tmp_path):
             pass
         process.kill()
         assert process.wait() == -signal.SIGKILL
     assert (tmp_path / LOCK).exists()
-    with held(tmp_path):
+    with lock(tmp_path):
         pass
     assert not (tmp_path / LOCK).exists()
 
@@ -81,6 +81,6 @@ def test_a_lock_is_never_written_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "outside").write_bytes(b"precious")
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / LOCK).symlink_to(tmp_path / "outside")
-    with pytest.raises(InputError, match="nothing can be written"), held(tmp_path / "run"):
+    with pytest.raises(InputError, match="nothing can be written"), lock(tmp_path / "run"):
         pass
     assert (tmp_path / "outside").read_bytes() == b"precious"

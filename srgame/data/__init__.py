@@ -1,5 +1,5 @@
 """Images, pairs of LR and HR images, and the degradations that make LR images.
 
-Start with `pairs.py`, an image set under one of the eight test settings. The degradations of training are in
-`degradations/training.py`; the patches that training cuts are in srgame/training.
+Start with `pairs.py`, which loads an image set under one of the eight test settings. `lazy.py` reads LR images one by
+one. The degradations for training are in `degradations/training.py`; patches for training are in srgame/training.
 """

@@ -1,4 +1,4 @@
-"""What the first bytes of an image file say of it, read before anything is decoded."""
+"""The header of an image file, read before anything is decoded."""
 
 import struct
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ FORMATS = "PNG, JPEG, WebP, BMP, TIFF, PPM, PGM, GIF"
 
 @dataclass(frozen=True)
 class Header:
-    """An image's size in pixels, its number of pages or frames, its colours, and the value of white if it tells."""
+    """Size in pixels, number of frames or pages, whether colours are for print, and the value of white if known."""
 
     width: int
     height: int
@@ -20,7 +20,7 @@ class Header:
 
 
 def header_of(content: bytes) -> Header | None:
-    """What the header says; None where it is none of FORMATS', or cut off."""
+    """The header in `content`; None if it is in none of the FORMATS, or incomplete."""
     try:
         return next((read(content) for marks, read in _READERS.items() if content.startswith(marks)), None)
     except (struct.error, LookupError, ValueError, OverflowError, StopIteration):
@@ -29,7 +29,7 @@ def header_of(content: bytes) -> Header | None:
 
 def _png(content: bytes) -> Header:
     width, height = struct.unpack_from(">II", content, 16)
-    control = content.find(b"acTL", 0, content.find(b"IDAT"))  # animated PNGs have it before their pixels
+    control = content.find(b"acTL", 0, content.find(b"IDAT"))  # in animated PNGs, before the pixels
     frames = struct.unpack_from(">I", content, control + 4)[0] if control > 0 else 1
     return Header(width, height, frames)
 
@@ -37,7 +37,7 @@ def _png(content: bytes) -> Header:
 def _jpeg(content: bytes) -> Header:
     place = 2
     while True:
-        while content[place + 1] == 0xFF:  # filled up
+        while content[place + 1] == 0xFF:  # padding
             place += 1
         marker, (length,) = content[place + 1], struct.unpack_from(">H", content, place + 2)
         if content[place] != 0xFF or marker == 0xDA:
@@ -73,7 +73,7 @@ def _gif(content: bytes) -> Header:
 
 
 def _gif_frames(content: bytes) -> Iterator[int]:
-    """Where each frame begins."""
+    """The offset of each frame."""
     place = 13 + (3 << (content[10] & 7) + 1 if content[10] & 0x80 else 0)
     while content[place] != 0x3B:
         if content[place] == 0x2C:
@@ -88,7 +88,7 @@ def _gif_frames(content: bytes) -> Iterator[int]:
 
 
 def _tiff(content: bytes) -> Header:
-    """Of the first page; a second one counts, unless it is marked as a smaller version of the first."""
+    """The header of the first page; pages marked as smaller versions of it do not count."""
     end = "<" if content.startswith(b"II") else ">"
     big = content[2:4] in (b"\x2b\x00", b"\x00\x2b")
     offset = struct.unpack_from(f"{end}Q" if big else f"{end}I", content, 8 if big else 4)[0]
@@ -101,7 +101,7 @@ def _tiff(content: bytes) -> Header:
 
 
 def _tiff_page(content: bytes, offset: int, end: str, big: bool) -> tuple[dict[int, int], int]:
-    """The first value of each whole-numbered tag, and where the next page is told of."""
+    """The first value of each integer tag of a page, and the offset of the next page."""
     (count,) = struct.unpack_from(f"{end}Q" if big else f"{end}H", content, offset)
     entries, size = (offset + 8, 20) if big else (offset + 2, 12)
     page = {}

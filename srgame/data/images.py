@@ -25,73 +25,83 @@ from srgame.errors import InputError
 PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")  # shipped in scikit-image's wheel
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
 
-MOST_PIXELS = 2**27  # of one image: 1.5 GiB as float32; $SRGAME_MAX_PIXELS allows others
+MOST_PIXELS = 2**27  # of one image: 1.5 GiB as float32; $SRGAME_MAX_PIXELS sets another limit
 COLOURS = {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGB}  # by the number of channels
-DAMAGE = re.compile(r"Corrupt JPEG data.*|Premature end.*")  # not all that libjpeg says is of damage
-FORMULA = re.compile(r"[=@\t]|[+-](?![\d.]*$)")  # how a cell begins that a spreadsheet would compute
+DAMAGE = re.compile(r"Corrupt JPEG data.*|Premature end.*")  # some messages of libjpeg are harmless
+FORMULA = re.compile(r"[=@\t]|[+-](?![\d.]*$)")  # the beginning of a cell that a spreadsheet would evaluate
 
 Image = Float[Tensor, "3 _ _"]  # height and width
 
 
 def image_paths(dataset: str) -> list[Path]:
-    """The files of `dataset`, by name: "photographs" (embedded), a folder, a file, or a set below $SRGAME_DATA."""
+    """The image files of `dataset`, sorted by name.
+
+    `dataset` is "photographs" (embedded), a folder, a file, or the name of a set in the folder $SRGAME_DATA. Raises
+    InputError if there are no images, and for file names that cannot stand in a csv.
+    """
     if dataset == "photographs":
         return [Path(str(files("skimage.data") / name)) for name in PHOTOGRAPHS]
     below_data = Path(os.environ.get("SRGAME_DATA", "")) / dataset
-    place = next((p for p in (Path(dataset), below_data) if p.exists()), None)
-    if place is None:
+    path = next((p for p in (Path(dataset), below_data) if p.exists()), None)
+    if path is None:
         known = f" or in $SRGAME_DATA ({below_data.parent})" if "SRGAME_DATA" in os.environ else ""
         raise InputError(
             f"no images at '{dataset}'{known}: give a folder, a file, 'photographs' (embedded), "
             "or the name of a set in the folder that $SRGAME_DATA names"
         )
-    if not place.is_dir():
-        _check_name(place)
-        return [place]
-    found = sorted(p for p in place.iterdir() if p.suffix.lower() in SUFFIXES)
-    if not found:
-        raise InputError(f"the folder '{place}' holds no image ({', '.join(SUFFIXES)})")
-    for path in found:
+    if not path.is_dir():
         _check_name(path)
-    return found
+        return [path]
+    paths = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise InputError(f"the folder '{path}' holds no image ({', '.join(SUFFIXES)}): choose another")
+    for each in paths:
+        _check_name(each)
+    return paths
 
 
 def _check_name(path: Path) -> None:
-    """Raises InputError for a name that cannot stand in a csv as it is, or that a spreadsheet would compute there."""
-    if not path.name.isprintable():  # nor are the bytes of a name that is not UTF-8
-        raise InputError(f"the name of the image {str(path)!a} holds characters that do not print: rename it")
+    """Raises InputError for a name that a csv cannot store as it is, or that a spreadsheet would evaluate."""
+    if not path.name.isprintable():  # this also refuses names that are not UTF-8
+        raise InputError(f"the name of the image {str(path)!a} contains unprintable characters: rename it")
     if FORMULA.match(path.stem):
         raise InputError(f"a spreadsheet would take the name of the image '{path}' for a formula: rename it")
 
 
 def read_image(path: Path) -> Image:
-    """The image in `path` as 8-bit RGB: grey is repeated, alpha dropped, 16 bits are rounded to 8.
+    """The image in `path` as 8-bit RGB: grey is repeated, alpha is dropped, and 16 bits are rounded to 8.
 
-    Pixels are as the file stores them: an EXIF orientation turns nothing. Raises InputError, with the file's name,
-    where there is no readable image; where there are several (an animation, pages); for colours of print (CMYK), which
-    take a profile to convert; and, before decoding, for more than MOST_PIXELS or $SRGAME_MAX_PIXELS. Damage is seen
-    in PNG, which carries checksums, and in JPEG as far as libjpeg complains; in other formats it may go unseen.
+    EXIF orientation is ignored. Damage is detected in PNG, which has checksums, and in JPEG if libjpeg reports it; in
+    other formats it may go unnoticed.
+
+    Raises InputError, with the name of the file, if it holds no readable image or several (an animation, pages), if its
+    colours are for print (CMYK), which take a profile to convert, and, before decoding, if it has more pixels than
+    MOST_PIXELS or $SRGAME_MAX_PIXELS.
     """
     return from_bytes(read_rgb(path))
 
 
 def read_rgb(path: Path) -> UInt8[np.ndarray, "h w 3"]:
-    """What `read_image` returns, as bytes."""
+    """The image that `read_image` returns, as bytes."""
     header, pixels = _decoded(path)
     if header.white not in (None, 255, 65535):
-        raise InputError(f"'{path}' has {header.white} for white: save it with 8 or 16 bits a channel (255 or 65535)")
+        raise InputError(
+            f"'{path}' has {header.white} for white, not 255 or 65535: save it with 8 or 16 bits per channel"
+        )
     if pixels.dtype == np.uint16:
         pixels = np.round(pixels / 257).astype(np.uint8)
     if pixels.dtype != np.uint8:
-        raise InputError(f"'{path}' holds {pixels.dtype} pixels: save it with 8 or 16 bits a channel")
+        raise InputError(f"'{path}' holds {pixels.dtype} pixels: save it with 8 or 16 bits per channel")
     channels = pixels.shape[2] if pixels.ndim == 3 else 1
     if pixels.shape[:2] != (header.height, header.width) or channels not in COLOURS:
-        raise InputError(f"'{path}' cannot be read as an image (its header says otherwise): replace or remove it")
+        raise InputError(
+            f"'{path}' cannot be read as an image (its header does not match its pixels): replace or remove it"
+        )
     return cv2.cvtColor(pixels, COLOURS[channels])
 
 
 def _decoded(path: Path) -> tuple[Header, np.ndarray]:
-    """What the header says, and all channels that are stored."""
+    """The header of an image file, and all its channels."""
     try:
         content = path.read_bytes() if path.is_file() else b""
     except OSError as error:
@@ -100,60 +110,62 @@ def _decoded(path: Path) -> tuple[Header, np.ndarray]:
     if header is None:
         what = f"it is none of {FORMATS}" if content else "it is empty"
         raise InputError(f"'{path}' cannot be read as an image ({what}): replace or remove it")
-    _check(path, header)
+    _check_header(path, header)
     pixels, complaint = None, ""
-    with _complaints() as complaints:
+    with _captured_stderr() as messages:
         try:
             pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
         except cv2.error:
             complaint = "it is damaged"
-    if content.startswith(b"\xff\xd8"):  # libjpeg guesses what it cannot read; of others' complaints some are harmless
-        complaint = complaint or "; ".join(DAMAGE.findall("".join(complaints)))
+    if content.startswith(b"\xff\xd8"):  # libjpeg guesses what it cannot read, and only prints that
+        complaint = complaint or "; ".join(DAMAGE.findall("".join(messages)))
     if pixels is None or complaint:
         raise InputError(f"'{path}' cannot be read as an image ({complaint or 'it is damaged'}): replace or remove it")
     return header, pixels
 
 
-def _check(path: Path, header: Header) -> None:
-    """Raises InputError for what is not to be decoded."""
+def _check_header(path: Path, header: Header) -> None:
+    """Raises InputError for an image that should not be decoded."""
     size = f"{header.width}×{header.height}"
     try:
         most = int(os.environ.get("SRGAME_MAX_PIXELS") or MOST_PIXELS)
     except ValueError as error:
-        raise InputError("$SRGAME_MAX_PIXELS is a number of pixels: set it to one, or not at all") from error
+        raise InputError("$SRGAME_MAX_PIXELS must be a number of pixels: correct it, or unset it") from error
     if header.width * header.height > most:
         raise InputError(
             f"'{path}' claims {size} pixels, more than the limit of {most:,} for one image: "
-            "cut it, or set $SRGAME_MAX_PIXELS if memory allows"
+            "crop it, or raise $SRGAME_MAX_PIXELS if memory allows"
         )
     if header.frames > 1:
-        raise InputError(f"'{path}' holds {header.frames} images (an animation, or pages): save the one that is meant")
+        raise InputError(
+            f"'{path}' holds {header.frames} images (an animation, or pages): save one of them as a file of its own"
+        )
     if header.printed:
-        raise InputError(f"'{path}' holds colours of print (CMYK or Lab): convert it to RGB by its profile")
+        raise InputError(f"'{path}' has colours for print (CMYK or Lab): convert it to RGB with its profile")
 
 
 @contextmanager
-def _complaints() -> Iterator[list[str]]:
-    """What C libraries print to standard error while open, which is the only place where libjpeg tells of damage."""
-    told = list[str]()
-    with _ONE_AT_A_TIME, ExitStack() as stack:
+def _captured_stderr() -> Iterator[list[str]]:
+    """A list that, once closed, holds what C libraries printed to standard error: libjpeg reports damage only there."""
+    messages = list[str]()
+    with _STDERR_LOCK, ExitStack() as stack:
         try:
-            kept = stack.enter_context(tempfile.TemporaryFile())
+            file = stack.enter_context(tempfile.TemporaryFile())
             before = os.dup(2)
-        except OSError:  # no room to listen, or nowhere to speak
-            yield told
+        except OSError:  # no space for a temporary file, or no standard error
+            yield messages
             return
-        os.dup2(kept.fileno(), 2)
+        os.dup2(file.fileno(), 2)
         try:
-            yield told
+            yield messages
         finally:
             os.dup2(before, 2)
             os.close(before)
-            kept.seek(0)
-            told.append(kept.read().decode(errors="replace"))
+            file.seek(0)
+            messages.append(file.read().decode(errors="replace"))
 
 
-_ONE_AT_A_TIME = Lock()
+_STDERR_LOCK = Lock()
 
 
 def from_bytes(pixels: UInt8[np.ndarray, "h w 3"]) -> Image:
@@ -167,17 +179,17 @@ def to_bytes(image: Image) -> UInt8[np.ndarray, "h w 3"]:
 
 
 def center_crop(image: Image, size: int) -> Image:
-    """The middle `size` × `size` pixels, or less where the image is smaller."""
+    """The middle `size` × `size` pixels, or fewer if the image is smaller."""
     _, height, width = image.shape
     top, left = max(0, height - size) // 2, max(0, width - size) // 2
     return image[:, top : top + size, left : left + size]
 
 
 def resize(images: Num[Tensor, "b 3 h w"], height: int, width: int) -> Num[Tensor, "b 3 H W"]:
-    """Bicubic resizing with antialias (a = -1/2), as Pillow's BICUBIC; bytes stay bytes, floats are not rounded."""
+    """The images after bicubic resizing with antialias (a = -1/2), as Pillow does; bytes stay bytes."""
     return F.interpolate(images, (height, width), mode="bicubic", antialias=True)
 
 
 def upsample(lr: Float[Tensor, "b 3 h w"], scale: int) -> Float[Tensor, "b 3 H W"]:
-    """Bicubic upsampling, the baseline of every table."""
+    """The images after bicubic upsampling, the baseline of every table."""
     return resize(lr, lr.shape[-2] * scale, lr.shape[-1] * scale)

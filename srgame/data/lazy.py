@@ -1,4 +1,4 @@
-"""LR images for probes, read when their turn comes, so that memory does not grow with their number."""
+"""LR images for probes, read one by one, so memory does not grow with their number."""
 
 import warnings
 from collections.abc import Iterator
@@ -14,9 +14,9 @@ from srgame.errors import InputError, check_counts
 
 @dataclass(frozen=True)
 class LRImages:
-    """The images of some files, cut to their middle `crop` pixels: LR as they are, or degraded as `load_pairs` does.
+    """LR images from files: without a `degradation` the files are LR images, with one `load_pairs` degrades them.
 
-    They can be gone through any number of times; only one is in memory at a time.
+    `crop` keeps the middle pixels of each file. Each iteration reads the files again, one at a time.
     """
 
     paths: tuple[Path, ...]
@@ -47,9 +47,9 @@ def lr_images(
     images: int | None = None,
     crop: int | None = None,
 ) -> LRImages:
-    """The first `images` images of `dataset` (as `load_pairs` finds it); without a degradation they are LR themselves.
+    """The LR images of the first `images` files of `dataset`, which is named as in `load_pairs`.
 
-    `crop` counts pixels of the files.
+    Without a `degradation` the files are LR images themselves; `crop` counts pixels of the files.
     """
     check_counts(images=images, crop=crop)
     return LRImages(tuple(image_paths(dataset)[:images]), degradation, scale, crop)
@@ -57,10 +57,10 @@ def lr_images(
 
 @dataclass(frozen=True)
 class LRPatches:
-    """At most `count` patches of `side` × `side` pixels, as many from each image as from another, evenly over each.
+    """At most `count` patches of `side` × `side` pixels, the same number from each image, evenly spread over it.
 
-    They do not overlap; an image that has fewer gives what it has, and a warning tells how many there are. Raises
-    InputError where none has any.
+    Patches do not overlap. An image too small for its share gives fewer, and a warning reports the total. Raises
+    InputError if no image has a patch.
     """
 
     images: LRImages
@@ -77,7 +77,7 @@ class LRPatches:
         if left == self.count:
             raise InputError(f"no LR image has {self.side}×{self.side} pixels: choose smaller patches")
         if left:
-            words = f"{self.count - left} patches where {self.count} were asked for: small images hold too few of them"
+            words = f"{self.count - left} patches instead of {self.count}: some images are too small for their share"
             warnings.warn(words, stacklevel=2)
 
     def _of(self, image: Image, most: int) -> list[Image]:

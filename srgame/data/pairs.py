@@ -30,8 +30,10 @@ def load_pairs(
 ) -> Pairs:
     """The first `images` images of `dataset` (default: all), cut to their middle `crop` pixels (default: uncut).
 
-    `dataset` is "photographs" (four, embedded), a folder, a file, or a set in the folder that $SRGAME_DATA names. HR
-    images are cut to a multiple of `scale`; noise depends on the set, the image, the degradation and `seed` only.
+    `dataset` is "photographs" (four, embedded), a folder, a file, or the name of a set in the folder $SRGAME_DATA. HR
+    images are cut to a multiple of `scale`. Noise depends only on the set, the image, the degradation and `seed`.
+
+    Raises InputError for an unknown degradation, and if an image is missing, unreadable or too small.
     """
     check_counts(images=images, crop=crop)
     paths = image_paths(dataset)[:images]
@@ -52,6 +54,6 @@ def _hr(path: Path, scale: int, crop: int | None) -> Image:
 
 
 def toward_bicubic(pairs: Pairs) -> Pairs:
-    """The same LR images with their bicubic upsampling as target, which EATS draws erased networks to."""
+    """The same LR images with their bicubic upsampling as target: EATS trains erased networks towards it."""
     scale = pairs.hr[0].shape[-1] // pairs.lr[0].shape[-1]
     return replace(pairs, hr=tuple(upsample(lr[None], scale)[0] for lr in pairs.lr))

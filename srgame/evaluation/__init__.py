@@ -1,5 +1,6 @@
-"""How well networks restore image sets: PSNR and SSIM, image by image.
+"""PSNR and SSIM of networks on image sets, image by image.
 
-Start with `evaluate.py`, one network on one set; `benchmark.py` compares several on many sets and settings, resumably;
-`tiling.py` restores images that memory does not hold.
+Start with `evaluate.py`, which measures one network on one set. `benchmark.py` measures several networks on many sets
+and settings, and resumes. `tiling.py` restores images that are too large for memory. The measures themselves are in
+srgame/metrics.py, the images in srgame/data.
 """

@@ -1,7 +1,7 @@
-"""PSNR and SSIM of several networks on image sets under the test settings, kept image by image.
+"""PSNR and SSIM of several networks on image sets under the test settings, stored image by image.
 
-A row belongs to its weights, set, setting and image alone, so an interrupted run continues and a finished one extends:
-what is missing is measured, and nothing twice.
+A row depends only on its weights, set, setting and image. So an interrupted run resumes, a finished run can be
+extended, and nothing is measured twice.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from srgame.data.pairs import load_pairs
 from srgame.errors import InputError, check_counts, chosen
 from srgame.evaluation.evaluate import Restore, bicubic, evaluate
 from srgame.evaluation.tiling import Tiled
-from srgame.files import differences, held
+from srgame.files import differences, lock
 from srgame.networks import fingerprint, scale_of
 from srgame.provenance import as_csv, as_json, provenance, save_files
 
@@ -41,7 +41,7 @@ Key = tuple[str, ...]
 class Benchmark:
     """One row per image: checkpoint, weights (their sha256), dataset, degradation, image, psnr_rgb, psnr_y, ssim_y.
 
-    `missing` says why a set could not be measured.
+    `missing` has the reason for each set that could not be measured.
     """
 
     scores: pd.DataFrame
@@ -62,74 +62,77 @@ def benchmark(
     seed: int = 0,
     progress: bool = False,
 ) -> Benchmark:
-    """The networks by name, and bicubic upsampling, on the first `images` images of each set (default: all).
+    """The scores of the networks and of bicubic upsampling on the first `images` images of each set (default: all).
 
-    `folder` keeps benchmark.csv and benchmark.json, written at least every second and when the run ends, however that
-    happens. All networks see the same LR images: noise depends on seed, set, image and setting only. Images that memory
-    does not hold are tiled (`Tiled`).
+    `folder` stores benchmark.csv and benchmark.json; both are written about every second and when the run ends, even by
+    an error. All networks see the same LR images: noise depends only on seed, set, image and setting. Images too large
+    for memory are restored in tiles (`Tiled`).
 
-    Raises InputError where no set is there, where networks enlarge differently, and where `folder` keeps results of
-    other weights, images or settings, damaged ones, or those of a run that goes on.
+    Raises InputError if no set is found, if networks have different scales, and if `folder` is in use or stores results
+    that are damaged or of other weights, images or settings.
     """
     check_counts(images=images, crop=crop)
     scale = _common_scale(networks, scale)
     degradations = _settings(degradations)
-    paths, missing = _found(sets, images)
+    paths, missing = _image_files(sets, images)
     weights = {BASELINE: ""} | {name: fingerprint(network) for name, network in networks.items()}
     restore: dict[str, Restore] = {BASELINE: bicubic(scale)}
     restore |= {name: Tiled(network, tile, overlap) for name, network in networks.items()}
     identity = {"scale": scale, "crop": crop, "overlap": overlap, "seed": seed}
     pairs = [(path, dataset, setting) for dataset in paths for path in paths[dataset] for setting in degradations]
-    with held(folder):
-        kept = _Kept(folder, identity, weights, _fingerprints(paths) if folder else {})
+    with lock(folder):
+        store = _Store(folder, identity, weights, _fingerprints(paths) if folder else {})
         try:
-            asked = _measured(kept, restore, pairs, identity, progress)
+            keys = _measure(store, restore, pairs, identity, progress)
         finally:
-            kept.write(missing)
-    return Benchmark(pd.DataFrame([kept.by_key[key] for key in asked], columns=COLUMNS), missing)
+            store.write(missing)
+    return Benchmark(pd.DataFrame([store.rows[key] for key in keys], columns=COLUMNS), missing)
 
 
-def _measured(
-    kept: "_Kept",
+def _measure(
+    store: "_Store",
     restore: Mapping[str, Restore],
     pairs: Sequence[tuple[Path, str, str]],
     identity: Mapping[str, Any],
     progress: bool,
 ) -> list[Key]:
-    """All keys that are asked for, after measuring what is not kept yet."""
-    asked: list[Key] = [(name, dataset, setting, path.name) for path, dataset, setting in pairs for name in restore]
-    done = sum(key in kept.by_key for key in asked)
-    with tqdm(total=len(asked), initial=done, disable=not progress, unit="image") as bar:
+    """Measures the rows that are not stored yet; returns the keys of all rows, in their order."""
+    keys: list[Key] = [(name, dataset, setting, path.name) for path, dataset, setting in pairs for name in restore]
+    done = sum(key in store.rows for key in keys)
+    with tqdm(total=len(keys), initial=done, disable=not progress, unit="image") as bar:
         for path, dataset, setting in pairs:
-            todo = [key for name in restore if (key := (name, dataset, setting, path.name)) not in kept.by_key]
+            todo = [key for name in restore if (key := (name, dataset, setting, path.name)) not in store.rows]
             if todo:
                 pair = load_pairs(str(path), setting, identity["scale"], None, identity["crop"], identity["seed"])
             for key in todo:
-                kept.add(key, evaluate(restore[key[0]], pair)[SCORES].iloc[0].to_dict())
+                store.add(key, evaluate(restore[key[0]], pair)[SCORES].iloc[0].to_dict())
                 bar.update()
-    return asked
+    return keys
 
 
 def _common_scale(networks: Mapping[str, nn.Module], scale: int | None) -> int:
+    """The scale of all networks."""
     if BASELINE in networks:
-        raise InputError(f"'{BASELINE}' is bicubic upsampling, which is always measured: name the network otherwise")
+        raise InputError(f"'{BASELINE}' is bicubic upsampling, which is always measured: give the network another name")
     scales = {name: scale_of(network) for name, network in networks.items()} or {BASELINE: scale or 4}
     if len(set(scales.values()) | {scale or next(iter(scales.values()))}) > 1:
         each = ", ".join(f"'{name}' {own} times" for name, own in scales.items())
-        raise InputError(f"networks of one scale are compared, but {each}: measure each scale in a folder of its own")
+        raise InputError(
+            f"the networks enlarge by different factors ({each}): measure each scale in a folder of its own"
+        )
     return next(iter(scales.values()))
 
 
 def _settings(degradations: Sequence[str]) -> tuple[str, ...]:
-    """The settings named; "all" are all eight."""
+    """The settings by name; "all" stands for all eight."""
     named = [name for each in degradations for name in (SETTINGS if each == "all" else (each,))]
     for name in named:
         chosen("degradation", name, SETTINGS)
     return tuple(dict.fromkeys(named))
 
 
-def _found(sets: Sequence[str], images: int | None) -> tuple[dict[str, list[Path]], dict[str, str]]:
-    """The image files of each set that is there, and why the others are not."""
+def _image_files(sets: Sequence[str], images: int | None) -> tuple[dict[str, list[Path]], dict[str, str]]:
+    """The image files of each set, and for each set that is missing the reason."""
     paths, missing = dict[str, list[Path]](), dict[str, str]()
     for dataset in sets:
         try:
@@ -153,7 +156,7 @@ def _fingerprints(paths: Mapping[str, Sequence[Path]]) -> dict[str, str]:
         raise InputError(f"'{error.filename}' cannot be read ({error.strerror}): replace or remove it") from error
 
 
-class _Kept:
+class _Store:
     """The rows of a benchmark by KEY, in memory and, if there is a folder, on disk."""
 
     def __init__(
@@ -161,7 +164,7 @@ class _Kept:
     ) -> None:
         self.stem = folder / "benchmark" if folder else None
         self.identity, self.weights, self.images = identity, weights, images
-        self.by_key: dict[Key, Row] = {}
+        self.rows: dict[Key, Row] = {}
         self.digest = ""
         self.written = monotonic()
         if self.stem and self.stem.with_suffix(".csv").exists():
@@ -170,11 +173,11 @@ class _Kept:
         self.write({})
 
     def _read(self, path: Path) -> None:
-        """Takes the rows in `path`; refuses those of other settings or weights."""
+        """Reads the rows in `path`; raises InputError if they are damaged or of other settings, weights or images."""
         try:
-            told = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-            settings, images = told["settings"], dict(told.get("images", {}))
-            digests, content = list(told["csv_sha256"]), path.read_bytes()
+            source = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+            settings, images = source["settings"], dict(source.get("images", {}))
+            digests, content = list(source["csv_sha256"]), path.read_bytes()
             frame = pd.read_csv(BytesIO(content), dtype=str, keep_default_na=False)
             frame[SCORES] = frame[SCORES].map(lambda score: float(score or "nan"))  # to the last digit
             rows = {tuple(row[name] for name in KEY): row for row in frame[COLUMNS].to_dict("records")}
@@ -187,32 +190,34 @@ class _Kept:
             )
         wrong = list(differences(settings, self.identity).values()) if rows else []
         wrong += [
-            f"weights {there[:8]}… of '{name}', not {self.weights[name][:8]}…"
-            for name, there in frame[["checkpoint", "weights"]].drop_duplicates().itertuples(index=False)
-            if self.weights.get(name, there) != there
+            f"weights {stored[:8]}… of '{name}', not {self.weights[name][:8]}…"
+            for name, stored in frame[["checkpoint", "weights"]].drop_duplicates().itertuples(index=False)
+            if self.weights.get(name, stored) != stored
         ]
         wrong += [
             f"another image '{name}'"
-            for name, there in images.items()
-            if rows and self.images.get(name, there) != there
+            for name, stored in images.items()
+            if rows and self.images.get(name, stored) != stored
         ]
         if wrong:
-            raise InputError(f"'{path}' keeps results of {'; '.join(wrong)}: choose another folder")
+            raise InputError(f"'{path}' holds results of {'; '.join(wrong)}: choose another folder")
         self.images = images | self.images
-        self.by_key = {key: {str(name): value for name, value in row.items()} for key, row in rows.items()}
+        self.rows = {key: {str(name): value for name, value in row.items()} for key, row in rows.items()}
 
     def add(self, key: Key, scores: dict[Any, float]) -> None:
+        """Adds a row, and writes all rows if the last write is long enough ago."""
         row = dict(zip(KEY, key, strict=True)) | {"weights": self.weights[key[0]]} | scores
-        self.by_key[key] = row
+        self.rows[key] = row
         if monotonic() - self.written > SECONDS_BETWEEN_WRITES:
             self.write({})
 
     def write(self, missing: dict[str, str]) -> None:
+        """Writes all rows to disk."""
         if self.stem:
-            weights = {row["checkpoint"]: row["weights"] for row in self.by_key.values()}
-            table = as_csv(pd.DataFrame(list(self.by_key.values()), columns=COLUMNS))
+            weights = {row["checkpoint"]: row["weights"] for row in self.rows.values()}
+            table = as_csv(pd.DataFrame(list(self.rows.values()), columns=COLUMNS))
             digest = hashlib.sha256(table).hexdigest()
-            # of the csv before and of this one: whoever is stopped between the two files leaves one of them
+            # both the old csv and this one are valid: a run may be stopped between the two files
             digests = {"csv_sha256": [self.digest, digest]}
             source = self.source | {"weights": weights, "images": self.images, "missing": missing} | digests
             save_files(self.stem, {".json": as_json(source), ".csv": table})

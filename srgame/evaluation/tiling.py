@@ -1,6 +1,6 @@
-"""Images larger than memory: a network run on overlapping tiles, with the result of a run on the whole image.
+"""Images larger than memory: a network runs on overlapping tiles, with the same result as on the whole image.
 
-Tiles overlap by the network's reach, so what lies beyond a tile's edge changes only what is cut off again.
+Tiles overlap by the network's reach, so pixels beyond a tile's edge affect only the margin that is cut off.
 """
 
 import math
@@ -16,29 +16,32 @@ from torch import Tensor, nn
 from srgame.errors import InputError
 from srgame.networks import scale_of
 
-STRIDE = 8  # tiles begin at multiples of so many LR pixels, for networks that fold pixels into channels
-BREADTH = 16  # LR pixels across the strips on which reach is found
-FARTHEST = 1024  # LR pixels; an overlap beyond would cost more than any tile is worth
+STRIDE = 8  # tiles begin at multiples of 8 LR pixels, for networks that fold pixels into channels
+BREADTH = 16  # LR pixels across the strips on which reach is measured
+FARTHEST = 1024  # LR pixels; a larger overlap would cost more than tiling saves
 
 
 class Tiled:
-    """`network` for images of any size: those of more than `side`² LR pixels are restored tile by tile.
+    """`network` for images of any size: images of more than `side`² LR pixels are restored tile by tile.
 
-    By default `side` is what half of the free memory allows, and tiles overlap by the network's reach: then tiled and
-    whole runs are equal within float rounding. A smaller `overlap` is faster, and an approximation. A network that sees
-    the whole image, such as one with channel attention, cannot be tiled exactly: it is run whole, with a warning.
+    By default `side` is the largest that half of the free memory allows, and tiles overlap by the network's reach;
+    tiled and whole runs then agree up to float rounding. A smaller `overlap` is faster but an approximation. If a
+    network's output depends on the whole image, for example through channel attention, it cannot be tiled exactly and
+    runs on the whole image, with a warning.
+
+    Raises InputError for a `side` below 8 or an `overlap` below 0.
     """
 
     def __init__(self, network: nn.Module, side: int | None = None, overlap: int | None = None) -> None:
         for name, size, least in (("tile", side, STRIDE), ("overlap", overlap, 0)):
             if size is not None and size < least:
-                raise InputError(f"{name} is a number of LR pixels from {least} on, not {size}")
+                raise InputError(f"{name} must be at least {least} LR pixels, not {size}")
         self.network = network
         self.side = math.isqrt(free_bytes(self._device) // 2 // bytes_per_pixel(network)) if side is None else side
         self._overlap = overlap
 
     def __call__(self, lr: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 sh sw"]:
-        """The SR images, on the device of `lr`. Raises InputError where a tile is too small for its overlap."""
+        """The SR images, on the device of `lr`. Raises InputError if tiles are too small for their overlap."""
         height, width = lr.shape[-2:]
         if height * width <= self.side**2 or self.overlap is None:
             return self._restored(lr).to(lr.device)
@@ -52,20 +55,20 @@ class Tiled:
 
     @cached_property
     def overlap(self) -> int | None:
-        """LR pixels by which tiles overlap their neighbours; None where no overlap makes them exact."""
+        """LR pixels by which tiles overlap their neighbours; None if no overlap makes the result exact."""
         if self._overlap is not None:
             return self._overlap
-        found = reach(self.network)
-        if found is None:
+        exact = reach(self.network)
+        if exact is None:
             warnings.warn(
                 f"each pixel of this network's output depends on the whole image, or on more than {FARTHEST} LR pixels "
-                "around it: it cannot be tiled exactly and is run whole; give an overlap to tile it all the same",
+                "around it: it cannot be tiled exactly and runs on the whole image; give an overlap to tile it anyway",
                 stacklevel=3,
             )
-        return found
+        return exact
 
     def _pieces(self, length: int) -> Iterator[tuple[slice, slice]]:
-        """Along one side of the image: what a tile sees, and what is kept of it."""
+        """Along one side of the image: the pixels that each tile covers, and those that are kept of its result."""
         if length <= self.side:
             yield slice(0, length), slice(0, length)
             return
@@ -73,8 +76,8 @@ class Tiled:
         most = (self.side - 2 * margin) // STRIDE * STRIDE
         if most < STRIDE:
             raise InputError(
-                f"tiles of {self.side} LR pixels a side are all overlap ({margin} on each side, the network's reach): "
-                "allow larger tiles, or give a smaller overlap and accept an approximation"
+                f"tiles of {self.side} LR pixels a side are too small for an overlap of {margin} pixels on each side "
+                "(the network's reach): allow larger tiles, or give a smaller overlap and accept an approximation"
             )
         kept = math.ceil(length / math.ceil(length / most) / STRIDE) * STRIDE
         for start in range(0, length, kept):
@@ -86,7 +89,7 @@ class Tiled:
         return sr
 
     def _part(self, kept: slice, piece: slice = slice(0, 0)) -> slice:
-        """Where the SR pixels of `kept` lie in what was restored from `piece` on."""
+        """The place of the SR pixels of `kept` in the SR image of `piece`."""
         return slice((kept.start - piece.start) * self._scale, (kept.stop - piece.start) * self._scale)
 
     @cached_property
@@ -100,18 +103,17 @@ class Tiled:
 
 @torch.inference_mode()
 def reach(network: nn.Module, farthest: int = FARTHEST) -> int | None:
-    """How many LR pixels away a pixel can change the SR image; None where that is the whole image or beyond `farthest`.
+    """The farthest, in LR pixels, that one pixel affects the SR image; None if farther than `farthest` or everywhere.
 
-    A few pixels are made NaN, which spreads to all that is computed from them: even where a weight is 0, and through
-    any depth, where a gradient would fade to nothing. What NaN does not reach is then tried with numbers, so that an
-    operation that swallows NaN is not believed.
+    A few pixels are set to NaN, which spreads to all values that depend on them, even through a weight of 0 and through
+    any depth, where a gradient would fade. The result is then checked with numbers, in case an operation hides NaN.
     """
     reaches = [_reach_along(network, axis, farthest) for axis in (-2, -1)]
-    return None if None in reaches else max(found for found in reaches if found is not None)
+    return None if None in reaches else max(each for each in reaches if each is not None)
 
 
 def _reach_along(network: nn.Module, axis: int, farthest: int) -> int | None:
-    """The reach along one axis, found on strips that grow until it fits."""
+    """The reach along one axis, measured on strips that grow until it fits."""
     length = 128
     while length <= 4 * farthest:
         lr = _strip(network, length)
@@ -121,16 +123,16 @@ def _reach_along(network: nn.Module, axis: int, farthest: int) -> int | None:
         spread = _columns(_run(network, poisoned, axis).isnan(), length).nonzero()
         first, last = int(spread.min()), int(spread.max())
         if first > 0 and last < length - 1:
-            found = max(middle.start - first, last - middle.stop + 1)
-            return found if found <= farthest and _holds(network, lr, middle, axis, found) else None
+            distance = max(middle.start - first, last - middle.stop + 1)
+            return distance if distance <= farthest and _is_reach(network, lr, middle, axis, distance) else None
         length *= 2
     return None
 
 
-def _holds(network: nn.Module, lr: Float[Tensor, "1 3 h w"], middle: slice, axis: int, found: int) -> bool:
-    """Whether the SR image in the middle stays as it is when all farther than `found` pixels from there is changed."""
+def _is_reach(network: nn.Module, lr: Float[Tensor, "1 3 h w"], middle: slice, axis: int, distance: int) -> bool:
+    """Whether the middle of the SR image stays the same if all pixels farther than `distance` from it change."""
     other = 1 - lr
-    near = slice(max(0, middle.start - found), middle.stop + found)
+    near = slice(max(0, middle.start - distance), middle.stop + distance)
     other[..., near] = lr[..., near]
     before, after = (_run(network, images, axis) for images in (lr, other))
     change = _columns((after - before).abs() > 1e-4 * before.abs().max(), lr.shape[-1])
@@ -143,19 +145,19 @@ def _strip(network: nn.Module, length: int) -> Float[Tensor, "1 3 h w"]:
 
 
 def _run(network: nn.Module, strip: Float[Tensor, "1 3 h w"], axis: int) -> Float[Tensor, "1 3 H W"]:
-    """The SR strip; along the other axis both are turned."""
+    """The SR strip of an LR strip along `axis`."""
     sr: Tensor = network(strip.transpose(-1, axis).contiguous())
     return sr.transpose(-1, axis)
 
 
 def _columns(marked: Tensor, length: int) -> Tensor:
-    """Which of the LR columns have a marked SR pixel."""
+    """For each LR column, whether one of its SR pixels is marked."""
     return marked.flatten(0, 2).any(0).reshape(length, -1).any(1)
 
 
 @torch.inference_mode()
 def bytes_per_pixel(network: nn.Module) -> int:
-    """About how much memory a run takes per LR pixel: three times what the largest layer reads and writes."""
+    """Estimated memory of a run per LR pixel: three times the inputs and outputs of the largest layer."""
     largest = 0
 
     def note(_: nn.Module, inputs: tuple[object, ...], output: object) -> None:
@@ -173,7 +175,7 @@ def bytes_per_pixel(network: nn.Module) -> int:
 
 
 def free_bytes(device: torch.device) -> int:
-    """The memory that `device` has left; 4 GiB where the system does not tell."""
+    """The free memory of `device`; 4 GiB if the system does not report it."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     meminfo, group = Path("/proc/meminfo"), Path("/sys/fs/cgroup")

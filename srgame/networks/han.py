@@ -1,6 +1,6 @@
-"""HAN, the holistic attention network (Niu et al., ECCV 2020), and its variant of 1/20 the size.
+"""HAN, the holistic attention network (Niu et al., ECCV 2020), and a variant of 1/20 of its size.
 
-Layers bear the names of the public code, so that its checkpoints load.
+Layers have the names of the public code, so its checkpoints load.
 """
 
 from functools import partial
@@ -16,7 +16,7 @@ STEPS = {2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2)}
 
 
 class ChannelAttention(nn.Module):
-    """Scales each channel by what the means of all channels say of it (RCAN, Eq. 8–11)."""
+    """Scales each channel by a weight computed from the means of all channels (RCAN, Eq. 8–11)."""
 
     def __init__(self, features: int, reduction: int) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class ChannelAttention(nn.Module):
 
 
 class Residual(nn.Module):
-    """The layers in a row, and the identity."""
+    """The layers in a row, and a skip connection."""
 
     def __init__(self, *layers: nn.Module) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class Residual(nn.Module):
 
 
 class LayerAttention(nn.Module):
-    """Adds to each layer a mixture of all, in which the least alike weigh most (Eq. 4–6); stacks them as channels."""
+    """Adds to each layer a mixture of all, weighted by dissimilarity (Eq. 4–6); stacks the results as channels."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class LayerAttention(nn.Module):
 
 
 class ChannelSpatialAttention(nn.Module):
-    """Scales each value by what its neighbours in channel and space say of it (Eq. 7)."""
+    """Scales each value by a weight computed from its neighbours in channel and space (Eq. 7)."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,10 +1,10 @@
-"""Initial weights that the networks share."""
+"""Initial weights of the networks."""
 
 from torch import nn
 
 
 def scaled_kaiming(*roots: nn.Module, factor: float = 0.1) -> None:
-    """Draws every conv below `roots` from Kaiming's normal distribution times `factor`; biases are 0 (as in ESRGAN)."""
+    """Draws every conv in `roots` from Kaiming's normal distribution times `factor`; biases are 0 (as in ESRGAN)."""
     for root in roots:
         for layer in root.modules():
             if isinstance(layer, nn.Conv2d):

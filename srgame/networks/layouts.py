@@ -1,4 +1,4 @@
-"""Our networks, and how public checkpoints name their weights."""
+"""Our networks, and the names that public checkpoints give to their weights."""
 
 import math
 import re
@@ -24,18 +24,18 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
 
 @dataclass(frozen=True)
 class Layout:
-    """How a network's weights are told from others, brought to our names, and asked for the network's settings."""
+    """How to recognise a network's weights, rename them to our names, and derive the network's settings from them."""
 
-    mark: str  # a regular expression that one of the names matches, and none in another network's checkpoint
+    mark: str  # a regular expression that matches a weight of this network, and of no other
     names: Callable[[Weights], Weights]
     settings: Callable[[Weights], dict[str, int]]
 
 
 def _srresnet_names(weights: Weights) -> Weights:
-    """Of MSRResNet in BasicSR, now and before 2020, and of KAIR's MSRResNet1."""
+    """Renames the weights of BasicSR's MSRResNet, now and before 2020, and of KAIR's MSRResNet1."""
     if _count(weights, r"model\.1\.sub\.(\d+)\.res\."):
         raise InputError(
-            "it is KAIR's MSRResNet0, not srresnet (a conv behind the body, a long skip, no image residual): "
+            "it is KAIR's MSRResNet0, not srresnet (it has a conv after the body, a long skip and no image residual): "
             "give network='module:function' for a function that builds it"
         )
     return _renamed(weights, {r"recon_trunk\.": "body.", r"HRconv\.": "conv_hr."})
@@ -49,7 +49,7 @@ def _srresnet_settings(weights: Weights) -> dict[str, int]:
 
 
 def _rrdbnet_names(weights: Weights) -> Weights:
-    """Of BasicSR and Real-ESRGAN, of ESRGAN, and of ESRGAN's first release (`model.N`)."""
+    """Renames the weights of BasicSR and Real-ESRGAN, of ESRGAN, and of ESRGAN's first release (`model.N`)."""
     return _renamed(
         weights,
         {
@@ -76,9 +76,9 @@ def _rrdbnet_settings(weights: Weights) -> dict[str, int]:
 
 
 def _han_names(weights: Weights) -> Weights:
-    """Of the public HAN, whose 1×1 convs `sub_mean` and `add_mean` become the buffers of the mean colour and the range.
+    """Turns the 1×1 convs `sub_mean` and `add_mean` of the public HAN into our buffers of mean colour and range.
 
-    If they do anything but subtract and add one colour, they keep their names, which HAN then does not know.
+    If they do more than subtract and add one colour, they keep their names, and loading then fails.
     """
     mean, identity = weights.get("add_mean.bias", torch.zeros(0)), torch.eye(3)[:, :, None, None]
     shifts = {
@@ -90,8 +90,8 @@ def _han_names(weights: Weights) -> Weights:
     if not all(name in weights and torch.equal(weights[name], value) for name, value in shifts.items()):
         return weights
     rgb_range = torch.tensor(255.0 if mean.max() > 1 else 1.0)
-    kept = {name: tensor for name, tensor in weights.items() if name not in shifts}
-    return kept | {"rgb_mean": mean[:, None, None] / rgb_range, "rgb_range": rgb_range}
+    others = {name: tensor for name, tensor in weights.items() if name not in shifts}
+    return others | {"rgb_mean": mean[:, None, None] / rgb_range, "rgb_range": rgb_range}
 
 
 def _han_settings(weights: Weights) -> dict[str, int]:
@@ -118,7 +118,7 @@ LAYOUTS = {
 
 
 def _renamed(weights: Weights, substitutions: dict[str, str]) -> Weights:
-    """The weights with the first regular expression that matches the start of a name substituted."""
+    """The weights under new names: in each name, the first expression that matches its start is substituted."""
 
     def ours(name: str) -> str:
         return next(
@@ -132,11 +132,11 @@ def _renamed(weights: Weights, substitutions: dict[str, str]) -> Weights:
 
 
 def _size(weights: Weights, name: str, axis: int = 0) -> int:
-    """The length of an axis of a tensor; 0 if there is none."""
+    """The length of an axis of a weight; 0 if there is none."""
     shape = weights[name].shape if name in weights else ()
     return shape[axis] if axis < len(shape) else 0
 
 
 def _count(weights: Weights, numbered: str) -> int:
-    """How many different numbers stand in the place of the group of a regular expression."""
-    return len({found[1] for name in weights if (found := re.match(numbered, name))})
+    """The number of different matches of the group of a regular expression."""
+    return len({match[1] for name in weights if (match := re.match(numbered, name))})

@@ -1,4 +1,4 @@
-"""RRDBNet of ESRGAN (Wang et al. 2018), as BasicSR and Real-ESRGAN have it."""
+"""RRDBNet of ESRGAN (Wang et al. 2018), as in BasicSR and Real-ESRGAN."""
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +12,7 @@ RESIDUAL = 0.2
 
 
 class DenseBlock(nn.Module):
-    """Five convs, each of which sees the responses of all before; the last is added to the input."""
+    """Five convs; each takes the input and all earlier responses, and the last response is added to the input."""
 
     def __init__(self, features: int, growth: int) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class DenseBlock(nn.Module):
 
 
 class RRDB(nn.Module):
-    """Three dense blocks and the identity."""
+    """Three dense blocks and a skip connection."""
 
     def __init__(self, features: int, growth: int) -> None:
         super().__init__()
@@ -76,11 +76,11 @@ class RRDBNet(nn.Module):
 
 
 def _even(lr: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 H W"]:
-    """The images with an odd side made one pixel longer by reflection, as Real-ESRGAN does."""
+    """The images with odd sides extended by one reflected pixel, as in Real-ESRGAN."""
     return F.pad(lr, (0, lr.shape[-1] % 2, 0, lr.shape[-2] % 2), mode="reflect")
 
 
-@fx.wrap  # one node in a trace: what lies behind an erased layer then needs `lr` itself, not numbers taken from it
+@fx.wrap  # one node in a trace: the part behind an erased layer then takes `lr` as input, not its shape
 def _cropped(sr: Float[Tensor, "b 3 H W"], lr: Float[Tensor, "b 3 h w"], scale: int) -> Float[Tensor, "b 3 sh sw"]:
     """The part of `sr` that shows `lr`."""
     return sr[..., : scale * lr.shape[-2], : scale * lr.shape[-1]]

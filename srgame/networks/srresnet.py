@@ -1,4 +1,4 @@
-"""SRResNet as Reflash Dropout (Kong et al. 2022) has it: no batch norm, and the upsampled input is added at the end."""
+"""SRResNet of Reflash Dropout (Kong et al. 2022): no batch norm, and the upsampled input is added at the end."""
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -9,7 +9,7 @@ from srgame.networks.initial import scaled_kaiming
 
 
 class ResidualBlock(nn.Module):
-    """conv-ReLU-conv and the identity."""
+    """conv, ReLU, conv and a skip connection."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class ResidualBlock(nn.Module):
 class SRResNet(nn.Module):
     """Maps an LR image with values in [0, 1] to an SR image `scale` (2, 3 or 4) times larger.
 
-    Layers bear the names of BasicSR's MSRResNet. Scale 4 upsamples twice by 2, the others once.
+    Layers have the names of BasicSR's MSRResNet. Scale 4 upsamples twice by 2, other scales once.
     """
 
     def __init__(self, scale: int = 4, features: int = 64, blocks: int = 16) -> None:
@@ -44,7 +44,7 @@ class SRResNet(nn.Module):
         self.conv_hr = nn.Conv2d(features, features, 3, padding=1)
         self.conv_last = nn.Conv2d(features, 3, 3, padding=1)
         self.lrelu = nn.LeakyReLU(0.1)
-        scaled_kaiming(self.conv_first, self.body, self.conv_hr, self.conv_last)  # upconv1 keeps PyTorch's, as there
+        scaled_kaiming(self.conv_first, self.body, self.conv_hr, self.conv_last)  # as there, upconv1 keeps PyTorch's
 
     def forward(self, lr: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 sh sw"]:
         x = self.body(self.lrelu(self.conv_first(lr)))

@@ -1,4 +1,4 @@
-"""A checkpoint file read as tensors and nothing else: no code in it ever runs."""
+"""Checkpoint files: read as tensors and nothing else, so code in a file never runs."""
 
 import hashlib
 import io
@@ -27,12 +27,13 @@ PICKLES = (b"\x80\x03", b"\x80\x04", b"\x80\x05")  # Python's own; torch writes 
 def read_weights(path: Path) -> Weights:
     """The tensors in `path` by name, on the CPU, floating-point ones in float32.
 
-    A file that holds several sets is read for the first of CONTAINERS: averaged weights before raw ones, as Real-ESRGAN
-    does. DataParallel's prefix `module.` is dropped. Tensors that shared memory when they were saved share it still.
+    If a file holds several sets of weights, the first of CONTAINERS is read: averaged weights before raw ones, as in
+    Real-ESRGAN. DataParallel's prefix `module.` is dropped. Tensors that share memory in the file share it here.
 
-    What carries a checksum is held to it: torch's zips (CRC-32 of each part) and what `save_weights` wrote.
+    Checksums are verified: those in torch's zips (CRC-32 of each part) and those that `save_weights` wrote.
 
-    Raises InputError, with the file's name, where there are no plain, finite tensors to be had without running code.
+    Raises InputError, with the name of the file, if it holds anything but plain, finite tensors, or if its tensors
+    cannot be read without running code.
     """
     stored = _unwrapped(_read(path), path)
     prefix = "module." if all(name.startswith("module.") for name in stored) else ""
@@ -43,27 +44,27 @@ def read_weights(path: Path) -> Weights:
         place = (tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
         plain = seen.setdefault(place, tensor.detach().float() if tensor.is_floating_point() else tensor)
         if not plain.isfinite().all():
-            raise InputError(f"'{name}' in '{path}' holds NaN or infinite values: give a checkpoint from before them")
+            raise InputError(f"'{name}' in '{path}' holds NaN or infinite values: give an earlier checkpoint")
         weights[name.removeprefix(prefix)] = plain
     return weights
 
 
 def save_weights(weights: Weights, path: Path) -> None:
-    """Writes safetensors that carry a checksum of their names and numbers, which `read_weights` holds them to."""
+    """Writes safetensors with a checksum of their names and numbers, which `read_weights` verifies."""
     safetensors.torch.save_file(weights, path, {CHECKSUM: digest(sorted(weights.items()))})
 
 
 def digest(weights: Iterable[tuple[str, Tensor]]) -> str:
     """The sha256 of names and bytes, in their order."""
-    told = hashlib.sha256()
+    sha256 = hashlib.sha256()
     for name, tensor in weights:
-        told.update(name.encode())
-        told.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return told.hexdigest()
+        sha256.update(name.encode())
+        sha256.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return sha256.hexdigest()
 
 
 def carries_checksum(path: Path) -> bool:
-    """Whether damage to the numbers in a file that `read_weights` has read would be seen."""
+    """Whether `read_weights` notices damage to the numbers in this file."""
     with path.open("rb") as file:
         first = file.read(8)
         header = file.read(min(int.from_bytes(first, "little"), LONGEST_HEADER))
@@ -71,7 +72,7 @@ def carries_checksum(path: Path) -> bool:
 
 
 def _read(path: Path) -> Any:
-    """What `path` holds; its first bytes say in which format, whatever its name says."""
+    """The content of a file; its first bytes decide the format, not its name."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -85,34 +86,34 @@ def _read(path: Path) -> Any:
             return _from_safetensors(content)
         if content.startswith(b"PK"):
             check_zip(path, content)
-        with warnings.catch_warnings(action="ignore"):  # torch's guesses at why it will refuse
+        with warnings.catch_warnings(action="ignore"):  # torch warns of what it is about to refuse
             return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except InputError:
         raise
-    except Exception as error:  # a parser of foreign bytes: what it raises on damaged ones is not documented
+    except Exception as error:  # the errors of these parsers on damaged bytes are not documented
         raise InputError(_refusal(path, content, error)) from error
 
 
 def _from_safetensors(content: bytes) -> Weights:
-    """The tensors; raises ValueError where the file carries a checksum that is not theirs."""
+    """The tensors; raises ValueError if they do not match the checksum in the file."""
     weights = safetensors.torch.load(content)
-    told = _metadata(content).get(CHECKSUM)
-    if told is not None and told != digest(sorted(weights.items())):
-        raise ValueError("its checksum is not that of its weights")
+    checksum = _metadata(content).get(CHECKSUM)
+    if checksum is not None and checksum != digest(sorted(weights.items())):
+        raise ValueError("its checksum does not match its weights")
     return weights
 
 
 def _metadata(content: bytes) -> dict[str, str]:
-    """What the header of safetensors says beside names and shapes; nothing of any other file."""
+    """The metadata in the header of safetensors; empty for any other file."""
     try:
-        told = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        return dict(told.get("__metadata__", {}))
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        return dict(header.get("__metadata__", {}))
     except (ValueError, AttributeError, OverflowError):
         return {}
 
 
 def _refusal(path: Path, content: bytes, error: Exception) -> str:
-    """Whether torch met code, which it does not run, or could not make sense of the bytes."""
+    """The message for a file that holds code, which torch does not run, or that is damaged."""
     named = re.search(r"GLOBAL (\S+)|TorchScript", str(error))
     if named or content.startswith(PICKLES):
         code = (named[1] or named[0]) if named else "a pickled object"
@@ -121,19 +122,20 @@ def _refusal(path: Path, content: bytes, error: Exception) -> str:
 
 
 def _unwrapped(content: Any, path: Path) -> Mapping[str, Tensor]:
-    """The tensors by name in the innermost container."""
+    """The tensors by name, in the innermost container of the file."""
     while isinstance(content, Mapping) and (inner := next((name for name in CONTAINERS if name in content), None)):
         content = content[inner]
     items = list(content.items()) if isinstance(content, Mapping) else []
     if items and all(isinstance(name, str) and isinstance(value, Tensor) for name, value in items):
         return dict(items)
-    found = ", ".join(f"'{name}'" for name, _ in items[:3]) or f"a {type(content).__name__}"
-    kind = "an optimizer's state" if "optim" in found or "param_groups" in found else "no weights by name"
-    raise InputError(f"'{path}' holds {kind} ({found}): give the file with the network's state_dict")
+    names = ", ".join(f"'{name}'" for name, _ in items[:3]) or f"a {type(content).__name__}"
+    kind = "an optimizer's state" if "optim" in names or "param_groups" in names else "no weights by name"
+    raise InputError(f"'{path}' holds {kind} ({names}): give the file with the network's state_dict")
 
 
 def _is_plain(tensor: Tensor) -> bool:
+    """Whether a tensor is dense, real, not empty and as large as its memory."""
     dense = tensor.layout is torch.strided and not (tensor.is_quantized or tensor.is_meta)
     if not dense or tensor.is_complex() or tensor.numel() == 0:
         return False
-    return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()  # not one number, expanded
+    return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()  # else one number, expanded

@@ -15,7 +15,7 @@ from torch import nn
 
 from srgame.data.pairs import Pairs
 from srgame.errors import InputError, chosen
-from srgame.files import held
+from srgame.files import lock
 from srgame.filters import Filters
 from srgame.networks import fingerprint
 from srgame.shapley.game import Game, Grouped, RestorationGame
@@ -115,7 +115,7 @@ def network_values(
     if gradients and restoration.get("bfloat16"):
         raise InputError("bfloat16 plays permutations, of which gradients need none: ask for either")
     frames: list[pd.DataFrame] = []
-    with held(store), executor(network, pairs) as running:
+    with lock(store), executor(network, pairs) as running:
 
         def play(number: int, evaluated: Played) -> pd.DataFrame:
             who, restored, unions = evaluated

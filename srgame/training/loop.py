@@ -24,7 +24,7 @@ from srgame.data.pairs import Pairs
 from srgame.devices import device_of
 from srgame.errors import InputError
 from srgame.evaluation.evaluate import evaluate
-from srgame.files import ensure_writable, held
+from srgame.files import ensure_writable, lock
 from srgame.filters import filters_of
 from srgame.networks.weights import save_weights
 from srgame.training import processes
@@ -98,7 +98,7 @@ def fit(
     run |= {"processes": processes.count(), **(settings or {})}  # which share a batch differently, by their number
     trainee = _Trainee(strategy, schedule)
     first = processes.rank() == 0
-    with held(folder if first else None):
+    with lock(folder if first else None):
         log = trainee.resumed(last_good(folder, run))
         show = _board(folder) if first else None
         for row in _rows(trainee, batches, schedule, folder, seed, start=int(log[-1]["step"]) if log else 0):

@@ -20,7 +20,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from srgame.errors import InputError, check_counts
-from srgame.files import differences, held, write_atomic
+from srgame.files import differences, lock, write_atomic
 from srgame.training.patches import Batch, Patches, prefetched
 
 MANIFEST = "patches.json"
@@ -38,7 +38,7 @@ def write_patches(patches: Patches, count: int, folder: Path, workers: int = 0, 
     """
     check_counts(patches=count)
     settings = _settings(patches) | {"count": count}
-    with held(folder):
+    with lock(folder):
         manifest = _manifest(folder) or {"settings": settings, "made": 0, "crc32": dict.fromkeys(PARTS, 0)}
         if differ := differences(manifest["settings"], settings):
             raise InputError(f"'{folder}' holds other patches ({'; '.join(differ.values())}): choose another folder")

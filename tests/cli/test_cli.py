@@ -24,7 +24,7 @@ from srgame.cli.verbs import main
 from srgame.data.degradations.steps import degraded
 from srgame.data.images import read_image
 from srgame.data.pairs import load_pairs
-from srgame.files import held
+from srgame.files import lock
 from srgame.networks import SRResNet
 from srgame.networks.weights import save_weights
 from srgame.training.loop import seeded
@@ -201,8 +201,8 @@ BAD = {
     "all and more": ("shapley {checkpoint} --layers all conv_hr", "--layers all"),
     "no such filter": ("interactions {checkpoint} --filters 1 9", "(1, 9) is no pair"),
     "no pair": ("interactions {checkpoint} --filters 1", "no pairs, no interactions"),
-    "no image": ("shapley {checkpoint} --images 0", "images is a number from 1 on, not 0"),
-    "no crop": ("shapley {checkpoint} --crop -5", "crop is a number from 1 on, not -5"),
+    "no image": ("shapley {checkpoint} --images 0", "images must be at least 1, not 0"),
+    "no crop": ("shapley {checkpoint} --crop -5", "crop must be at least 1, not -5"),
     "no confidence": ("shapley {checkpoint} --confidence 1", "a confidence lies between 0 and 1"),
     "no seed": ("shapley {checkpoint} --seed -1", "a seed is a whole number"),
     "no image file": ("shapley {checkpoint} --dataset /dev/null", "cannot be read as an image"),
@@ -213,7 +213,7 @@ BAD = {
     "train on nothing": ("train --output {folder}/run", "--patches FOLDER"),
     "train on both": ("train {images} --patches {folder} --output {folder}/run", "--patches FOLDER"),
     "train on no patches": ("train --patches {folder} --output {folder}/run", "holds no patches"),
-    "no patches": ("degrade photographs --output {folder}/lr --patches 0", "patches is a number from 1 on"),
+    "no patches": ("degrade photographs --output {folder}/lr --patches 0", "patches must be at least 1"),
     "patches of LR images": ("degrade {images} --output {folder}/lr --patch 32", "--patch needs --patches"),
     "patches to nowhere": ("degrade photographs --output {checkpoint}/x --patches 4", "nothing can be written"),
     "lr to nowhere": ("degrade photographs --output {checkpoint}/x", "cannot be written"),
@@ -224,7 +224,7 @@ BAD = {
     "probe no such file": ("probe responses missing.pth", "'missing.pth' is neither a file nor in the zoo"),
     "probe twice": ("probe lam {checkpoint} {checkpoint}", "none twice, not: {checkpoint} {checkpoint}"),
     "probe networks": ("probe lam {checkpoint} --network auto auto", "2 networks for 1 checkpoints"),
-    "probe no patches": ("probe ddr {checkpoint} --side 0", "side is a number from 1 on, not 0"),
+    "probe no patches": ("probe ddr {checkpoint} --side 0", "side must be at least 1, not 0"),
     "probe no device": ("probe srga {checkpoint} --device tpu", "there is no device 'tpu'"),
     "probe no such csv": ("probe equity missing.csv", "'missing.csv' cannot be read as a csv"),
     "not a folder": (
@@ -283,7 +283,7 @@ def test_a_second_run_in_a_folder_is_refused_by_each_verb_that_goes_on_there(
         "evaluate": [checkpoint, *small, "--degradations", "clean"],
     }
     for verb, words in verbs.items():
-        with held(tmp_path / "out"):
+        with lock(tmp_path / "out"):
             status, _, error = srgame(verb, *words)
         assert status == 2 and f"'{tmp_path / 'out'}' is in use by another run (process" in error
         assert srgame(verb, *words)[0] == 0

@@ -1,4 +1,4 @@
-"""Image files as the world has them: every kind, damaged ones, bombs, and names that are more than names."""
+"""Image files: every format, damaged files, decompression bombs and malicious names."""
 
 import io
 import struct
@@ -23,7 +23,7 @@ SMOOTH = cv2.GaussianBlur(NOISE, (0, 0), 3)
 
 
 def stored(form: str, mode: str = "RGB", **options: object) -> bytes:
-    """SMOOTH as Pillow writes it."""
+    """SMOOTH as Pillow encodes it."""
     file = io.BytesIO()
     Image.fromarray(SMOOTH).convert(mode).save(file, form, **options)
     return file.getvalue()
@@ -58,7 +58,7 @@ GREY = {
 
 
 @pytest.mark.parametrize("name", [*LOSSLESS, *LOSSY])
-def test_every_format_is_read_and_its_header_tells_its_size(tmp_path: Path, name: str) -> None:
+def test_every_format_is_read_and_its_header_has_the_size(tmp_path: Path, name: str) -> None:
     content = (LOSSLESS | LOSSY)[name]
     assert header_of(content) == Header(40, 24, white=255 if name == "ppm" else None)
     difference = np.abs(read_rgb(written(tmp_path / name, content)).astype(int) - SMOOTH)
@@ -75,7 +75,7 @@ def test_grey_palette_and_one_bit_are_read_as_rgb(tmp_path: Path) -> None:
     assert set(np.unique(read_rgb(written(tmp_path / "1.png", stored("PNG", "1"))))) == {0, 255}
 
 
-def test_an_exif_orientation_turns_nothing(tmp_path: Path) -> None:
+def test_exif_orientation_is_ignored(tmp_path: Path) -> None:
     turned = Image.Exif()
     turned[0x112] = 6
     path = written(tmp_path / "turned.jpg", stored("JPEG", quality=98, exif=turned))
@@ -96,11 +96,11 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "cut.tiff": (LOSSLESS["tiff"][:9], "none of"),
     "cut.bmp": (LOSSLESS["bmp"][:40], "it is damaged"),
     "cut.ppm": (LOSSLESS["ppm"][:40], "it is damaged"),
-    "ten bits.pgm": (b"P5 2 2 1023\n" + bytes(8), "has 1023 for white: save it with 8 or 16 bits a channel"),
-    "cmyk.jpg": (stored("JPEG", "CMYK"), "holds colours of print .CMYK or Lab.: convert it to RGB by its profile"),
-    "cmyk.tif": (stored("TIFF", "CMYK"), "holds colours of print"),
-    "lab.tif": (stored("TIFF", "LAB"), "holds colours of print"),
-    "moving.gif": (animated("GIF"), r"holds 3 images \(an animation, or pages\): save the one that is meant"),
+    "ten bits.pgm": (b"P5 2 2 1023\n" + bytes(8), "255 or 65535"),
+    "cmyk.jpg": (stored("JPEG", "CMYK"), "CMYK"),
+    "cmyk.tif": (stored("TIFF", "CMYK"), "CMYK"),
+    "lab.tif": (stored("TIFF", "LAB"), "Lab"),
+    "moving.gif": (animated("GIF"), "holds 3 images"),
     "moving.png": (animated("PNG"), "holds 3 images"),
     "moving.webp": (animated("WEBP"), "holds 3 images"),
     "pages.tif": (animated("TIFF"), "holds 3 images"),
@@ -108,16 +108,14 @@ REFUSED: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_no_single_whole_rgb_image_is_refused_in_one_sentence(tmp_path: Path, name: str) -> None:
+def test_anything_but_a_single_undamaged_rgb_image_is_refused_in_one_sentence(tmp_path: Path, name: str) -> None:
     content, sentence = REFUSED[name]
     with pytest.raises(InputError, match=rf"'.*{name}' .*{sentence}") as refusal:
         read_image(written(tmp_path / name, content))
     assert "\n" not in str(refusal.value)
 
 
-def test_a_jpeg_that_is_damaged_inside_is_refused_where_libjpeg_complains(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_damaged_jpeg_is_refused_if_libjpeg_complains(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     damaged = bytearray(LOSSY["jpg"])
     damaged[-200:-40] = bytes(160)
     with pytest.raises(InputError, match=r"damaged.jpg' cannot be read as an image \(Corrupt JPEG data"):
@@ -126,7 +124,7 @@ def test_a_jpeg_that_is_damaged_inside_is_refused_where_libjpeg_complains(
 
 
 def bomb(width: int, height: int) -> bytes:
-    """A PNG of a few bytes that claims to be large, its pixels all black."""
+    """A PNG of a few bytes that claims to be a large black image."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
@@ -158,9 +156,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_bomb_is_refused_before_it_is_decoded(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("it was decoded"))
-    sentence = (
-        rf"{name}' claims 60000×60000 pixels, more than the limit of {MOST_PIXELS:,} for one image: cut it, or set"
-    )
+    sentence = rf"{name}' claims 60000×60000 pixels, more than the limit of {MOST_PIXELS:,} "
     with pytest.raises(InputError, match=sentence):
         read_image(written(tmp_path / name, BOMBS[name]()))
 
@@ -173,12 +169,12 @@ def test_the_limit_of_pixels_can_be_changed(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("SRGAME_MAX_PIXELS", "960")
     assert read_image(path).shape == (3, 24, 40)
     monkeypatch.setenv("SRGAME_MAX_PIXELS", "many")
-    with pytest.raises(InputError, match=r"\$SRGAME_MAX_PIXELS is a number of pixels"):
+    with pytest.raises(InputError, match=r"\$SRGAME_MAX_PIXELS"):
         read_image(path)
 
 
 @pytest.mark.parametrize("name", [*LOSSLESS, *LOSSY, "moving.gif"])
-def test_no_flipped_bit_and_no_cut_raises_anything_but_a_sentence(tmp_path: Path, name: str) -> None:
+def test_flipped_bits_and_truncation_raise_only_input_errors(tmp_path: Path, name: str) -> None:
     good = (LOSSLESS | LOSSY | {"moving.gif": animated("GIF")})[name]
     rng = np.random.default_rng(0)
     for trial in range(30):
@@ -193,7 +189,7 @@ def test_no_flipped_bit_and_no_cut_raises_anything_but_a_sentence(tmp_path: Path
 
 
 @pytest.mark.parametrize("name", ["=cmd|' C calc'!A0.png", "@sum.png", "+a.png", "-a.png"])
-def test_a_name_that_a_spreadsheet_would_compute_is_refused(tmp_path: Path, name: str) -> None:
+def test_a_name_that_a_spreadsheet_would_evaluate_is_refused(tmp_path: Path, name: str) -> None:
     path = written(tmp_path / name, LOSSLESS["png"])
     for dataset in (tmp_path, path):
         with pytest.raises(InputError, match=r"a spreadsheet would take the name .* for a formula: rename it"):
@@ -201,14 +197,14 @@ def test_a_name_that_a_spreadsheet_would_compute_is_refused(tmp_path: Path, name
 
 
 @pytest.mark.parametrize("name", [b"a\nb.png", b"\x1b[2Jb.png", b"a\rb.png", b"\xff.png"])
-def test_a_name_that_does_not_print_is_refused(tmp_path: Path, name: bytes) -> None:
+def test_an_unprintable_name_is_refused(tmp_path: Path, name: bytes) -> None:
     (Path(tmp_path) / name.decode("utf-8", "surrogateescape")).write_bytes(LOSSLESS["png"])
-    with pytest.raises(InputError, match="holds characters that do not print: rename it") as refusal:
+    with pytest.raises(InputError, match="unprintable") as refusal:
         image_paths(str(tmp_path))
     assert str(refusal.value).isprintable()
 
 
-def test_other_names_come_back_from_a_csv_as_they_are(tmp_path: Path) -> None:
+def test_other_names_are_the_same_after_a_csv(tmp_path: Path) -> None:
     names = ['a,b"c;d.png', "-1.png", "<script>.png", "$x_{.png", "..png.png", "%2e%2e%2f.png", "été 猫.png"]
     (tmp_path / "images").mkdir()
     for name in names:

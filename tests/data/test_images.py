@@ -17,7 +17,7 @@ from srgame.data.images import image_paths, read_image, to_bytes
 from srgame.data.pairs import load_pairs
 from srgame.errors import InputError
 from srgame.evaluation.evaluate import bicubic, evaluate
-from srgame.metrics import compared, l1, luma, mse, psnr, ssim
+from srgame.metrics import benchmark_pair, l1, luma, mse, psnr, ssim
 
 needs_sets = pytest.mark.skipif("SRGAME_DATA" not in os.environ, reason="$SRGAME_DATA names no folder of image sets")
 
@@ -159,7 +159,7 @@ def test_psnr_agrees_with_scikit_image(seed: int, border: int) -> None:
     inner = np.s_[..., border : 16 - border, border : 18 - border]
     expected = peak_signal_noise_ratio(hr[inner], np.clip(sr.round(), 0, 255).astype(np.uint8)[inner], data_range=255)
     sr, hr = torch.from_numpy(sr) / 255, torch.from_numpy(hr).float() / 255
-    assert psnr(*compared(sr, hr, border)).item() == pytest.approx(expected, abs=1e-4)
+    assert psnr(*benchmark_pair(sr, hr, border)).item() == pytest.approx(expected, abs=1e-4)
     assert psnr(sr, hr).item() == pytest.approx(-10 * np.log10(mse(sr, hr).item()))
     assert l1(sr, hr).item() == pytest.approx((sr - hr).abs().mean().item(), rel=1e-5)
 

@@ -26,7 +26,7 @@ NOISES = ("noise1", "noise2")
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
-    """Images this small gain nothing from more, and lose much on a busy machine."""
+    """Small images gain nothing from more threads, and lose much if other processes are running."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -81,7 +81,7 @@ def slow_sinc(kind: str, size: int, cutoff: float) -> np.ndarray:
     return values / values.sum()
 
 
-def test_every_drawn_kernel_is_what_its_formula_says() -> None:
+def test_every_drawn_kernel_matches_its_formula() -> None:
     rng = np.random.default_rng(0)
     drawn = [drawn_blur(rng, WIDTHS) for _ in range(80)]
     assert {each["kind"] for each in drawn} == {"gaussian", "generalized", "plateau", "sinc"}
@@ -148,7 +148,7 @@ def test_both_blurs_are_the_mirrored_correlation(crops: Tensor) -> None:
 
 
 @pytest.mark.parametrize("height, width", [(1, 9), (5, 6), (37, 22)])
-def test_both_blurs_agree_where_the_kernel_is_wider_than_the_image(height: int, width: int) -> None:
+def test_both_blurs_agree_if_the_kernel_is_wider_than_the_image(height: int, width: int) -> None:
     images = torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(0))
     kernels = [kernel(kind="sinc", size=21, cutoff=1.2), kernel(kind="identity")]
     torch.testing.assert_close(blurred(images, kernels, True), blurred(images, kernels, False), atol=1e-5, rtol=0)
@@ -227,7 +227,7 @@ def plans_of(seed: int, batch: int = 4, size: tuple[int, int] = (24, 24)) -> lis
 
 def test_stages_are_drawn_with_the_published_probabilities_and_ranges() -> None:
     rng = np.random.default_rng(5)
-    side = 10**7  # so that the factors can be read off the sizes
+    side = 10**7  # large, so sizes give the factors exactly
     plans = [second_order_plans(rng, 1, (side, side), scale=1)[0] for _ in range(3000)]
     resizes = {"1": ((0.2, 0.7, 0.1), 0.15, 1.5), "2": ((0.3, 0.4, 0.3), 0.3, 1.2)}
     for number, (probabilities, low, high) in resizes.items():
@@ -306,7 +306,7 @@ def test_uniform_and_tiny_images_stay_finite(name: str, value: float) -> None:
         assert all(DEGRADATIONS[name](hr, np.random.default_rng(s), 4)[0].isfinite().all() for s in range(10))
 
 
-def test_images_that_are_no_multiple_of_the_scale_are_refused() -> None:
+def test_images_that_are_not_multiples_of_the_scale_are_refused() -> None:
     with pytest.raises(InputError, match="crop"):
         second_order(torch.zeros(1, 3, 64, 65), np.random.default_rng(0), 4)
 

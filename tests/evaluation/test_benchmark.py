@@ -1,4 +1,4 @@
-"""Networks × sets × settings: the same numbers as `evaluate`, whatever was interrupted, tiled or extended."""
+"""Networks × sets × settings: the same numbers as `evaluate`, also if a run was interrupted, tiled or extended."""
 
 import json
 import shutil
@@ -64,7 +64,7 @@ def test_tiles_change_nothing(network: nn.Module) -> None:
     pd.testing.assert_frame_equal(whole, tiled, rtol=1e-5)
 
 
-def test_a_missing_set_is_kept_with_its_reason(tmp_path: Path) -> None:
+def test_a_missing_set_is_reported_with_its_reason(tmp_path: Path) -> None:
     measured = benchmark({}, ["photographs", "Manga109"], ["clean"], folder=tmp_path, **FEW)
     assert "no images at 'Manga109'" in measured.missing["Manga109"]
     assert measured.missing == json.loads((tmp_path / "benchmark.json").read_text())["missing"]
@@ -85,7 +85,7 @@ def test_an_interrupted_run_continues(network: nn.Module, tmp_path: Path, monkey
             self.network = network
 
         def forward(self, lr: torch.Tensor) -> torch.Tensor:
-            self.calls += lr.shape[-1] == 12  # not the try that tells the scale
+            self.calls += lr.shape[-1] == 12  # the run that measures the scale does not count
             if self.calls == 2:
                 raise KeyboardInterrupt
             sr: torch.Tensor = self.network(lr)
@@ -122,11 +122,11 @@ def test_foreign_results_are_refused(network: nn.Module, tmp_path: Path) -> None
         benchmark(settings.pop("networks"), ["photographs"], ["clean"], folder=tmp_path, images=1, **settings)
 
     run()
-    with pytest.raises(InputError, match="keeps results of crop 48, not 32; seed 0, not 1: choose another folder"):
+    with pytest.raises(InputError, match="holds results of crop 48, not 32; seed 0, not 1: choose another folder"):
         run(crop=32, seed=1)
     other = small("srresnet-x4")
     nn.init.zeros_(other.conv_last.weight)
-    with pytest.raises(InputError, match=r"keeps results of weights \w{8}… of 'n', not \w{8}…: choose another"):
+    with pytest.raises(InputError, match=r"holds results of weights \w{8}… of 'n', not \w{8}…: choose another"):
         run(networks={"n": other})
     measured = (tmp_path / "benchmark.csv").read_text()
     (tmp_path / "benchmark.csv").write_text(measured.replace("1", "7", 1))
@@ -139,20 +139,20 @@ def test_foreign_results_are_refused(network: nn.Module, tmp_path: Path) -> None
 
 def test_results_on_other_images_of_the_same_name_are_refused(network: nn.Module, folder: Path) -> None:
     def run(images: int) -> pd.DataFrame:
-        found = benchmark({"n": network}, [str(folder / "images")], ["clean"], folder=folder / "out", images=images)
-        return found.scores
+        result = benchmark({"n": network}, [str(folder / "images")], ["clean"], folder=folder / "out", images=images)
+        return result.scores
 
     first = run(3)
     shutil.copy(folder / "images" / "7.png", folder / "images" / "3.png")
-    assert run(4).head(6).equals(first)  # which had not been measured
+    assert run(4).head(6).equals(first)  # image 3 was not measured before
     shutil.copy(folder / "images" / "7.png", folder / "images" / "1.png")
-    with pytest.raises(InputError, match=r"keeps results of another image '.*images/1\.png': choose another folder"):
+    with pytest.raises(InputError, match=r"holds results of another image '.*images/1\.png': choose another folder"):
         run(1 + 1)
     assert len(run(1)) == 2
 
 
 def test_networks_of_two_scales_are_refused(network: nn.Module) -> None:
-    with pytest.raises(InputError, match="'a' 4 times, 'b' 2 times: measure each scale in a folder of its own"):
+    with pytest.raises(InputError, match="'a' 4 times, 'b' 2 times"):
         benchmark({"a": network, "b": small("srresnet-x2")}, ["photographs"])
     with pytest.raises(InputError, match="'bicubic' is bicubic upsampling"):
         benchmark({"bicubic": network}, ["photographs"])
@@ -160,7 +160,7 @@ def test_networks_of_two_scales_are_refused(network: nn.Module) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Eight images and a small network, for a run of 128 rows, each written at once."""
+    """Eight images and a small network, for a run of 128 rows, each written immediately."""
     (tmp_path / "images").mkdir()
     rng = np.random.default_rng(0)
     for number in range(8):
@@ -210,7 +210,7 @@ def test_the_command_compares_checkpoints(
 
 BAD: dict[str, tuple[Callable[[], object], str]] = {
     "no setting": (lambda: benchmark({}, ["photographs"], ["fog"]), "unknown degradation 'fog'"),
-    "no images": (lambda: benchmark({}, ["photographs"], images=0), "images is a number from 1 on, not 0"),
+    "no images": (lambda: benchmark({}, ["photographs"], images=0), "images must be at least 1, not 0"),
     "no set": (lambda: benchmark({}, []), "no set of images is named"),
     "no such set": (lambda: benchmark({}, ["Set6", "Set7"]), "no images at 'Set6'.*no images at 'Set7'"),
 }

@@ -1,4 +1,4 @@
-"""From a checkpoint to a network: what does not fit is refused in one sentence."""
+"""Networks from checkpoints: weights that do not fit are refused in one sentence."""
 
 import hashlib
 from pathlib import Path
@@ -18,7 +18,7 @@ def srresnet() -> nn.Module:
 
 
 def changed(name: str, tensor: torch.Tensor | None) -> dict[str, torch.Tensor]:
-    """The weights of an SRResNet with one replaced, added or (None) left out."""
+    """The weights of an SRResNet with one replaced, added or (None) removed."""
     weights = {**srresnet().state_dict(), name: tensor}
     return {name: tensor for name, tensor in weights.items() if tensor is not None}
 
@@ -35,7 +35,7 @@ ONES = torch.ones(8)
         (lambda: changed("body.0.bn1.weight", ONES), "does not have: 'body.0.bn1.weight'; is it another"),
         (lambda: changed("conv_hr.bias", torch.ones(9)), r"'conv_hr.bias' in .* is \(9,\) .* needs \(8,\)"),
         (lambda: changed("conv_first.weight", ONES), r"'conv_first.weight' in .* needs \(8, 3, 3, 3\)"),
-        (lambda: changed("conv_hr.bias", ONES.int()), "'conv_hr.bias' in .*int32 where .* needs .*float32"),
+        (lambda: changed("conv_hr.bias", ONES.int()), "'conv_hr.bias' in .*int32, .* needs .*float32"),
         (lambda: changed("HRconv.bias", ONES), "two names for one weight"),
         (
             lambda: {"a": ONES, "b": ONES},
@@ -95,7 +95,7 @@ def test_a_foreign_network_of_another_scale_is_refused(foreign):
 
 def test_a_function_that_takes_a_scale_is_given_it(foreign):
     assert load_network(foreign, network="foreign_nets:scaled", scale=2)(images(2, 5, 7)).shape == (2, 3, 10, 14)
-    with pytest.raises(InputError, match=f"'0.weight' in '{foreign}' is .* where Sequential needs"):
+    with pytest.raises(InputError, match=f"'0.weight' in '{foreign}' is .* Sequential needs"):
         load_network(foreign, network="foreign_nets:scaled")
 
 
@@ -195,7 +195,7 @@ def test_a_zoo_may_be_empty(tmp_path, monkeypatch, table):
         load_network("absent.pth")
 
 
-def test_what_the_shipped_zoo_lists_loads():
+def test_every_shipped_network_loads():
     for name, row in zoo().items():
         assert (checkpoints.ZOO / row["file"]).is_file(), name
         assert load_network(name).training is False

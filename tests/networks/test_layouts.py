@@ -90,7 +90,7 @@ def test_kair_msrresnet0_is_named_as_another_network(tmp_path):
         (HAN, (2, 3, 4, 8), {"groups": 2, "blocks": 3, "features": 12, "reduction": 5}),
     ],
 )
-def test_the_settings_are_read_off_the_shapes(build, scales, settings, tmp_path):
+def test_the_settings_are_read_from_the_shapes(build, scales, settings, tmp_path):
     for scale in scales:
         network = build(scale, **settings)
         assert_same_images(load_network(saved(network.state_dict(), tmp_path / "x"), scale=scale), network)

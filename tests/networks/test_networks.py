@@ -1,4 +1,4 @@
-"""The networks: their sizes, their formulas, and what a game needs of them."""
+"""The networks: their sizes and formulas, and that a game can cut and erase them."""
 
 import pytest
 import torch
@@ -41,7 +41,7 @@ def test_a_network_has_as_many_filters_as_the_public_one(build, filters):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_every_named_network_enlarges_four_times_unless_told_otherwise(name):
+def test_every_named_network_enlarges_four_times_by_default(name):
     with torch.device("meta"):
         assert NETWORKS[name]()(torch.empty(1, 3, 6, 5)).shape == (1, 3, 24, 20)
 
@@ -90,7 +90,7 @@ def test_a_scale_that_a_network_does_not_have_is_named(build, scale):
         build(scale)
 
 
-def test_an_odd_image_is_restored_as_its_reflected_continuation_would_be():
+def test_an_odd_image_is_restored_like_its_reflected_extension():
     network, lr = small("rrdbnet-x2"), images(1, 5, 7)
     continued = torch.cat((lr, lr[:, :, -2:-1]), 2)
     continued = torch.cat((continued, continued[..., -2:-1]), 3)

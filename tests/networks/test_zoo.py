@@ -1,4 +1,4 @@
-"""The shipped networks are what zoo.csv says they are."""
+"""The shipped networks match zoo.csv."""
 
 import os
 

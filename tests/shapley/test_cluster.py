@@ -230,7 +230,7 @@ def test_what_workers_say_arrives(small: SRResNet, photographs: Pairs, threads: 
         (["--scheduler", "tcp://127.0.0.1:1"], "no dask scheduler answers at 'tcp://127.0.0.1:1'"),
         (["--scheduler", "nonsense://there"], "no dask scheduler answers at 'nonsense://there'"),
         (["--scheduler", "tcp://127.0.0.1:1", "--workers", "2"], "say which"),
-        (["--workers", "0"], "workers is a number from 1 on, not 0"),
+        (["--workers", "0"], "workers must be at least 1, not 0"),
     ],
 )
 def test_a_cluster_that_cannot_be_is_a_sentence(

@@ -1,7 +1,7 @@
 """BSRGAN's degradation (Zhang et al. 2021): blurs, downsamplings, noise and JPEG in random order.
 
-Its camera step (with probability 1/4, noise as a sensor and its processing make it) is left out: it needs measured
-profiles of cameras. The public code leaves it out too unless it is given a model of them.
+Its camera step (with probability 1/4, the noise of a sensor and its processing) is left out: it needs measured camera
+profiles. The public code also leaves it out, unless it is given a model of them.
 """
 
 from typing import Any
@@ -18,14 +18,14 @@ LR = Float[Tensor, "b 3 h w"]
 
 
 def bsrgan(hr: HR, rng: np.random.Generator, scale: int = 4) -> tuple[LR, list[Plan]]:
-    """The LR images, and each one's plan; images are independent of each other."""
+    """The LR images and the plan of each; the draws of an image are independent of the others'."""
     size = lr_size(hr, scale)
     plans = [bsrgan_plan(rng, size, scale) for _ in hr]
     return torch.cat([degraded(image[None], [plan]) for image, plan in zip(hr, plans, strict=True)]), plans
 
 
 def bsrgan_plan(rng: np.random.Generator, size: tuple[int, int], scale: int = 4) -> Plan:
-    """What `bsrgan` draws for an image with an LR image of this height and width."""
+    """The plan that `bsrgan` draws for an image whose LR image has this height and width."""
     height, width = size
     plan: Plan = {}
     if scale == 4 and rng.random() < 0.25:
@@ -45,7 +45,7 @@ def bsrgan_plan(rng: np.random.Generator, size: tuple[int, int], scale: int = 4)
 
 
 def _order(rng: np.random.Generator, names: list[str]) -> list[str]:
-    """A random order in which the first downsampling comes before the last."""
+    """A random order of the steps in which the first downsampling comes before the last."""
     order = [str(name) for name in rng.permutation(names)]
     first, last = sorted(map(order.index, ("smaller", "smallest")))
     order[first], order[last] = "smaller", "smallest"
@@ -62,7 +62,7 @@ def _blur(rng: np.random.Generator, scale: int) -> dict[str, Any]:
 
 
 def _smaller(rng: np.random.Generator, height: int, width: int, scale: int) -> Plan:
-    """The first downsampling: a resize, or a Gaussian around the middle of each block that becomes a pixel."""
+    """The first downsampling: a resize, or a Gaussian blur centred on each block of pixels that becomes one."""
     if rng.random() < 0.75:
         factor = scale / rng.uniform(1, 2 * scale)
         return {"resize2": drawn_resize(rng, int(height * factor), int(width * factor))}

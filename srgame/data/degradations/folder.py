@@ -1,4 +1,4 @@
-"""The LR images of a whole image set, and a manifest of all that was drawn for them."""
+"""The LR images of a whole image set, and a manifest of the random draws for each."""
 
 import json
 from pathlib import Path
@@ -18,15 +18,15 @@ def degrade_set(
 ) -> list[Path]:
     """Writes a PNG of each image's LR image and manifest.json into `output`; returns their paths.
 
-    The manifest has an entry per image: image, lr, and drawn, the steps in the order of their application. Each image's
-    draws depend on its name and `seed` only, so that `degradations.steps.degraded` makes the same image of them again.
+    The manifest has an entry per image: image, lr, and drawn, the steps in the order in which they are applied. The
+    draws depend only on the image's name and `seed`; `degradations.steps.degraded` makes the same LR image from them.
 
-    Raises InputError for two images of one name, and where the folder cannot be written to.
+    Raises InputError if two images have the same name, if one is too small, and if the folder is not writable.
     """
     paths = image_paths(dataset)
     if len({path.stem for path in paths}) < len(paths):
         raise InputError(
-            f"images of '{dataset}' share a name but for the suffix: rename them, since LR images are PNGs"
+            f"images of '{dataset}' differ in their suffix only: rename them, since all LR images are PNGs"
         )
     entries, written = [], []
     try:
@@ -41,7 +41,7 @@ def degrade_set(
             lr, drawn = chosen("training degradation", degradation, DEGRADATIONS)(
                 sharpened(hr) if sharpen else hr, rng, scale
             )
-            written.append(_png(output / f"{path.stem}.png", to_bytes(lr[0])))
+            written.append(_write_png(output / f"{path.stem}.png", to_bytes(lr[0])))
             entries.append({"image": path.name, "lr": written[-1].name, "drawn": drawn[0]})
         settings = {"degradation": degradation, "scale": scale, "sharpen": sharpen, "seed": seed}
         manifest = output / "manifest.json"
@@ -51,5 +51,6 @@ def degrade_set(
     return [*written, manifest]
 
 
-def _png(path: Path, pixels: np.ndarray) -> Path:
+def _write_png(path: Path, pixels: np.ndarray) -> Path:
+    """Writes a PNG; returns its path."""
     return write_atomic(path, cv2.imencode(".png", pixels[:, :, ::-1])[1].tobytes())

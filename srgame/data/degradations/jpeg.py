@@ -1,7 +1,7 @@
-"""What JPEG leaves of a batch of images: the codec itself on a CPU, its arithmetic in torch on any device.
+"""JPEG compression of a batch of images: the codec itself on a CPU, its arithmetic in torch on any device.
 
-The arithmetic is that of libjpeg's defaults: chroma halved and enlarged linearly, the example tables of the
-standard (ITU-T T.81, annex K) scaled by quality, every plane rounded to 8 bits. The lossless part has no effect.
+The arithmetic follows libjpeg's defaults: chroma is halved and enlarged linearly, the example tables of the standard
+(ITU-T T.81, annex K) are scaled by quality, and every plane is rounded to 8 bits. The lossless part has no effect.
 """
 
 from collections.abc import Sequence
@@ -41,9 +41,9 @@ CHROMA_TABLE = (
 
 
 def jpeg(images: Images, qualities: Sequence[int], opencv: bool | None = None) -> Images:
-    """The images after JPEG, each of its own quality (1 to 100), as 8-bit values in [0, 1].
+    """The images after JPEG, each with its own quality (1 to 100), as 8-bit values in [0, 1].
 
-    `opencv` forces the codec (True) or the arithmetic in torch (False); by default the codec serves a CPU.
+    `opencv` forces the codec (True) or the arithmetic in torch (False); the default is the codec on a CPU.
     """
     if images.device.type == "cpu" if opencv is None else opencv:
         pairs = zip(images.cpu(), qualities, strict=True)
@@ -59,14 +59,14 @@ def _simulated(images: Images, qualities: Sequence[int]) -> Images:
     ycc = F.pad(ycc, (0, -width % 16, 0, -height % 16), mode="replicate")
     luma = _coded(ycc[:, :1] - 128, _table(LUMA_TABLE, qualities, images)) + 128
     chroma = _coded(F.avg_pool2d(ycc[:, 1:], 2).round(), _table(CHROMA_TABLE, qualities, images))
-    chroma = chroma[..., : (height + 1) // 2, : (width + 1) // 2]  # libjpeg enlarges the visible part only
+    chroma = chroma[..., : (height + 1) // 2, : (width + 1) // 2]  # libjpeg enlarges only the visible part
     chroma = F.interpolate(chroma, scale_factor=2.0, mode="bilinear").round()
     ycc = torch.cat([plane[..., :height, :width] for plane in (luma, chroma)], 1)
     return quantized(torch.einsum("cy,byhw->bchw", matrix.inverse(), ycc) / 255)
 
 
 def _coded(planes: Planes, table: Table) -> Planes:
-    """The planes (zero is mid-grey) after the quantisation of their 8×8 blocks' cosine transforms, as 8 bits."""
+    """The planes (0 is mid-grey), their 8×8 blocks quantised in the cosine basis, as 8-bit values."""
     basis = _cosines().to(planes)
     blocks = planes.unflatten(-1, (-1, 8)).unflatten(-3, (-1, 8)).transpose(-3, -2)
     coefficients = (basis @ blocks @ basis.T / table).round() * table
@@ -81,7 +81,7 @@ def _cosines() -> Float[Tensor, "8 8"]:
 
 
 def _table(table: tuple[tuple[int, ...], ...], qualities: Sequence[int], like: Tensor) -> Table:
-    """The steps of quantisation, by libjpeg's rule."""
+    """The quantisation steps for each quality, by libjpeg's rule."""
     quality = like.new_tensor(qualities)[:, None, None]
     percent = torch.where(quality < 50, (5000 / quality).floor(), 200 - 2 * quality)
     return ((like.new_tensor(table) * percent + 50) / 100).floor().clamp(1, 255)[:, None, None, None]

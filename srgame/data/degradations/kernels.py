@@ -1,7 +1,7 @@
 """The blur kernels of practical degradations (Real-ESRGAN, Wang et al. 2021, section 3).
 
-A kernel has an odd side and sums to 1. What was drawn for it is a dict of its kind and its parameters (lengths in
-pixels, angles in radians), from which `kernel` builds it.
+A kernel has an odd side and sums to 1. It is drawn as a dict of its kind and its parameters (lengths in pixels, angles
+in radians), from which `kernel` builds it.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ Kernel = Float[np.ndarray, "k k"]
 Drawn = dict[str, Any]
 
 SIZES = range(7, 22, 2)
-KINDS = {  # (kind, whether it is isotropic): how often
+KINDS = {  # (kind, whether it is isotropic): probability
     ("gaussian", True): 0.45,
     ("gaussian", False): 0.25,
     ("generalized", True): 0.12,
@@ -27,7 +27,7 @@ BETAS = {"generalized": (0.5, 4.0), "plateau": (1.0, 2.0)}
 
 
 def drawn_blur(rng: np.random.Generator, widths: tuple[float, float]) -> Drawn:
-    """A kernel of the KINDS, or with probability 0.1 a sinc; its σ are uniform over `widths`."""
+    """Parameters of a kernel of one of the KINDS, or, with probability 0.1, of a sinc; σ is uniform over `widths`."""
     size = int(rng.choice(SIZES))
     if rng.random() < 0.1:
         return {"kind": "sinc", "size": size, "cutoff": rng.uniform(np.pi / (3 if size < 13 else 5), np.pi)}
@@ -43,19 +43,19 @@ def drawn_blur(rng: np.random.Generator, widths: tuple[float, float]) -> Drawn:
 
 
 def drawn_sinc(rng: np.random.Generator) -> Drawn:
-    """The filter at the end of the pipeline: with probability 0.8 a sinc, else the identity."""
+    """Parameters of the last filter of the pipeline: with probability 0.8 a sinc, otherwise the identity."""
     if rng.random() < 0.8:
         return {"kind": "sinc", "size": int(rng.choice(SIZES)), "cutoff": rng.uniform(np.pi / 3, np.pi)}
     return {"kind": "identity"}
 
 
 def kernel(kind: str, **parameters: Any) -> Kernel:
-    """The kernel of what was drawn."""
+    """The kernel with these parameters."""
     return BUILDERS[kind](**parameters)
 
 
 def gaussian(size: int, sigma_x: float, sigma_y: float, theta: float = 0.0, shift: float = 0.0) -> Kernel:
-    """exp(-d/2), its centre `shift` pixels right of and below the middle."""
+    """exp(-d/2), centred `shift` pixels to the right of the middle and below it."""
     return _unit_sum(np.exp(-_distance(size, sigma_x, sigma_y, theta, shift) / 2))
 
 
@@ -70,7 +70,7 @@ def plateau(size: int, sigma_x: float, sigma_y: float, theta: float, beta: float
 
 
 def sinc(size: int, cutoff: float) -> Kernel:
-    """ω J₁(ωr) / 2πr, the circular low pass of `cutoff` ω (radians per pixel): it rings."""
+    """ω J₁(ωr) / 2πr, the circular low-pass filter with `cutoff` ω (radians per pixel), which causes ringing."""
     r = np.hypot(*_grid(size))
     r[size // 2, size // 2] = 1
     values = cutoff * torch.special.bessel_j1(torch.from_numpy(cutoff * r)).numpy() / (2 * np.pi * r)
@@ -84,12 +84,12 @@ def identity() -> Kernel:
 
 
 def padded(values: Kernel, size: int) -> Float[np.ndarray, "size size"]:
-    """The same kernel of side `size`, zero outside."""
+    """The kernel, padded with zeros to side `size`."""
     return np.pad(values, (size - len(values)) // 2)
 
 
 def _distance(size: int, sigma_x: float, sigma_y: float, theta: float, shift: float = 0.0) -> Kernel:
-    """d = xᵀΣ⁻¹x for axes σx, σy turned by θ."""
+    """d = xᵀΣ⁻¹x for axes σx and σy, rotated by θ."""
     x, y = (axis - shift for axis in _grid(size))
     along, across = x * np.cos(theta) + y * np.sin(theta), y * np.cos(theta) - x * np.sin(theta)
     distance: Kernel = (along / sigma_x) ** 2 + (across / sigma_y) ** 2
@@ -97,7 +97,7 @@ def _distance(size: int, sigma_x: float, sigma_y: float, theta: float, shift: fl
 
 
 def _grid(size: int) -> tuple[Kernel, Kernel]:
-    """x and y of every tap, from the middle."""
+    """x and y of every tap, relative to the middle."""
     axis = np.arange(size) - (size - 1) / 2
     x, y = np.meshgrid(axis, axis)
     return x, y

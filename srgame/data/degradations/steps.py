@@ -1,7 +1,7 @@
-"""The steps that practical degradations are made of: blur, resize, noise, jpeg, stride.
+"""The steps of practical degradations: blur, resize, noise, jpeg, stride.
 
-A plan is all that was drawn for one image: the names of its steps (each with a number), in the order in which they
-are applied, and their parameters. It is plain data: a manifest can list it, and `degraded` replays it.
+A plan holds everything that was drawn for one image: its steps, each name with a number, in the order in which they are
+applied, and their parameters. It is plain data: a manifest lists it, and `degraded` applies it.
 """
 
 import math
@@ -31,9 +31,9 @@ MODES = ("area", "bilinear", "bicubic")
 
 
 def degraded(images: Images, plans: Sequence[Plan], opencv: bool | None = None) -> Resized:
-    """The images after the steps of their plans, which name the same steps and sizes; as 8-bit values in [0, 1].
+    """The images after the steps of their plans, as 8-bit values in [0, 1]; all plans have the same steps and sizes.
 
-    `opencv` forces blur and JPEG by OpenCV (True) or by torch (False); by default OpenCV serves a CPU.
+    `opencv` forces OpenCV (True) or torch (False) for blur and JPEG; the default is OpenCV on a CPU.
     """
     for name in plans[0]:
         images = _applied(name.rstrip("0123456789"), images, [plan[name] for plan in plans], opencv)
@@ -53,34 +53,34 @@ def _applied(step: str, images: Images, drawn: list[dict[str, Any]], opencv: boo
             return jpeg(images, [each["quality"] for each in drawn], opencv)
         case "stride":
             return images[..., :: drawn[0]["step"], :: drawn[0]["step"]]
-    raise InputError(f"a plan names the step '{step}': known are blur, resize, noise, jpeg and stride")
+    raise InputError(f"unknown step '{step}' in a plan: use blur, resize, noise, jpeg or stride")
 
 
 def lr_size(hr: Images, scale: int) -> tuple[int, int]:
-    """Height and width of the LR image; raises InputError where they are not whole."""
+    """Height and width of the LR images; raises InputError if the scale does not divide the HR images' sides."""
     height, width = hr.shape[-2:]
     if height % scale or width % scale:
-        raise InputError(f"{width}×{height} pixels are no multiple of scale {scale}: crop the HR images first")
+        raise InputError(f"{width}×{height} pixels are not multiples of scale {scale}: crop the HR images first")
     return height // scale, width // scale
 
 
 def drawn_resize(rng: np.random.Generator, height: int, width: int) -> dict[str, Any]:
-    """A resize to this size, at least one pixel, its mode drawn."""
+    """A resize to this size, at least one pixel, with a random mode."""
     return {"height": max(1, height), "width": max(1, width), "mode": str(rng.choice(MODES))}
 
 
 def drawn_seed(rng: np.random.Generator) -> int:
-    """The seed of a noise."""
+    """A random seed for a step of noise."""
     return int(rng.integers(2**32))
 
 
 def resized(images: Images, height: int, width: int, mode: str) -> Resized:
-    """The images in this size, without antialias."""
+    """The images resized to this size, without antialias."""
     return images if images.shape[-2:] == (height, width) else F.interpolate(images, (height, width), mode=mode)
 
 
 def blurred(images: Images, kernels: Kernels, opencv: bool | None = None) -> Images:
-    """Each image correlated with its own kernel, mirrored about its outermost pixels."""
+    """Each image correlated with its own kernel; borders mirror the image without repeating the outermost pixels."""
     if images.device.type == "cpu" if opencv is None else opencv:
         pairs = zip(images.cpu().numpy(), kernels, strict=True)
         return torch.from_numpy(np.array([_filtered(image, taps) for image, taps in pairs])).to(images.device)
@@ -92,8 +92,8 @@ def blurred(images: Images, kernels: Kernels, opencv: bool | None = None) -> Ima
 
 
 def _filtered(image: Float[np.ndarray, "3 h w"], taps: Kernel) -> list[Float[np.ndarray, "h w"]]:
-    """OpenCV's correlation of each channel; a kernel of rank 1, such as every round Gaussian, takes two passes."""
-    top, left = np.unravel_index(taps.argmax(), taps.shape)  # of a shifted, narrow kernel the middle tap is 0
+    """OpenCV's correlation of each channel; a kernel of rank 1, such as an isotropic Gaussian, takes two passes."""
+    top, left = np.unravel_index(taps.argmax(), taps.shape)  # the middle tap of a shifted, narrow kernel is 0
     row, column = taps[top], taps[:, left] / taps[top, left]
     if np.allclose(np.outer(column, row), taps, rtol=0, atol=1e-8):
         return [cv2.sepFilter2D(plane, -1, row.astype(np.float32), column.astype(np.float32)) for plane in image]
@@ -101,26 +101,26 @@ def _filtered(image: Float[np.ndarray, "3 h w"], taps: Kernel) -> list[Float[np.
 
 
 def _mirrored(side: int, margin: int) -> Int[Tensor, "padded"]:
-    """Which pixel each pixel of a padded side shows, however wide the margin."""
+    """For each pixel of a side padded by `margin`, the index of the pixel that it mirrors; any margin works."""
     period = max(1, 2 * side - 2)
     index = torch.arange(-margin, side + margin) % period
     return torch.minimum(index, period - index)
 
 
 def noisy(image: Image, kind: str, seed: int, **parameters: Any) -> Image:
-    """The image and its noise, clamped to [0, 1]."""
+    """The image with noise added, clamped to [0, 1]."""
     generator = torch.Generator(image.device).manual_seed(seed)
     return (image + NOISES[kind](image, generator, **parameters)).clamp(0, 1)
 
 
 def gaussian(image: Image, generator: torch.Generator, strength: float, grey: bool) -> Noise:
-    """Gaussian noise of standard deviation `strength`, the same in all channels if grey."""
+    """Gaussian noise with standard deviation `strength`, the same in all channels if grey."""
     shape = image[:1].shape if grey else image.shape
     return strength * torch.randn(shape, generator=generator, device=image.device)
 
 
 def correlated(image: Image, generator: torch.Generator, covariance: list[list[float]]) -> Noise:
-    """Gaussian noise of this covariance between the channels."""
+    """Gaussian noise with this covariance between the channels."""
     values, vectors = np.linalg.eigh(covariance)
     root = image.new_tensor(vectors * np.sqrt(values.clip(0)))
     return torch.einsum("ck,khw->chw", root, gaussian(image, generator, 1.0, False))
@@ -129,7 +129,8 @@ def correlated(image: Image, generator: torch.Generator, covariance: list[list[f
 def poisson(image: Image, generator: torch.Generator, strength: float, grey: bool) -> Noise:
     """`strength` times the shot noise of the image, or of its luma if grey.
 
-    A pixel of value 1 counts as many photons as the image has distinct 8-bit values, rounded up to a power of 2.
+    A pixel of value 1 stands for N photons: N is the number of distinct 8-bit values in the image, rounded up to a
+    power of 2.
     """
     signal = torch.einsum("c,chw->hw", image.new_tensor(YCC[0]), image)[None] if grey else image
     levels = (255 * signal.clamp(0, 1)).round()

@@ -1,8 +1,8 @@
 """The eight settings under which SR networks are tested (Reflash Dropout's recipe; paper, section 4.3.2).
 
-Their letters are steps, in this order: b, Gaussian blur of the HR image, 21×21, σ = 2; bicubic downsampling
-(always); n, Gaussian noise on the LR image, σ = 20/255 per RGB channel; j, JPEG of quality 50 with halved chroma.
-Each step returns an 8-bit image, the noisy one truncated as there.
+Their letters stand for steps, in this order: b is a Gaussian blur of the HR image, 21×21, σ = 2; bicubic downsampling
+follows in every setting; n is Gaussian noise on the LR image, σ = 20/255 per RGB channel; j is JPEG with quality 50 and
+halved chroma. Each step returns an 8-bit image; noisy values are truncated, as in Reflash Dropout.
 """
 
 import hashlib
@@ -27,7 +27,9 @@ def degrade(hr: Image, setting: str = "clean", scale: int = 4, seed: int = 0) ->
     """
     steps = chosen("degradation", setting, SETTINGS)
     if min(hr.shape[-2:]) < scale:
-        raise InputError(f"an image of {hr.shape[-1]}×{hr.shape[-2]} pixels has no LR image at scale {scale}")
+        raise InputError(
+            f"an image of {hr.shape[-1]}×{hr.shape[-2]} pixels is too small for scale {scale}: use a larger image"
+        )
     pixels = to_bytes(hr)
     if "b" in steps:
         pixels = cv2.GaussianBlur(pixels, (21, 21), 2)
@@ -40,24 +42,24 @@ def degrade(hr: Image, setting: str = "clean", scale: int = 4, seed: int = 0) ->
 
 
 def seed_of(*names: object) -> int:
-    """A seed that belongs to these names: the noise of a setting repeats, and differs between images."""
+    """A seed that depends only on these names, so noise repeats for an image and differs between images."""
     return int.from_bytes(hashlib.sha256("/".join(map(str, names)).encode()).digest()[:8], "little")
 
 
 def downsampled(pixels: Pixels, scale: int) -> UInt8[np.ndarray, "H W 3"]:
-    """Bicubic downsampling with antialias; as in Pillow, rows and then columns are rounded to 8 bits."""
+    """The pixels after bicubic downsampling with antialias; as in Pillow, each of its two passes rounds to 8 bits."""
     height, width = pixels.shape[:2]
     planes = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)
     return resize(planes[None], height // scale, width // scale)[0].permute(1, 2, 0).numpy()
 
 
 def noisy(pixels: Pixels, sigma: float, rng: np.random.Generator) -> Pixels:
-    """Gaussian noise of standard deviation `sigma` (of values in [0, 1]), independent per channel."""
+    """The pixels with Gaussian noise of standard deviation `sigma` (for values in [0, 1]), independent per channel."""
     values = pixels / 255 + rng.normal(0, sigma, pixels.shape)
     return (values.clip(0, 1) * 255).astype(np.uint8)
 
 
 def compressed(pixels: Pixels, quality: int) -> Pixels:
-    """What JPEG of this quality leaves."""
+    """The pixels after JPEG compression with this quality."""
     stored = cv2.imencode(".jpg", pixels[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     return np.asarray(cv2.imdecode(stored, cv2.IMREAD_COLOR))[:, :, ::-1]

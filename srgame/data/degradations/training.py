@@ -1,6 +1,6 @@
-"""The degradations that SR networks are trained with: each gives a batch of LR images and what was drawn for each.
+"""The degradations that SR networks are trained on: each returns a batch of LR images and the plan of each.
 
-The result is a pure function of the images and the generator. LR images are 8-bit values in [0, 1].
+The result is a pure function of the images and the generator. LR images have 8-bit values in [0, 1].
 """
 
 from collections.abc import Callable
@@ -26,11 +26,11 @@ Range = tuple[float, float]
 class Stage:
     """The probabilities and ranges of one stage of the second-order degradation."""
 
-    blur: float  # how often
+    blur: float  # probability
     widths: Range  # σ of the kernels in pixels
-    resize: tuple[float, float, float]  # how often up, down, keep
-    factors: Range  # the smallest down, the largest up
-    noises: dict[str, Range]  # strength by kind, equally often
+    resize: tuple[float, float, float]  # probabilities of up, down, keep
+    factors: Range  # smallest factor down, largest factor up
+    noises: dict[str, Range]  # range of strength by kind; kinds are equally likely
 
 
 FIRST = Stage(
@@ -55,18 +55,18 @@ def bicubic(hr: HR, rng: np.random.Generator, scale: int = 4) -> tuple[LR, list[
 
 
 def second_order(hr: HR, rng: np.random.Generator, scale: int = 4) -> tuple[LR, list[Plan]]:
-    """Real-ESRGAN's degradation (Wang et al. 2021), there applied to the `sharpened` HR images.
+    """Real-ESRGAN's degradation (Wang et al. 2021), which is applied there to the `sharpened` HR images.
 
-    As there, a batch shares sizes, modes of resizing, kinds of noise and the order of the ending; the rest is each
-    image's own. Unlike there, grey noise differs between the images, and a resized image covers exactly the same
-    field, so that LR and HR stay aligned.
+    As in Real-ESRGAN, the images of a batch share sizes, modes of resizing, kinds of noise and the order of the last
+    steps; everything else is drawn for each image. Unlike in Real-ESRGAN, grey noise differs between the images, and a
+    resized image covers exactly the same field of view, so LR and HR stay aligned.
     """
     plans = second_order_plans(rng, len(hr), lr_size(hr, scale), scale)
     return degraded(hr, plans), plans
 
 
 def second_order_plans(rng: np.random.Generator, batch: int, size: tuple[int, int], scale: int = 4) -> list[Plan]:
-    """What `second_order` draws for a batch of images with LR images of this height and width."""
+    """The plans that `second_order` draws for a batch whose LR images have this height and width."""
     height, width = size
     first = _stage(FIRST, 1, rng, batch, height * scale, width * scale)
     second = _stage(SECOND, 2, rng, batch, height, width)
@@ -81,19 +81,19 @@ def second_order_plans(rng: np.random.Generator, batch: int, size: tuple[int, in
 
 
 def sharpened(images: HR, weight: float = 0.5, threshold: float = 10.0) -> HR:
-    """The images after Real-ESRGAN's unsharp mask: detail above `threshold` 8-bit levels grows by `weight`."""
+    """The images after Real-ESRGAN's unsharp mask: detail above `threshold` 8-bit levels is amplified by `weight`."""
     detail = images - _soft(images)
     mask = _soft((255 * detail.abs() > threshold).to(images))
     return mask * (images + weight * detail).clamp(0, 1) + (1 - mask) * images
 
 
 def _soft(images: HR) -> HR:
-    """The images after a Gaussian blur of 51×51 pixels, whose σ is 8 by OpenCV's rule."""
+    """The images after a Gaussian blur of 51×51 pixels; OpenCV's rule gives σ = 8."""
     return blurred(images, [gaussian(51, 8.0, 8.0)] * len(images))
 
 
 def _stage(stage: Stage, number: int, rng: np.random.Generator, batch: int, height: int, width: int) -> list[Plan]:
-    """Blur, resize relative to this size, noise."""
+    """Plans of one stage: blur, resize relative to this size, noise."""
     blur = rng.random() < stage.blur
     factor = _factor(stage, rng)
     resize = drawn_resize(rng, int(height * factor), int(width * factor))
