@@ -96,7 +96,7 @@ def hearing_ctrl_c() -> Iterator[None]:
 
 
 def stored(folder: Path, game: int = 0) -> int:
-    return len(list(folder.glob(f"game{game}/*.unit")))
+    return len(list(folder.glob(f"game{game}/*.replicate")))
 
 
 @pytest.mark.parametrize("game", GAMES)
@@ -189,7 +189,7 @@ def test_a_run_whose_workers_are_gone_says_so_and_loses_nothing(
     when(lambda: stored(tmp_path) >= 2, lambda: local.scale(0))
     with (
         connected(local.scheduler_address) as cluster,
-        pytest.raises(InputError, match="no worker for 0 seconds; units that were kept are still there"),
+        pytest.raises(InputError, match="no worker for 0 seconds; replicates that were kept are still there"),
     ):
         values_of(small, photographs, executor=cluster.executor, store=tmp_path, payoff=slowly, replicates=200)
     assert stored(tmp_path) >= 2
@@ -204,7 +204,7 @@ def test_a_scheduler_that_goes_is_a_sentence(
     when(lambda: stored(tmp_path) >= 2, local.close)
     with (
         connected(local.scheduler_address) as cluster,
-        pytest.raises(InputError, match=r"the cluster of 'tcp://.*' is lost \(.*\); units that were kept"),
+        pytest.raises(InputError, match=r"the cluster of 'tcp://.*' is lost \(.*\); replicates that were kept"),
     ):
         values_of(small, photographs, executor=cluster.executor, store=tmp_path, payoff=slowly, replicates=400)
     assert stored(tmp_path) >= 2

@@ -125,7 +125,7 @@ def test_a_network_s_gradient_is_the_slope_of_its_worth(small: SRResNet, photogr
 
 
 def test_a_game_without_a_gradient_is_refused() -> None:
-    with pytest.raises(InputError, match="no gradient: sample orders instead"):
+    with pytest.raises(InputError, match="no gradient: sample permutations instead"):
         multilevel_shapley(saturating(8, 0), until=ONE_UNIT)
 
 
