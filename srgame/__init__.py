@@ -24,12 +24,14 @@ if TYPE_CHECKING:
     from srgame.probes.scores import filter_scores
     from srgame.probes.srga import srga
     from srgame.shapley.audit import network_values
+    from srgame.shapley.exact import exact_shapley
     from srgame.shapley.game import Differentiable, Game, RestorationGame
     from srgame.shapley.gradients import multilevel_shapley
     from srgame.shapley.interactions import PairInteractions, pair_interactions
-    from srgame.shapley.permutations import ShapleyValues, exact_shapley, sampled_shapley
+    from srgame.shapley.permutations import sampled_shapley
     from srgame.shapley.semivalues import Contributions, leave_one_out, marginal_contributions
     from srgame.shapley.until import Until
+    from srgame.shapley.values import ShapleyValues
     from srgame.training.loop import fit
     from srgame.training.strategies import EATS, BicubicPull, Dropout, Original
 
@@ -54,7 +56,9 @@ _MODULES = {
     "probes.srga": ("srga",),
     "data.lazy": ("lr_images",),
     "probes.scores": ("filter_scores",),
-    "shapley.permutations": ("ShapleyValues", "exact_shapley", "sampled_shapley"),
+    "shapley.exact": ("exact_shapley",),
+    "shapley.permutations": ("sampled_shapley",),
+    "shapley.values": ("ShapleyValues",),
     "training.strategies": ("EATS", "BicubicPull", "Dropout", "Original"),
     "training.loop": ("fit",),
     "shapley.gradients": ("multilevel_shapley",),

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from srgame.shapley.permutations import ROUNDING
+from srgame.shapley.values import ROUNDING
 
 DOZEN = 12  # units from which on intervals hold as often as they say (analyses/bench_coverage.py)
 SCORES = {"psnr_rgb": "PSNR, RGB (dB)", "psnr_y": "PSNR, Y (dB)", "ssim_y": "SSIM, Y"}

@@ -36,8 +36,8 @@ from srgame.probes.principal import principal_scores
 from srgame.probes.responses import channel_responses, response_summary
 from srgame.probes.salience import channel_salience, edges, salience_maps
 from srgame.probes.srga import divergence, generalized_gaussian, srga, srga_index
+from srgame.shapley.exact import exact_shapley
 from srgame.shapley.game import RestorationGame
-from srgame.shapley.permutations import exact_shapley
 
 LAYERS = ("body.1", "conv_hr")
 

@@ -9,8 +9,9 @@ from srgame.filters import Filters, filters_of
 from srgame.networks import SRResNet, load_network
 from srgame.report.tables import shapley_table
 from srgame.shapley.audit import GAMES, network_values
+from srgame.shapley.exact import exact_shapley
 from srgame.shapley.game import RestorationGame
-from srgame.shapley.permutations import NEGLIGIBLE, exact_shapley
+from srgame.shapley.low_precision import NEGLIGIBLE
 from srgame.shapley.until import Until
 
 

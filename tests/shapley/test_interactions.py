@@ -28,9 +28,9 @@ from srgame.data.pairs import Pairs
 from srgame.errors import InputError
 from srgame.filters import filters_of
 from srgame.networks import SRResNet
+from srgame.shapley.exact import exact_shapley
 from srgame.shapley.game import RestorationGame
 from srgame.shapley.interactions import PairInteractions, pair_interactions
-from srgame.shapley.permutations import exact_shapley
 from srgame.shapley.until import Until
 
 EITHER = ["shapley", "banzhaf"]

@@ -31,10 +31,12 @@ from srgame.errors import InputError
 from srgame.filters import erased, filters_of
 from srgame.networks import SRResNet, load_network
 from srgame.shapley.control_variates import explained, regressed
+from srgame.shapley.exact import exact_shapley
 from srgame.shapley.game import Grouped, RestorationGame
-from srgame.shapley.permutations import NEGLIGIBLE, ShapleyValues, exact_shapley, sampled_shapley
-from srgame.shapley.sampling import mean_of
+from srgame.shapley.low_precision import NEGLIGIBLE
+from srgame.shapley.permutations import sampled_shapley
 from srgame.shapley.until import Until
+from srgame.shapley.values import ShapleyValues, mean_of
 
 TEXTBOOK = {
     "glove": (glove(1, 2), [2 / 3, 1 / 6, 1 / 6]),

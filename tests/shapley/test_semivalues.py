@@ -27,8 +27,8 @@ from srgame.data.pairs import Pairs
 from srgame.errors import InputError
 from srgame.filters import filters_of
 from srgame.networks import SRResNet
+from srgame.shapley.exact import exact_shapley
 from srgame.shapley.game import RestorationGame
-from srgame.shapley.permutations import exact_shapley
 from srgame.shapley.semivalues import Contributions, _latin_square, leave_one_out, marginal_contributions
 from srgame.shapley.until import Until
 

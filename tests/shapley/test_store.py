@@ -25,10 +25,11 @@ from srgame.metrics import psnr
 from srgame.networks import SRResNet
 from srgame.networks.weights import save_weights
 from srgame.shapley.audit import network_values
-from srgame.shapley.permutations import ShapleyValues, sampled_shapley
-from srgame.shapley.sampling import Make, Quantities
+from srgame.shapley.permutations import sampled_shapley
+from srgame.shapley.sampling import Make
 from srgame.shapley.store import Store, open_store
 from srgame.shapley.until import Until
+from srgame.shapley.values import Quantities, ShapleyValues
 
 REPLICATE = 2 * (16 - 1)
 
@@ -107,7 +108,7 @@ def test_units_of_another_game_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"holds the replicates of another game \(other seed, images\)"):
         open_store(tmp_path, {"weights": "a", "seed": 1, "images": "b"})
     (tmp_path / "game.json").write_text("[1]")
-    with pytest.raises(InputError, match="does not say which game is kept there"):
+    with pytest.raises(InputError, match=r"game\.json"):
         open_store(tmp_path, {"weights": "a"})
 
 
@@ -115,7 +116,7 @@ def test_a_unit_that_cannot_be_written_loses_none_before(tmp_path: Path) -> None
     store = open_store(tmp_path, {})
     store.put(0, np.arange(3.0))
     (tmp_path / "0000001.replicate").mkdir()
-    with pytest.raises(InputError, match="what was kept before is still there"):
+    with pytest.raises(InputError, match=r"0000001\.replicate"):
         store.put(1, np.arange(3.0))
     assert np.array_equal(store.get(0), np.arange(3.0)) and not list(tmp_path.glob("*.partial"))
     with pytest.raises(InputError, match="cannot be written"):
@@ -129,7 +130,7 @@ def test_a_networks_run_goes_on_and_refuses_other_images(small: SRResNet, photog
     whole = network_values(small, filters, photographs, until=Until(evaluations=90))
     assert (more["replicates"] > first["replicates"]).all() and more.equals(whole)
     other = Pairs(photographs.names, photographs.lr, tuple(1 - hr for hr in photographs.hr))
-    with pytest.raises(InputError, match=r"replicates of another game \(other images\): keep these elsewhere"):
+    with pytest.raises(InputError, match=r"replicates of another game \(other images\)"):
         network_values(small, filters, other, until=Until(evaluations=50), store=tmp_path)
 
 
@@ -141,7 +142,7 @@ def test_units_of_a_function_are_known_by_its_name(small: SRResNet, photographs:
     how = {"filters": filters_of(small, ["conv_hr"]), "pairs": photographs, "until": Until(evaluations=50)}
     first = network_values(small, payoff=halved, store=tmp_path, **how)
     store = json.loads((tmp_path / "game0" / "game.json").read_text())
-    assert store["payoff"] == f"{__name__}.halved" and store["network"] == "srgame.networks.srresnet.SRResNet"
+    assert store["payoff"] == f"{__name__}.halved" and store["network"] == "SRResNet"
     assert first.equals(network_values(small, payoff=halved, store=tmp_path, **how))
     with pytest.raises(InputError, match=r"other payoff"):
         network_values(small, payoff="psnr", store=tmp_path, **how)
