@@ -16,7 +16,7 @@ from srgame.data.pairs import load_pairs
 from srgame.filters import filters_of
 from srgame.report.recipe import run
 from srgame.report.style import STRATEGIES, styled
-from srgame.shapley.coalitions import active_players, among, evaluated
+from srgame.shapley.coalitions import active_players, evaluated, with_dummies
 from srgame.shapley.game import RestorationGame
 
 ROUNDING = 1e-7  # dB: what float32 leaves of a difference that is none
@@ -69,7 +69,7 @@ def contributions(
     """What a filter adds to S and to T, for random ones."""
     active = active_players(game)
     coalitions = np.concatenate([_draw(len(active), np.random.default_rng([seed, k])) for k in range(draws)])
-    worth = evaluated(game, among(game, active, coalitions)).reshape(draws, 4)
+    worth = evaluated(game, with_dummies(game, active, coalitions)).reshape(draws, 4)
     return worth[:, 1] - worth[:, 0], worth[:, 3] - worth[:, 2]
 
 

@@ -24,10 +24,12 @@ from srgame.networks import load_network
 from srgame.report.recipe import run
 from srgame.report.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, styled
 from srgame.shapley.coalitions import enumerated
+from srgame.shapley.exact import exact_shapley
 from srgame.shapley.game import Coalitions, Differentiable, Game, Grouped, RestorationGame, Worth
-from srgame.shapley.gradients import multilevel_shapley, unit_cost
-from srgame.shapley.permutations import PILOT, ShapleyValues, exact_shapley, sampled_shapley
+from srgame.shapley.gradients import multilevel_shapley, replicate_cost
+from srgame.shapley.permutations import PILOT, sampled_shapley
 from srgame.shapley.until import Until
+from srgame.shapley.values import ShapleyValues
 
 SMOKE = {"players": 16, "replicates": (6,), "repetitions": 4, "groups": 6, "images": 1}
 
@@ -130,7 +132,7 @@ def measure(
                 counts = _affordable(game, replicates)
             elif estimator == "rough game, corrected":
                 played, counts = _with_rough(game, replicates)
-            cost = unit_cost(game.players) if sampled is multilevel_shapley else 2 * (game.players - 1)
+            cost = replicate_cost(game.players) if sampled is multilevel_shapley else 2 * (game.players - 1)
             for count in counts:
                 until = Until(evaluations=2 + count * cost)
                 if estimator == STOPPED:

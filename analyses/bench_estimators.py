@@ -28,8 +28,9 @@ from srgame.metrics import mse, payoff_named
 from srgame.networks import load_network
 from srgame.report.recipe import run
 from srgame.report.style import BLUE, GREEN, GREY, ORANGE, RED, styled
+from srgame.shapley.exact import exact_shapley
 from srgame.shapley.game import LR_PIXELS, Coalitions, Game, RestorationGame, Worth
-from srgame.shapley.permutations import exact_shapley, sampled_shapley
+from srgame.shapley.permutations import sampled_shapley
 from srgame.shapley.until import Until
 
 SMOKE = {"layers": ("conv_hr",), "images": 1, "evaluations": (256,), "truth": 512}

@@ -20,8 +20,9 @@ from srgame.report.recipe import run
 from srgame.report.style import BLUE, GREY, ORANGE, styled
 from srgame.shapley.game import RestorationGame
 from srgame.shapley.gradients import multilevel_shapley
-from srgame.shapley.permutations import ShapleyValues, sampled_shapley
+from srgame.shapley.permutations import sampled_shapley
 from srgame.shapley.until import Until
+from srgame.shapley.values import ShapleyValues
 
 ROUNDING = 1e-6  # a relative error below it is no sampling error
 SMOKE = {"layers": ("conv_hr",), "payoffs": ("psnr",), "crop": 16, "evaluations": 2000}

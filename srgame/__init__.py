@@ -26,12 +26,14 @@ if TYPE_CHECKING:
     from srgame.probes.scores import filter_scores
     from srgame.probes.srga import srga
     from srgame.shapley.audit import network_values
+    from srgame.shapley.exact import exact_shapley
     from srgame.shapley.game import Differentiable, Game, RestorationGame
     from srgame.shapley.gradients import multilevel_shapley
     from srgame.shapley.interactions import PairInteractions, pair_interactions
-    from srgame.shapley.permutations import ShapleyValues, exact_shapley, sampled_shapley
+    from srgame.shapley.permutations import sampled_shapley
     from srgame.shapley.semivalues import Contributions, leave_one_out, marginal_contributions
     from srgame.shapley.until import Until
+    from srgame.shapley.values import ShapleyValues
     from srgame.training.loop import Schedule, fit, seeded
     from srgame.training.patch_store import StoredPatches, write_patches
     from srgame.training.patches import Patches
@@ -47,7 +49,9 @@ _MODULES = {
     "networks": ("HAN", "RRDBNet", "SRResNet", "load_network", "zoo"),
     "filters": ("Filters", "erased", "filters_of", "resume"),
     "shapley.game": ("Differentiable", "Game", "RestorationGame"),
-    "shapley.permutations": ("ShapleyValues", "exact_shapley", "sampled_shapley"),
+    "shapley.values": ("ShapleyValues",),
+    "shapley.exact": ("exact_shapley",),
+    "shapley.permutations": ("sampled_shapley",),
     "shapley.gradients": ("multilevel_shapley",),
     "shapley.until": ("Until",),
     "shapley.interactions": ("PairInteractions", "pair_interactions"),

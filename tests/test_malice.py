@@ -138,11 +138,11 @@ def test_no_code_in_a_run_folder_runs(kind: str, vessel: str, tmp_path: Path) ->
         last_good(tmp_path, {})
     store = open_store(tmp_path / "kept", {})
     for checksum in (b"", hashlib.sha256(content).digest()):
-        (tmp_path / "kept" / "0000000.unit").write_bytes(checksum + content)
-        with pytest.warns(UserWarning, match="is damaged: its unit is computed again"):
+        (tmp_path / "kept" / "0000000.replicate").write_bytes(checksum + content)
+        with pytest.warns(UserWarning, match="is damaged: its replicate is computed again"):
             assert store.get(0) is None
     (tmp_path / "kept" / "game.json").write_bytes(content)
-    with pytest.raises(InputError, match="does not say which game is kept there"):
+    with pytest.raises(InputError, match=r"game\.json"):
         open_store(tmp_path / "kept", {})
     assert not (tmp_path / "canary.npy").exists()
 

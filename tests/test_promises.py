@@ -28,8 +28,9 @@ from srgame.data.pairs import Pairs, load_pairs
 from srgame.evaluation.benchmark import benchmark
 from srgame.filters import filters_of
 from srgame.shapley.game import RestorationGame
-from srgame.shapley.permutations import ShapleyValues, sampled_shapley
+from srgame.shapley.permutations import sampled_shapley
 from srgame.shapley.until import Until
+from srgame.shapley.values import ShapleyValues
 
 TOLERANCE = 1e-6  # dB
 few = settings(max_examples=6, derandomize=True, deadline=None)

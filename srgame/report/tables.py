@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from srgame.shapley.permutations import ROUNDING
+from srgame.shapley.values import ROUNDING
 
 DOZEN = 12  # with fewer replicates, intervals cover the true value too rarely (analyses/bench_coverage.py)
 FACTORS = {"antithetic": "antithetic permutations", "control_variates": "control variates"}

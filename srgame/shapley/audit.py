@@ -20,13 +20,14 @@ from srgame.filters import Filters
 from srgame.networks import fingerprint
 from srgame.shapley.game import Game, Grouped, RestorationGame
 from srgame.shapley.gradients import cheaper_than_a_permutation, multilevel_shapley
-from srgame.shapley.permutations import ShapleyValues, sampled_shapley
+from srgame.shapley.permutations import sampled_shapley
 from srgame.shapley.sampling import Workers
 from srgame.shapley.store import open_store
 from srgame.shapley.until import Until
+from srgame.shapley.values import ShapleyValues
 
 Unions = list[range] | None
-Played = tuple[pd.DataFrame, Game, Unions]  # who plays what, and who stays together
+Played = tuple[pd.DataFrame, Game, Unions]  # the players, their game, and the unions that stay together
 Play = Callable[[int, Played], pd.DataFrame]
 Restored = Callable[[Filters], Game]
 
@@ -36,7 +37,10 @@ HOW = ("empty", "grand", "replicates", "evaluations", "relative_stderr", "ended"
 
 @runtime_checkable
 class Executor(Protocol):
-    """Who plays the games of a network on its pairs: `game` makes them, `replicates` makes replicates, `each` plays all games."""
+    """Runs the games of a network on its pairs.
+
+    `game` builds a game, `replicates` computes replicates, and `each` runs all games and returns their tables.
+    """
 
     @property
     def replicates(self) -> Workers | None: ...
@@ -48,7 +52,7 @@ class Executor(Protocol):
 
 @dataclass(frozen=True)
 class _InProcess:
-    """This process, which plays one game after the other."""
+    """This process, which runs one game after the other."""
 
     network: nn.Module
     pairs: Pairs
@@ -67,7 +71,7 @@ class _InProcess:
 
 @contextmanager
 def in_process(network: nn.Module, pairs: Pairs) -> Iterator[Executor]:
-    """The executor that is this process; that of a cluster is Cluster.executor (srgame/cluster.py)."""
+    """The executor that runs games in this process; Cluster.executor (cluster.py) is for a cluster."""
     yield _InProcess(network, pairs)
 
 
@@ -87,39 +91,42 @@ def network_values(
     executor: Callable[[nn.Module, Pairs], AbstractContextManager[Executor]] = in_process,
     **restoration: Any,
 ) -> pd.DataFrame:
-    """One row per player: layer, filter, shapley, stderr, low, high (payoff's replicate), between_images, rank.
+    """One row per player: layer, filter, shapley, stderr, low, high (in the payoff's unit), between_images, rank.
 
-    `game` is one of GAMES. What is the same for all players of a game stands in each of its rows: empty and grand (the
-    worth of none and of all of them), replicates, evaluations, precision, ended, antithetic_reduction, control_variates_reduction and
-    gradients_reduction (by what factor these lower the variance; NaN if not measured), low_precision_reduction if bfloat16 is tried (how
-    many times less it rounds off tha permutations vary by), used (which are). With `gradients` games are sampled by two
-    levels (two_level_shapley): by default all filters at once, where they are so many that this is cheaper than an
-    permutation. `until` holds for each game; `restoration` goes to RestorationGame. After Ctrl-C what was measured is
-    returned. With a folder to `keep` replicates in, a run goes on where it was stopped, to the last bit as if it had not
-    been, and one that is asked for more adds to what is there.
+    Further columns hold what is the same for all players of a game: empty and grand (the worth of the empty and of the
+    grand coalition), replicates, evaluations, relative_stderr, ended, used, and by what factor each method lowers the
+    variance (antithetic_reduction, control_variates_reduction, gradients_reduction, and with bfloat16
+    low_precision_reduction; NaN if not measured).
 
-    Whatever the `executor` is, the values are the same to the last bit, as long as they compute alike: on devices of one
-    kind, with the same libraries, as many threads and batches of the same size (a device that runs out of memory takes
-    smaller ones). Otherwise the last digits may differ; so they may where `until` counts seconds, and with them replicates.
+    game: one of GAMES. `until` holds for each game; after Ctrl-C the games so far are returned.
+    gradients: True samples with gradients (multilevel_shapley), by default only if all filters play one game and this
+        is cheaper than a permutation.
+    store: a folder for replicates. An interrupted run resumes and gives the same bits as an uninterrupted one; a run
+        asked for a smaller tolerance adds replicates to the stored ones.
+    restoration: further arguments of RestorationGame.
 
-    Raises InputError where that folder holds replicates of another game, or another run goes on there; where replicates are to
-    be kept of a network, payoff or ablation that has no name of its own, such as a lambda; and where `gradients` are
-    asked of a game that has none, or together with what permutations alone have.
+    The values are the same to the last bit for every `executor`, provided all workers use the same kind of device,
+    libraries, number of threads and batch size (a device that runs out of memory takes smaller batches). Otherwise the
+    last digits may differ; so they may if `until` limits seconds, which decide the number of replicates.
+
+    Raises InputError if the folder holds replicates of another game, or another run is using it; if replicates are to
+    be stored of a network, payoff or ablation without a name of its own, such as a lambda; and if `gradients` is asked
+    of a game without gradients, or together with an option of permutations.
     """
     if not 0 < confidence < 1:
         raise InputError(f"a confidence lies between 0 and 1, not {confidence}")
-    told = _identity(network, pairs, restoration) | {"game": game, "seed": seed} if store else {}
+    identity = _identity(network, pairs, restoration) | {"game": game, "seed": seed} if store else {}
     if gradients is None:
-        permutations = antithetic is not None or restoration.get("bfloat16")  # which these ask for
+        permutations = antithetic is not None or restoration.get("bfloat16")  # options of permutations
         gradients = game == "all filters" and not permutations and cheaper_than_a_permutation(len(filters))
     if gradients and restoration.get("bfloat16"):
-        raise InputError("bfloat16 plays permutations, of which gradients need none: ask for either")
+        raise InputError("bfloat16 is an option of permutations, and gradients use none: ask for either")
     frames: list[pd.DataFrame] = []
     with lock(store), executor(network, pairs) as running:
 
         def play(number: int, evaluated: Played) -> pd.DataFrame:
             who, restored, unions = evaluated
-            run = told | {"antithetic": antithetic, "gradients": gradients, "players": who.to_dict("list")}
+            run = identity | {"antithetic": antithetic, "gradients": gradients, "players": who.to_dict("list")}
             of_game = open_store(store / f"game{number}", run) if store else None
             estimate = _estimator(gradients, antithetic, unions)
             how: dict[str, Any] = {"seed": seed, "progress": progress, "store": of_game, "workers": running.replicates}
@@ -142,29 +149,29 @@ def _estimator(gradients: bool, antithetic: bool | None, unions: Unions) -> Call
     if antithetic is None and unions is None:
         return multilevel_shapley
     raise InputError(
-        "gradients need no permutations, which alone are reversed and keep layers together: ask for either"
+        "gradients use no permutations, so these can be neither reversed nor keep layers together: ask for either"
     )
 
 
 def _how(values: ShapleyValues) -> dict[str, Any]:
-    devices = dict.fromkeys(("antithetic", "control_variates", "gradients", *values.variance_reduction))
-    variance_reduction = {f"{device}_reduction": values.variance_reduction.get(device, np.nan) for device in devices}
-    return {how: getattr(values, how) for how in HOW} | variance_reduction | {"used": " ".join(values.used)}
+    methods = dict.fromkeys(("antithetic", "control_variates", "gradients", *values.variance_reduction))
+    variance_reduction = {f"{method}_reduction": values.variance_reduction.get(method, np.nan) for method in methods}
+    return {column: getattr(values, column) for column in HOW} | variance_reduction | {"used": " ".join(values.used)}
 
 
 def _identity(network: nn.Module, pairs: Pairs, restoration: dict[str, Any]) -> dict[str, Any]:
-    """What tells a network, its images and how they are played from others."""
-    code = {"srgame": version("srgame"), "network": _named(type(network))}
-    how = {name: _named(value) if callable(value) else value for name, value in restoration.items()}
-    return code | {"weights": fingerprint(network), "images": _fingerprint(pairs)} | how
+    """All that the replicates depend on: the network, its images and the restoration game's settings."""
+    code = {"srgame": version("srgame"), "network": _name_of(type(network))}
+    settings = {name: _name_of(value) if callable(value) else value for name, value in restoration.items()}
+    return code | {"weights": fingerprint(network), "images": _fingerprint(pairs)} | settings
 
 
-def _named(code: Any) -> str:
-    """Where a class or a function is found by its name."""
-    name = f"{getattr(code, '__module__', '')}.{getattr(code, '__qualname__', '<none>')}"
-    if "<" in name:
+def _name_of(code: Any) -> str:
+    """The name of a class or a function: srgame's own without its module, which may move; others with it."""
+    module, name = getattr(code, "__module__", ""), getattr(code, "__qualname__", "<none>")
+    if "<" in f"{module}.{name}":
         raise InputError(f"{code!r} has no name by which a later run could know it: define it in a module")
-    return name
+    return name if module.split(".")[0] == "srgame" else f"{module}.{name}"
 
 
 def _fingerprint(pairs: Pairs) -> str:
@@ -176,7 +183,7 @@ def _fingerprint(pairs: Pairs) -> str:
 
 
 def _each_layer(restored: Restored, filters: Filters) -> Iterator[Played]:
-    """Each layer's filters play a game of their own, the other layers being whole."""
+    """One game per layer, whose filters are the players; all other layers stay intact."""
     for layer, width in zip(filters.layers, filters.widths, strict=True):
         of_layer = Filters((layer,), (width,))
         yield of_layer.frame(), restored(of_layer), None
@@ -189,12 +196,12 @@ def _layers(restored: Restored, filters: Filters) -> Iterator[Played]:
 
 
 def _within_layers(restored: Restored, filters: Filters) -> Iterator[Played]:
-    """All filters play one game, in permutations that keep layers together: Owen values, comparable between layers."""
+    """One game of all filters, in permutations that keep layers together: Owen values, comparable between layers."""
     yield filters.frame(), restored(filters), _unions(filters)
 
 
 def _all_filters(restored: Restored, filters: Filters) -> Iterator[Played]:
-    """All filters play one game, in any permutation."""
+    """One game of all filters, in any permutation."""
     yield filters.frame(), restored(filters), None
 
 

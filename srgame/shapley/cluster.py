@@ -1,12 +1,13 @@
-"""Replicates made by the workers of a dask.distributed cluster, for the values that one process alone would find.
+"""Replicates computed by the workers of a dask.distributed cluster; the values are those of a single process.
 
-Replicates are pure functions of their number, so who makes them changes nothing: workers run the same code on the same
-weights and images with as many threads, the client keeps what comes, and reduces it in the permutation of the numbers. What
-a worker that died had in hand goes to another. On machines of other kinds, or with other versions of libraries,
-convolutions may be rounded otherwise, as they are anywhere.
+A replicate is a pure function of its number, so any worker can compute it: all run the same code on the same weights
+and images with the same number of threads. The client stores the replicates and reads them in the order of their
+numbers. If a worker dies, another computes its replicates. Other hardware or other versions of libraries may round
+convolutions differently.
 
-dask's processes send each other pickles, which are code: whoever reaches a scheduler can run anything on its workers
-and clients, as you. Trust one as you trust your own shell; one of `workers` processes here listens on loopback only.
+The processes of dask send each other pickles, which can execute code: anybody who can reach a scheduler can run
+anything on its workers and clients, with your rights. Trust a scheduler as you trust your own shell. A cluster of local
+worker processes listens on loopback only.
 """
 
 import pickle
@@ -34,7 +35,8 @@ from srgame.devices import available
 from srgame.errors import InputError, check_counts
 from srgame.filters import Filters
 from srgame.shapley.game import Coalitions, Differentiable, Game, RestorationGame, Worth
-from srgame.shapley.sampling import Make, Quantities
+from srgame.shapley.sampling import Make
+from srgame.shapley.values import Quantities
 
 try:
     import cloudpickle
@@ -45,26 +47,26 @@ except ImportError as error:
 
 Future = DaskFuture[Any]
 
-ABREAST = 8  # games that are played at a time, or as many as workers: none waits for the last replicates of one game
-AHEAD = 2  # replicates on their way for each worker: one in its hands, one beside it
-AT_HAND = 2  # games that a worker holds ready; to build one again costs about as much as some whole runs
-ANSWER = 10.0  # seconds to wait for a scheduler, or for what a worker has ready
-PATIENCE = 60.0  # seconds to wait for a worker where there is none
-LOOK = 0.5  # seconds between looks at whether anybody is still there
+ABREAST = 8  # games at a time, at least: no worker waits for the last replicates of a game
+AHEAD = 2  # replicates sent to each worker: one that it computes, and one that waits
+AT_HAND = 2  # games that a worker keeps; building one again costs as much as a few runs of the network
+ANSWER = 10.0  # seconds to wait for a scheduler, or for the result of a worker
+PATIENCE = 60.0  # seconds to wait for a first worker
+LOOK = 0.5  # seconds between two counts of the workers
 ALONE = Lock()  # in its process: torch.fx changes all modules while it traces, and erasing hooks the network
-ONWARD = "replicates that were kept are still there, and the same command goes on"
+ONWARD = "stored replicates are intact, and the same command resumes the run"
 
 
 @contextmanager
 def connected(scheduler: str | None = None, workers: int | None = None, device: str = "cpu") -> Iterator["Cluster"]:
-    """The cluster whose scheduler is at this address, or in this scheduler file; or one of `workers` processes here.
+    """The cluster of this scheduler, given by its address or scheduler file; or of `workers` local processes.
 
-    Its workers compute on their `device`. Raises InputError where no scheduler answers.
+    Its workers compute on their `device`. Raises InputError if no scheduler answers.
     """
     check_counts(workers=workers)
     if (scheduler is None) == (workers is None):
         raise InputError(
-            "a cluster is one that is there (its scheduler's address) or a number of workers here: say which"
+            "a cluster takes either the address of its scheduler or a number of local workers: give one of them"
         )
     if scheduler is not None:
         with _client(scheduler) as client:
@@ -75,7 +77,7 @@ def connected(scheduler: str | None = None, workers: int | None = None, device: 
 
 
 def _local(workers: int | None) -> LocalCluster:
-    """So many processes of one thread, reached through loopback only."""
+    """A cluster of local processes with one thread each, reachable through loopback only."""
     options = {"threads_per_worker": 1, "dashboard_address": "127.0.0.1:0", "memory_limit": 0, "silence_logs": 40}
     try:
         return LocalCluster(n_workers=workers, host="127.0.0.1", **options)
@@ -108,9 +110,9 @@ class Cluster:
 
     @contextmanager
     def executor(self, network: nn.Module, pairs: Pairs) -> Iterator["WorkerPool"]:
-        """The workers, also those that come later, with the network and its pairs, which are sent to each of them once.
+        """A pool of the workers, including later ones; the network and its pairs are sent to each worker once.
 
-        Raises InputError where no worker comes, or one cannot take what it is sent.
+        Raises InputError if there is no worker, or if one cannot load the network.
         """
         held = _Held(network, pairs, self.device)
         worker_pool = WorkerPool(self, held.name, len(pairs))
@@ -135,7 +137,7 @@ class Cluster:
 
 
 class WorkerPool:
-    """The workers that hold one network and its pairs: they play its games."""
+    """The workers that have received one network and its pairs; they evaluate its games."""
 
     def __init__(self, cluster: Cluster, held: str, images: int) -> None:
         self.client, self.cluster, self.held, self.images = cluster.client, cluster.name, held, images
@@ -144,16 +146,16 @@ class WorkerPool:
         self._size, self._looked, self._last_seen = 0, 0.0, monotonic()
 
     def game(self, filters: Filters, **restoration: Any) -> Game:
-        """RestorationGame(network, filters, pairs, …), built only where it is played: on the workers."""
+        """RestorationGame(network, filters, pairs, …), built on the workers only."""
         return _Remote(self, _Recipe(self.held, next(self._numbers), filters, restoration))
 
     def replicates(self, make: Make, numbers: Iterator[int]) -> Generator[tuple[int, Quantities], None, None]:
-        """The replicates of these numbers, as they come; lower numbers go first."""
+        """The replicates of these numbers, as they are ready; lower numbers are sent first."""
         task, done = cloudpickle.dumps(make), SimpleQueue[Future]()
         sent: dict[Future, int] = {}
         try:
             while True:
-                more = AHEAD * max(1, self._size) - len(sent)  # fewer than none where workers have gone
+                more = AHEAD * max(1, self._size) - len(sent)  # negative after workers have left
                 for number in islice(numbers, max(0, more)):
                     sent[self._send(done, -number, task, number)] = number
                 if not sent:
@@ -165,14 +167,14 @@ class WorkerPool:
                 future.release()
 
     def ask(self, function: Callable[..., Any], *values: Any) -> Any:
-        """What `function` returns for these values, on a worker."""
+        """The result of `function` for these values, computed on a worker."""
         done = SimpleQueue[Future]()
         sent = self._send(done, 1, cloudpickle.dumps(partial(function, *values)))
         self._first(done)
         return self._result(sent)
 
     def each(self, play: Callable[..., Any], games: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
-        """What `play` returns for each game, in their permutation; after Ctrl-C of those that have something."""
+        """The result of `play` for each game, in order; after Ctrl-C for the games that have replicates."""
         some = False
         with ThreadPoolExecutor(max(ABREAST, self._size)) as pool:
             playing = deque(pool.submit(play, *game) for game in games)
@@ -194,7 +196,7 @@ class WorkerPool:
             raise KeyboardInterrupt
 
     def wait_for_somebody(self) -> None:
-        """Returns when there is a worker; raises InputError where none comes."""
+        """Waits until there is a worker; raises InputError if none appears."""
         self._look()
         while not self._size:
             self.stopped.wait(LOOK)
@@ -230,7 +232,7 @@ class WorkerPool:
             future.release()
 
     def _fetched(self, future: Future) -> Any:
-        """What the task returned; if it lay on a worker that has gone since, it is made again."""
+        """The result of the task; if the worker that has it is gone, the task is computed again."""
         while not self.stopped.is_set():
             try:
                 return future.result(timeout=ANSWER)
@@ -241,7 +243,7 @@ class WorkerPool:
         raise KeyboardInterrupt
 
     def _look(self) -> None:
-        """Counts the workers. Raises InputError where there has been none for a while, or nobody to ask."""
+        """Counts the workers. Raises InputError if there has been none for PATIENCE seconds, or no scheduler."""
         try:
             self._size = len(self.client.nthreads())
         except (CancelledError, OSError, RuntimeError) as error:
@@ -258,7 +260,7 @@ class WorkerPool:
 
 @dataclass(frozen=True)
 class _Recipe:
-    """A game, in so few words that it travels with each replicate: what is large lies on the worker already."""
+    """The arguments of a game, small enough to be sent with each replicate; workers have the network and the pairs."""
 
     held: str
     number: int
@@ -272,7 +274,7 @@ class _Recipe:
 
 
 class _Remote:
-    """A restoration game, or one image's part of it, that is played on the workers; arrived on one, it is that game."""
+    """A restoration game, or its part for one image, evaluated on the workers; a worker unpickles that game."""
 
     def __init__(
         self, worker_pool: WorkerPool, recipe: _Recipe, image: int | None = None, is_low_precision: bool = False
@@ -329,7 +331,7 @@ def _worth(game: Game, coalitions: Coalitions) -> Worth:
 
 
 def _done_by_worker(held: str, task: bytes, *values: int) -> tuple[Any, list[tuple[str, type[Warning]]]]:
-    """What a task returns, run as in the client's own process: alone, with as many threads; and its warnings."""
+    """The result of a task and its warnings; it runs alone, with the client's number of threads."""
     mine = cast(_Held, get_worker().plugins[held])
     with ALONE, warnings.catch_warnings(record=True) as caught:
         torch.set_num_threads(mine.threads)
@@ -337,7 +339,7 @@ def _done_by_worker(held: str, task: bytes, *values: int) -> tuple[Any, list[tup
 
 
 class _Held(WorkerPlugin):
-    """What lies on each worker: the network, the pairs, and the games that were played last."""
+    """What each worker keeps: the network, the pairs, and the games that it evaluated last."""
 
     def __init__(self, network: nn.Module, pairs: Pairs, device: str) -> None:
         self.name = f"srgame-{uuid4().hex}"
@@ -346,7 +348,7 @@ class _Held(WorkerPlugin):
         self.games: dict[int, RestorationGame] = {}
 
     def game(self, recipe: _Recipe) -> RestorationGame:
-        """The game, built where it is not at hand."""
+        """The game, built if the worker does not have it."""
         game = self.games.pop(recipe.number, None) or self._built(recipe)
         self.games[recipe.number] = game  # now the last
         while len(self.games) > AT_HAND:

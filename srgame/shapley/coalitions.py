@@ -1,5 +1,6 @@
-"""Coalitions of a game's players: the ones that a permutation passes through, all of them, and what they are worth."""
+"""Coalitions of a game's players: their worth, those that a permutation passes through, and all of them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,47 +10,69 @@ from jaxtyping import Bool, Float64, Int
 from srgame.errors import InputError
 from srgame.shapley.game import Game
 
-MOST = 20  # players whose coalitions can all be played
+Active = Int[np.ndarray, " active"]
+
+MOST = 20  # players whose coalitions can all be evaluated
 
 
-def active_players(game: Game) -> Int[np.ndarray, " active"]:
-    """The players who are not known to be dummies."""
+def active_players(game: Game) -> Active:
+    """The players that are not known to be dummies."""
     dummies = getattr(game, "dummies", None)
     return np.arange(game.players) if dummies is None else np.flatnonzero(~np.asarray(dummies))
 
 
 def evaluated(game: Game, coalitions: Bool[np.ndarray, "coalition player"]) -> Float64[np.ndarray, " coalition"]:
-    """What the coalitions are worth."""
+    """The worth of the coalitions."""
     return game(torch.from_numpy(coalitions)).numpy()
 
 
-def among(
-    game: Game, active: Int[np.ndarray, " active"], coalitions: Bool[np.ndarray, "coalition active"]
+def with_dummies(
+    game: Game, active: Active, coalitions: Bool[np.ndarray, "coalition active"]
 ) -> Bool[np.ndarray, "coalition player"]:
-    """Coalitions of the active players as coalitions of all; dummies are always there."""
+    """Coalitions of the active players as coalitions of all players; dummies are always present."""
     everyone = np.ones((len(coalitions), game.players), bool)
     everyone[:, active] = coalitions
     return everyone
 
 
-def prefixes(permutation: Int[np.ndarray, " active"], players: int) -> Bool[np.ndarray, "coalition player"]:
-    """The coalitions of the first 1, 2 … all but one players in `permutation`; who is not in `permutation` is always there."""
+def worth_of_ends(games: Sequence[Game], active: Active) -> Float64[np.ndarray, "game 2"]:
+    """The worth of the empty and of the grand coalition in each game."""
+    ends = np.array([[False], [True]]).repeat(len(active), 1)
+    return np.array([evaluated(game, with_dummies(game, active, ends)) for game in games]).reshape(-1, 2)
+
+
+def prefixes(permutation: Active, players: int) -> Bool[np.ndarray, "coalition player"]:
+    """The coalitions of the first 1, 2, … n − 1 players of `permutation`; players outside it are always present."""
     position = np.full(players, -1)
     position[permutation] = np.arange(len(permutation))
     return position < np.arange(1, len(permutation))[:, None]
+
+
+def contributions_along(
+    game: Game,
+    active: Active,
+    ends: Float64[np.ndarray, "2"],
+    permutations: Int[np.ndarray, "permutation active"],
+) -> Float64[np.ndarray, "permutation active"]:
+    """Each active player's marginal contribution in each permutation of the places in `active`."""
+    coalitions = [prefixes(active[permutation], game.players) for permutation in permutations]
+    worth = evaluated(game, np.concatenate(coalitions)).reshape(len(permutations), -1)
+    contributions = np.empty((len(permutations), len(active)))
+    np.put_along_axis(contributions, permutations, np.diff(worth, prepend=ends[0], append=ends[1]), axis=1)
+    return contributions
 
 
 @dataclass(frozen=True)
 class Enumeration:
     """The worth of all coalitions of the active players: `active[k]` is in coalition c if bit k of c is set."""
 
-    active: Int[np.ndarray, " active"]
+    active: Active
     worth: Float64[np.ndarray, " coalition"]
 
     def changes(self, *places: int) -> tuple[Int[np.ndarray, " without"], Float64[np.ndarray, " without"]]:
-        """Of each coalition without the players at these places: its size, and what all of them change together.
+        """For each coalition without the players at these places: its size, and how they change its worth together.
 
-        For one player that is its marginal contribution, for two v(S ∪ ij) − v(S ∪ i) − v(S ∪ j) + v(S).
+        For one player this is its marginal contribution, for two v(S ∪ ij) − v(S ∪ i) − v(S ∪ j) + v(S).
         """
         code = np.arange(len(self.worth))
         change, without = self.worth, np.ones(len(code), bool)
@@ -61,9 +84,11 @@ class Enumeration:
 
 
 def enumerated(game: Game) -> Enumeration:
-    """All coalitions, played. Raises InputError for more than 20 players."""
+    """All coalitions, evaluated. Raises InputError for more than 20 players."""
     active = active_players(game)
     if len(active) > MOST:
-        raise InputError(f"{len(active)} players have 2^{len(active)} coalitions, too many to play all: sample instead")
+        raise InputError(
+            f"{len(active)} players have 2^{len(active)} coalitions, too many to evaluate all: sample instead"
+        )
     coalitions = np.arange(2 ** len(active))[:, None] >> np.arange(len(active)) & 1 == 1
-    return Enumeration(active, evaluated(game, among(game, active, coalitions)))
+    return Enumeration(active, evaluated(game, with_dummies(game, active, coalitions)))

@@ -33,11 +33,11 @@ LR_PIXELS = {"cpu": 2**10, "cuda": 2**18}  # in one batch of coalitions: on a CP
 
 @runtime_checkable
 class Game(Protocol):
-    """The worth, in float64, of each coalition of `players` players; row c tells who is in coalition c.
+    """The worth, in float64, of each coalition of `players` players; row c has True for the players in coalition c.
 
-    A game may also have an attribute `dummies`, "player" booleans: those who never change any coalition's worth;
-    `parts`: games of the same players whose mean it is, which a sampler may then play one by one; and, as each of its
-    parts may, `low-precision`: the same game in arithmetic that takes less time and errs more, or None.
+    A game may have further attributes. `dummies`: "player" booleans, True for players that never change the worth of a
+    coalition. `parts`: games of the same players whose mean this game is; a sampler may evaluate them one by one.
+    `low_precision`, which the parts may have too: the same game in faster and less exact arithmetic, or None.
     """
 
     @property
@@ -56,18 +56,20 @@ class Differentiable(Game, Protocol):
 
 
 class RestorationGame:
-    """The mean payoff, over `pairs`, of what `network` restores without the filters that are not in a coalition.
+    """The mean payoff, over `pairs`, of the images that `network` restores without the filters outside a coalition.
 
-    `payoff` is one of metrics.PAYOFFS or a function of (sr, hr) that returns a float64 number per image; `absent` says
-    what an erased filter responds, as in `erased`; `batch` is the number of coalitions in one run of the network, by
-    default what suits the device. All that lies before the filters' first layer is computed once per image, and the
-    responses stay on the device. Where the network cannot be resumed there, every coalition takes a whole run, and a
-    warning says so. Batches are halved where memory ends. Rounding changes little: φ of PSNR lies within 1e-6 dB of
-    that in float64, whatever the batch. With `bfloat16` the game has a low-precision one, whose convolutions are computed in
-    that.
+    payoff: one of metrics.PAYOFFS, or a function of (sr, hr) that returns a float64 number per image.
+    ablation: what replaces the response of an erased filter, as in `erased`.
+    batch: the number of coalitions in one run of the network, by default a number that suits the device; it is halved
+        if memory runs out.
+    bfloat16: True adds a low-precision game, which computes convolutions in bfloat16.
 
-    Raises InputError where the network's images do not have the size of `pairs.hr`, and where memory does not hold one
-    run of the network, or what is computed once of all images.
+    All layers before the filters' first layer are computed once per image, and their responses stay on the device. If
+    the network cannot be resumed there, every coalition takes a run of the whole network, and a warning says so. The
+    values of PSNR lie within 1e-6 dB of those in float64, whatever the batch.
+
+    Raises InputError if the network's images do not have the size of `pairs.hr`, and if memory does not hold one run of
+    the network, or the responses before the first layer.
     """
 
     def __init__(
@@ -117,12 +119,12 @@ class RestorationGame:
 
     @property
     def low_precision(self) -> Game | None:
-        """The game in bfloat16, where that is asked for."""
+        """The game in bfloat16, if there is one."""
         return _Part(self, range(len(self.pairs))).low_precision
 
     @torch.inference_mode()
     def worth(self, coalitions: Coalitions, image: int, low_precision: bool = False) -> Worth:
-        """The payoff on one image; `low-precision` computes convolutions in bfloat16."""
+        """The payoff on one image; `low_precision` computes convolutions in bfloat16."""
         recorded, hr = self.recorded[image], self.pairs.hr[image][None].to(self.device)
         device, low_precision = (
             self.device.type,
@@ -150,7 +152,7 @@ class RestorationGame:
         return self._in_batches(presences, image, by_presence)
 
     def _in_batches(self, rows: Presences, image: int, evaluated: Callable[[Tensor], Tensor]) -> Tensor:
-        """`played` for batches of rows, which are halved where memory runs out."""
+        """The result of `evaluated` for all rows, in batches that are halved if memory runs out."""
         batch = self.batch or max(1, LR_PIXELS[self.device.type] // self.pairs.lr[image][0].numel())
         batch = min(batch, len(rows))
         while True:
@@ -170,7 +172,7 @@ class RestorationGame:
 
     @torch.inference_mode()
     def _prepare(self, network: nn.Module) -> None:
-        """Cuts the network, and computes once what lies before the cut."""
+        """Cuts the network, and computes the responses before the cut once."""
         with evaluating(network), full_float32():
             self.cut = self._cut(network)
             self.recorded = [self.cut.head(lr[None].to(self.device)) for lr in self.pairs.lr]
@@ -183,7 +185,7 @@ class RestorationGame:
         return sr
 
     def _cut(self, network: nn.Module) -> Resumable:
-        """The network cut before the filters' first layer, proved on the first image; or the whole network."""
+        """The network cut before the filters' first layer, tested on the first image; or else the whole network."""
         lr, hr = self.pairs.lr[0][None].to(self.device), self.pairs.hr[0]
         probe = torch.rand(3, self.players, generator=torch.Generator().manual_seed(0)) < 0.5
         whole = Resumable.whole(network)
@@ -229,7 +231,7 @@ class RestorationGame:
 
 @dataclass(frozen=True)
 class Grouped:
-    """A game whose players are groups of the players of another: all of a group are there, or none."""
+    """A game whose players are groups of the players of another game; a group is present or absent as a whole."""
 
     game: Game
     groups: Sequence[Sequence[int]]
@@ -248,7 +250,7 @@ class Grouped:
         return [Grouped(part, self.groups) for part in getattr(self.game, "parts", [])]
 
     def __call__(self, coalitions: Coalitions) -> Worth:
-        """The worth of those who are in the groups that are there; who is in none is always there."""
+        """The worth of the players in the groups that are present; players in no group are always present."""
         everyone = torch.ones(len(coalitions), self.game.players, dtype=torch.bool)
         for group, present in zip(self.groups, coalitions.T, strict=True):
             everyone[:, list(group)] = present[:, None]
@@ -257,7 +259,7 @@ class Grouped:
 
 @dataclass(frozen=True)
 class _Part:
-    """The game on some of its images, in bfloat16 if `is_rough`."""
+    """The game on some of its images, in bfloat16 if `is_low_precision`."""
 
     game: RestorationGame
     images: range

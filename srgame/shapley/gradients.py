@@ -1,43 +1,47 @@
-"""Shapley values where many play at once: gradients tell of all players, contributions correct them.
+"""Multilevel Shapley values: gradients for all players at once, corrected by the contributions of some.
 
-A marginal contribution takes a coalition of its own for every player. The gradient of the worth by presences between 0
-and 1 takes one backward pass for all of them, but tells of small changes only. So many coalitions with gradients are
-the cheap level, and the mean of what some players contribute less what their gradients say, in fewer coalitions, makes
-up for the bias (multifidelity Monte Carlo: Peherstorfer, Willcox & Gunzburger 2016).
+A marginal contribution takes one coalition per player. One backward pass gives a first-order estimate for every player:
+the gradient of the worth by presences between 0 and 1. That is the cheap level. The expensive level is the mean
+difference between the contributions of some players and their gradients, over fewer coalitions; it removes the bias
+(multifidelity Monte Carlo: Peherstorfer, Willcox & Gunzburger 2016).
 """
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float64, Int
 
 from srgame.errors import InputError
-from srgame.shapley.coalitions import active_players, among, evaluated
+from srgame.shapley.coalitions import active_players, evaluated, with_dummies, worth_of_ends
+from srgame.shapley.exact import exact_shapley
 from srgame.shapley.game import Differentiable, Game
-from srgame.shapley.permutations import (
-    Estimated,
+from srgame.shapley.sampler import (
+    ActiveValues,
     PerActive,
+    Replicates,
     Rows,
     Sampler,
-    ShapleyValues,
-    between,
-    exact_shapley,
-    sampled_by,
+    deviation_between_parts,
+    parts_of,
+    sampled_values,
 )
-from srgame.shapley.sampling import Workers, mean_of
+from srgame.shapley.sampling import Workers
 from srgame.shapley.store import Store
 from srgame.shapley.until import Until
+from srgame.shapley.values import ShapleyValues, mean_of
 
 Present = Bool[np.ndarray, " active"]
+Levels = Float64[np.ndarray, "level active"]
 
-GROUPS = 16  # of players, who are half present in turn: the more, the smaller the bias, and the dearer a gradient
-NODES = 0.5 - 0.5 / math.sqrt(3), 0.5 + 0.5 / math.sqrt(3)  # presences: Gauss and Legendre's two
-BACKWARD = 3  # evaluations that a gradient takes the time of
+GROUPS = 16  # of players, partly present in turn: more groups, less bias, and more backward passes
+NODES = 0.5 - 0.5 / math.sqrt(3), 0.5 + 0.5 / math.sqrt(3)  # presences: the two nodes of Gauss and Legendre
+BACKWARD = 3  # evaluations that take as long as one backward pass
 PAIR = 2 * (1 + GROUPS * len(NODES) * BACKWARD)  # evaluations that a coalition and its complement take, with gradients
-PAIRS = 4  # of coalitions in a replicate, at first
-PILOT = 8  # replicates that tell how to split the work
+PAIRS = 4  # of coalitions in a replicate of the pilot
+PILOT = 8  # replicates that decide how to split the work
 
 
 def multilevel_shapley(
@@ -49,122 +53,161 @@ def multilevel_shapley(
     store: Store | None = None,
     workers: Workers | None = None,
 ) -> ShapleyValues:
-    """The Shapley values of a differentiable game of many players, estimated without bias from two levels.
+    """The Shapley values of a differentiable game of many players, estimated without bias from gradients.
 
-    A replicate has, for each part of the game, some coalitions and their complements, in which every player's gradient is
-    taken, and some players, drawn at random, whose contribution to one of these pairs corrects it. The first PILOT
-    replicates split the work evenly; what they vary by says how the others do. `until`, `seed`, `progress`, `kept` and
-    `workers` are as in `sampled_shapley`, and the values add up to v(N) − v(∅) as they do there. `gains["gradients"]`
-    is by what factor all this lowers the variance of as many contributions alone.
+    A replicate has, for each part of the game, random coalitions and their complements. In these it takes the gradients
+    of all players and the contributions of some, drawn at random, which correct the gradients. The first PILOT
+    replicates split the work evenly between the two; their variances decide the split of the others. `until`, `seed`,
+    `progress`, `store` and `workers` are as in `sampled_shapley`, and the values add up to v(N) − v(∅) too.
+    `variance_reduction["gradients"]` compares with contributions alone, at equal cost.
 
-    Raises InputError where the game has no gradient, or `until` allows fewer evaluations than one replicate takes.
+    Raises InputError if the game has no gradient, or if `until` allows fewer evaluations than one replicate takes.
     """
     active = active_players(game)
     if len(active) < 2:
         return exact_shapley(game)
-    sampler = _TwoLevels(game, active)
-    how = {"seed": seed, "progress": progress, "store": store, "workers": workers}
-    return sampled_by(sampler, until, sampler.cost, PILOT, **how)
+    parts = parts_of(game)
+    differentiable = [part for part in parts if isinstance(part, Differentiable)]
+    if len(differentiable) < len(parts):
+        raise InputError("a game whose worth has no gradient: sample permutations instead")
+    cost = replicate_cost(len(active))
+    sampler = _Multilevel(game=game, active=active, parts=differentiable, ends=worth_of_ends(parts, active), cost=cost)
+    return sampled_values(sampler, until, cost, PILOT, seed=seed, progress=progress, store=store, workers=workers)
 
 
 def cheaper_than_a_permutation(players: int) -> bool:
-    """Whether a replicate of two levels costs no more than a permutation of so many players and its reverse."""
-    return unit_cost(players) <= 2 * (players - 1)
+    """Whether a multilevel replicate costs no more than a permutation of the players and its reverse."""
+    return replicate_cost(players) <= 2 * (players - 1)
 
 
-def unit_cost(players: int) -> int:
-    """Evaluations: half of them for gradients, and at most as many for corrections, of each player once."""
+def replicate_cost(players: int) -> int:
+    """The evaluations of a replicate: half for gradients, and up to as many for contributions, two of each player."""
     return PAIRS * PAIR + min(PAIRS * PAIR, 2 * players)
 
 
-class _TwoLevels(Sampler):
-    """Replicates of gradients and corrections, all of the same cost, and how that is split between the two."""
+@dataclass(frozen=True)
+class Measured:
+    """What one replicate measured, or what many did: then every array has the replicates as its first axis.
 
-    def __init__(self, game: Game, active: Int[np.ndarray, " active"]) -> None:
-        super().__init__(game, active)
-        self.smooth = [part for part in self.parts if isinstance(part, Differentiable)]
-        if len(self.smooth) < len(self.parts):
-            raise InputError("a game whose worth has no gradient: sample permutations instead")
-        self.cost = unit_cost(len(active))
-        self.decided: tuple[int, int] | None = None
+    values: the estimate for each part, which adds up to the part's v(N) − v(∅).
+    gradients, corrections, squares: the two levels and the squared contributions, each the mean over parts.
+    """
 
-    def replicate(self, rng: np.random.Generator, before: Sequence[Rows]) -> Rows:
-        """Rows: the estimate of each part; then, of their mean, gradients, corrections and squared contributions."""
-        pairs, corrected = self.split(before)
-        levels = np.stack([self._of_part(part, pairs, corrected, rng) for part in self.smooth])
+    values: Float64[np.ndarray, "*replicate part active"]
+    gradients: Float64[np.ndarray, "*replicate active"]
+    corrections: Float64[np.ndarray, "*replicate active"]
+    squares: Float64[np.ndarray, "*replicate active"]
+
+    def pack(self) -> Float64[np.ndarray, "*replicate row active"]:
+        """All fields in one array, as the store keeps it."""
+        means = np.stack([self.gradients, self.corrections, self.squares], axis=-2)
+        return np.concatenate([self.values, means], axis=-2)
+
+    @classmethod
+    def unpack(cls, rows: Float64[np.ndarray, "*replicate row active"]) -> "Measured":
+        """The fields of `rows`."""
+        return cls(
+            values=rows[..., :-3, :],
+            gradients=rows[..., -3, :],
+            corrections=rows[..., -2, :],
+            squares=rows[..., -1, :],
+        )
+
+
+@dataclass(frozen=True)
+class _Multilevel(Sampler):
+    """Replicates of gradients and corrections, all of the same cost."""
+
+    parts: Sequence[Differentiable]
+    cost: int
+
+    def replicate(self, rng: np.random.Generator, pilot: Sequence[Rows]) -> Rows:
+        """The gradients and the corrections of each part, in coalitions of its own."""
+        pairs, corrected = self.split(Measured.unpack(np.stack(pilot)) if len(pilot) else None)
+        levels = np.stack([self._levels(part, pairs, corrected, rng) for part in self.parts])
         estimates = levels[:, 0] + levels[:, 1]
         missing = np.diff(self.ends, axis=1) - estimates.sum(1, keepdims=True)
-        return np.concatenate([estimates + missing / len(self.active), levels.mean(0)])  # the sum is known: so it fits
+        gradients, corrections, squares = levels.mean(0)
+        return Measured(
+            values=estimates + missing / len(self.active),  # their sum is known exactly
+            gradients=gradients,
+            corrections=corrections,
+            squares=squares,
+        ).pack()
 
-    def _of_part(self, part: Differentiable, pairs: int, corrected: int, rng: np.random.Generator) -> Rows:
-        """Rows: gradients, corrections, squared contributions, each the mean over pairs of coalitions."""
-        shares = (np.arange(pairs) + rng.random()) / (2 * pairs)  # of those who are there; of the complements above ½
-        rows = np.zeros((3, len(self.active)))
+    def estimate(self, replicates: Replicates) -> ActiveValues:
+        """The mean over replicates, and its variance beside that of contributions alone."""
+        measured = Measured.unpack(replicates)
+        estimate, variance_reduction = mean_of(measured.values.mean(1)), {}
+        if len(replicates) >= PILOT and estimate.stderr.any():
+            alone = (measured.squares.mean(0) - estimate.value**2).sum() * 2 * (len(self.active) + 1)
+            here = len(replicates) * (estimate.stderr**2).sum() * self.cost
+            variance_reduction["gradients"] = float(alone / here)
+        return ActiveValues(
+            estimate=estimate,
+            between=deviation_between_parts(measured.values),
+            variance_reduction=variance_reduction,
+            used=("gradients",),
+        )
+
+    def split(self, pilot: Measured | None) -> tuple[int, int]:
+        """The pairs of coalitions in a replicate, and the players corrected, as the pilot's variances decide.
+
+        At equal cost the variance is least if each level's share of the work is the root of its variance over its cost.
+        """
+        pairs, corrected = self._affordable(PAIRS)
+        if pilot is None:
+            return pairs, corrected
+        levels = np.stack([pilot.gradients[:PILOT], pilot.corrections[:PILOT]], axis=1)
+        gradients, corrections = levels.var(0, ddof=1).sum(1) * (pairs, corrected)
+        work = math.sqrt(gradients * PAIR), math.sqrt(corrections * 2)
+        return self._affordable(round(self.cost / PAIR * work[0] / sum(work)) if sum(work) else PAIRS)
+
+    def _affordable(self, pairs: int) -> tuple[int, int]:
+        """At most this number of pairs, and as many corrections as the rest pays for; at least one for each pair."""
+        pairs = max(1, min(pairs, self.cost // (PAIR + 2)))
+        return pairs, min(pairs * len(self.active), (self.cost - pairs * PAIR) // 2)
+
+    def _levels(self, part: Differentiable, pairs: int, corrected: int, rng: np.random.Generator) -> Levels:
+        """Gradients, corrections and squared contributions, each the mean over pairs of coalitions."""
+        shares = (np.arange(pairs) + rng.random()) / (2 * pairs)  # of players present, below ½; above in the complement
+        levels = np.zeros((3, len(self.active)))
         for share, count in zip(shares, np.diff(np.arange(pairs + 1) * corrected // pairs).tolist(), strict=True):
-            there = rng.random(len(self.active)) < share
-            group = rng.permutation(len(there)) % GROUPS
-            slopes = (self._slopes(part, there, group) + self._slopes(part, ~there, group)) / 2
+            present = rng.random(len(self.active)) < share
+            group = rng.permutation(len(present)) % GROUPS
+            slopes = (self._slopes(part, present, group) + self._slopes(part, ~present, group)) / 2
             chance = _chances(np.abs(slopes), count)
             some = _drawn(chance, rng)
-            contributions = (self._contributions(part, there, some) + self._contributions(part, ~there, some)) / 2
-            rows[0] += slopes
-            rows[1:, some] += np.stack([contributions - slopes[some], contributions**2]) / chance[some]
-        return rows / pairs
+            contributions = (self._contributions(part, present, some) + self._contributions(part, ~present, some)) / 2
+            levels[0] += slopes
+            levels[1:, some] += np.stack([contributions - slopes[some], contributions**2]) / chance[some]
+        return levels / pairs
 
-    def _slopes(self, part: Differentiable, there: Present, group: Int[np.ndarray, " active"]) -> PerActive:
-        """Each player's gradient where its group is partly present, and who else is in the coalition wholly."""
+    def _slopes(self, part: Differentiable, present: Present, group: Int[np.ndarray, " active"]) -> PerActive:
+        """Each player's gradient while its group is partly present, and all others as in the coalition."""
         members = group == np.unique(group)[:, None]
-        slopes = np.zeros(len(there))
+        slopes = np.zeros(len(present))
         for node in NODES:
             presences = np.ones((len(members), self.game.players), np.float32)
-            presences[:, self.active] = np.where(members, node, there)
-            found = part.gradient(torch.from_numpy(presences)).numpy()[:, self.active]
-            slopes += (found * members).sum(0) / len(NODES)
+            presences[:, self.active] = np.where(members, node, present)
+            gradient = part.gradient(torch.from_numpy(presences)).numpy()[:, self.active]
+            slopes += (gradient * members).sum(0) / len(NODES)
         if not np.isfinite(slopes).all():
             raise InputError("the worth has no finite gradient at some coalition: sample permutations instead")
         return slopes
 
     def _contributions(
-        self, part: Game, there: Present, some: Int[np.ndarray, " some"]
+        self, part: Game, present: Present, some: Int[np.ndarray, " some"]
     ) -> Float64[np.ndarray, " some"]:
-        """What some players contribute to a coalition: joining it, or having joined it."""
-        switched = there ^ np.eye(len(there), dtype=bool)[some]
-        worth = evaluated(part, among(self.game, self.active, np.concatenate([there[None], switched])))
-        joined: Float64[np.ndarray, " some"] = (worth[1:] - worth[0]) * np.where(there[some], -1, 1)
-        return joined
-
-    def split(self, before: Sequence[Rows] | Float64[np.ndarray, "replicate row active"]) -> tuple[int, int]:
-        """The pairs of coalitions with gradients in a replicate, and the players corrected: as the pilot's variances ask.
-
-        At equal cost the variance is least where each level's work is as the root of its variance over its cost.
-        """
-        if len(before) < PILOT:
-            return self._affordable(PAIRS)
-        if self.decided is None:
-            pilot = np.stack(list(before[:PILOT]))[:, len(self.parts) :]
-            pairs, corrected = self._affordable(PAIRS)
-            gradients, corrections = pilot[:, :2].var(0, ddof=1).sum(1) * (pairs, corrected)
-            spent = math.sqrt(gradients * PAIR), math.sqrt(corrections * 2)
-            self.decided = self._affordable(round(self.cost / PAIR * spent[0] / sum(spent)) if sum(spent) else PAIRS)
-        return self.decided
-
-    def _affordable(self, pairs: int) -> tuple[int, int]:
-        """So many pairs, and as many corrections as the replicate's cost leaves room for; at least one for each pair."""
-        pairs = max(1, min(pairs, self.cost // (PAIR + 2)))
-        return pairs, min(pairs * len(self.active), (self.cost - pairs * PAIR) // 2)
-
-    def estimate(self, replicates: Float64[np.ndarray, "replicate row active"]) -> Estimated:
-        """The mean over replicates, and what the same contributions would tell alone."""
-        parts = len(self.parts)
-        found, variance_reduction = mean_of(replicates[:, :parts].mean(1)), {}
-        if len(replicates) >= PILOT and found.stderr.any():
-            alone = (replicates[:, -1].mean(0) - found.value**2).sum() * 2 * (len(self.active) + 1)
-            variance_reduction["gradients"] = float(alone / (len(replicates) * (found.stderr**2).sum() * self.cost))
-        return Estimated(found, between(replicates[:, :parts]), variance_reduction, ("gradients",))
+        """The marginal contributions of some players to a coalition, with or without them."""
+        switched = present ^ np.eye(len(present), dtype=bool)[some]
+        worth = evaluated(part, with_dummies(self.game, self.active, np.concatenate([present[None], switched])))
+        contributions: Float64[np.ndarray, " some"] = (worth[1:] - worth[0]) * np.where(present[some], -1, 1)
+        return contributions
 
 
 def _chances(sizes: PerActive, count: int) -> PerActive:
-    """Each player's chance to be among `count`: half of it alike, half by its size, and none above 1."""
+    """Each player's probability to be drawn: half uniform, half by size, at most 1; they add up to `count`."""
     weight = 1 / len(sizes) + sizes / (sizes.sum() or 1.0)
     chance: PerActive = weight * count / weight.sum()
     while (chance > 1).any():
@@ -174,7 +217,7 @@ def _chances(sizes: PerActive, count: int) -> PerActive:
 
 
 def _drawn(chance: PerActive, rng: np.random.Generator) -> Int[np.ndarray, " some"]:
-    """Players drawn systematically, in random permutation, each with its own chance; how many is the sum of the chances."""
+    """Players drawn systematically in a random permutation, each with its own probability; their number is the sum."""
     permutation = rng.permutation(len(chance))
     steps = np.floor(np.cumsum(chance[permutation]) + rng.random())
     drawn: Int[np.ndarray, " some"] = np.sort(permutation[np.diff(steps, prepend=0) > 0])

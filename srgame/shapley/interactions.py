@@ -1,9 +1,9 @@
-"""Interactions of pairs of players: how much more two of them are worth together than each of them alone.
+"""Interactions of pairs of players: how much more two players are worth together than each of them alone.
 
-Negative: the two are interchangeable, either will do. Positive: the one is useful only with the other, they are
-co-adapted. That is measured by v(S ∪ ij) − v(S ∪ i) − v(S ∪ j) + v(S), averaged over coalitions S of the others: over
-sizes evenly, and within a size over all coalitions (the Shapley interaction index), or over all coalitions evenly (the
-Banzhaf interaction index; Grabisch & Roubens 1999, both).
+A negative interaction means that the two are interchangeable; a positive one that each is useful only with the other:
+they are co-adapted. The interaction is v(S ∪ ij) − v(S ∪ i) − v(S ∪ j) + v(S), averaged over coalitions S of the others
+(Grabisch & Roubens 1999). The Shapley interaction index averages over the coalitions of a size and then over sizes, the
+Banzhaf interaction index over all coalitions.
 """
 
 from collections.abc import Callable, Iterable
@@ -16,10 +16,11 @@ import pandas as pd
 from jaxtyping import Bool, Float64, Int
 
 from srgame.errors import InputError, chosen
-from srgame.shapley.coalitions import active_players, among, enumerated, evaluated
+from srgame.shapley.coalitions import Active, active_players, enumerated, evaluated, with_dummies
 from srgame.shapley.game import Game
-from srgame.shapley.sampling import Estimate, cheaper_enumerated, mean_of, sample
+from srgame.shapley.sampling import cheaper_enumerated, sample
 from srgame.shapley.until import Until
+from srgame.shapley.values import Estimate, mean_of
 
 Pairs = Int[np.ndarray, "pair 2"]
 PerPair = Float64[np.ndarray, " pair"]
@@ -29,10 +30,10 @@ CHUNK = 2**12  # pairs whose coalitions are in memory at once
 
 @dataclass(frozen=True)
 class Index:
-    """Which coalitions of the others count: by size and by chance, which comes to the same."""
+    """The distribution of the coalition of the others, in two equivalent forms: by size, and by random presence."""
 
-    weight: Callable[[int, int], float]  # of one coalition of this size of so many others
-    presence: Callable[[np.random.Generator], float]  # the probability with which each other is there
+    weight: Callable[[int, int], float]  # of one coalition, from its size and the number of others
+    presence: Callable[[np.random.Generator], float]  # the probability that each of the others is present
 
 
 INDICES = {
@@ -43,9 +44,9 @@ INDICES = {
 
 @dataclass(frozen=True)
 class PairInteractions(Estimate):
-    """The interaction of each of `pairs`, in the unit of the payoff, and how it was found.
+    """The interaction of each of `pairs`, in the unit of the payoff, and how it was computed.
 
-    `evaluations` counts the coalitions that were played, `ended` says what ended the sampling.
+    `evaluations` is the number of coalitions evaluated, `ended` the limit that ended the sampling.
     """
 
     pairs: Pairs
@@ -61,7 +62,7 @@ class PairInteractions(Estimate):
         return pd.DataFrame(columns | {"low": low, "high": high})
 
     def matrix(self) -> Float64[np.ndarray, "player player"]:
-        """The interactions as a symmetric matrix; NaN on the diagonal and for pairs that were not asked for."""
+        """The interactions as a symmetric matrix; NaN on the diagonal and for pairs that were not requested."""
         matrix = np.full((self.players, self.players), np.nan)
         first, second = self.pairs.T
         matrix[first, second] = matrix[second, first] = self.value
@@ -79,50 +80,56 @@ def pair_interactions(
 ) -> PairInteractions:
     """The interactions of the given pairs of players, by default of all: exact if `until` is None, else estimated.
 
-    `index` is "shapley" or "banzhaf". An independent replicate is one random coalition and its complement, in which single
-    players and pairs switch sides: of all n(n − 1) / 2 pairs it sees each twice, in 2 + n(n + 1) evaluations. Whoever
-    is in it is so with one probability, which is drawn evenly for "shapley" (Owen 1972) and ½ for "banzhaf"; so what
-    surrounds each pair has the distribution that the index asks for. In a game without interactions of four or more
-    players a single replicate is exact. Players in `game.dummies` interact with nobody and are never sampled; where a FEW
-    replicates would cost as much as all coalitions, these are played.
+    `index` is "shapley" or "banzhaf". A replicate is one random coalition and its complement, in which single players
+    and pairs switch sides: it measures each of all n(n − 1) / 2 pairs twice, in 2 + n(n + 1) evaluations. Each player
+    is present with the same probability, which is drawn uniformly for "shapley" (Owen 1972) and ½ for "banzhaf", so the
+    others of each pair have the distribution that the index prescribes. In a game without interactions of four or more
+    players a single replicate is exact. Players in `game.dummies` interact with nobody and are never sampled. If all
+    coalitions cost no more than FEW replicates, they are all evaluated instead.
 
-    Raises InputError for pairs that are none, for more than 20 players if `until` is None, and where `until` allows
-    fewer evaluations than one replicate takes.
+    Raises InputError for invalid pairs, for more than 20 players if `until` is None, and if `until` allows fewer
+    evaluations than one replicate takes.
     """
-    asked, rule = _asked(game, pairs), chosen("interaction index", index, INDICES)
+    requested, rule = _checked(game, pairs), chosen("interaction index", index, INDICES)
     active = active_players(game)
-    alive = np.isin(asked, active).all(1)
-    places = np.searchsorted(active, asked[alive])
+    alive = np.isin(requested, active).all(1)
+    places = np.searchsorted(active, requested[alive])
     involved = np.unique(places)
     cost = 2 * (1 + len(involved) + len(places))
     if until is None or not len(places) or cheaper_enumerated(len(active), cost, until):
-        found, evaluations, ended = _exact(game, places, rule)
+        estimate, evaluations, ended = _exact(game, places, rule)
     else:
-        sampled = sample(
-            lambda rng, _: _unit(game, active, places, rule.presence(rng), rng),
-            until,
-            cost,
-            seed=seed,
-            progress=progress,
-        )
-        found, evaluations, ended = mean_of(sampled.replicates), sampled.evaluations, sampled.ended
-    value, stderr = np.zeros((2, len(asked)))
-    value[alive], stderr[alive] = found.value, found.stderr
-    return PairInteractions(value, stderr, found.replicates, asked, game.players, evaluations, ended)
+
+        def replicate(rng: np.random.Generator, _: object) -> PerPair:
+            return _replicate(game, active, places, rule.presence(rng), rng)
+
+        sampled = sample(replicate, until, cost, seed=seed, progress=progress)
+        estimate, evaluations, ended = mean_of(sampled.replicates), sampled.evaluations, sampled.ended
+    value, stderr = np.zeros((2, len(requested)))
+    value[alive], stderr[alive] = estimate.value, estimate.stderr
+    return PairInteractions(
+        value=value,
+        stderr=stderr,
+        replicates=estimate.replicates,
+        pairs=requested,
+        players=game.players,
+        evaluations=evaluations,
+        ended=ended,
+    )
 
 
-def _asked(game: Game, pairs: Iterable[tuple[int, int]] | None) -> Pairs:
+def _checked(game: Game, pairs: Iterable[tuple[int, int]] | None) -> Pairs:
     if game.players < 2:
         raise InputError("a pair takes two players, and the game has fewer")
     if pairs is None:
         return np.array(list(combinations(range(game.players), 2)))
-    asked = [tuple(pair) for pair in pairs]
-    for pair in asked:
+    named = [tuple(pair) for pair in pairs]
+    for pair in named:
         if len(set(pair)) != 2 or not all(0 <= player < game.players for player in pair):
             raise InputError(f"{pair} is no pair: name two different players between 0 and {game.players - 1}")
-    if not asked:
+    if not named:
         raise InputError("no pairs, no interactions: name some, or None for all")
-    return np.array(asked)
+    return np.array(named)
 
 
 def _exact(game: Game, places: Pairs, rule: Index) -> tuple[Estimate, int, str]:
@@ -136,22 +143,18 @@ def _exact(game: Game, places: Pairs, rule: Index) -> tuple[Estimate, int, str]:
     return Estimate(value, np.zeros(len(places)), 0), len(everything.worth), "exact"
 
 
-def _unit(
-    game: Game, active: Int[np.ndarray, " active"], places: Pairs, presence: float, rng: np.random.Generator
-) -> PerPair:
+def _replicate(game: Game, active: Active, places: Pairs, presence: float, rng: np.random.Generator) -> PerPair:
     """Each pair's interaction in a random coalition and in its complement, averaged."""
     present = rng.random(len(active)) < presence
     mean: PerPair = (_around(game, active, places, present) + _around(game, active, places, ~present)) / 2
     return mean
 
 
-def _around(
-    game: Game, active: Int[np.ndarray, " active"], places: Pairs, present: Bool[np.ndarray, " active"]
-) -> PerPair:
-    """Each pair's interaction, given who else is in `present`: none, one or both of the pair switch sides there."""
+def _around(game: Game, active: Active, places: Pairs, present: Bool[np.ndarray, " active"]) -> PerPair:
+    """Each pair's interaction while the others are as in `present`: none, one or both of the pair switch sides."""
     switched = np.unique(places)
     groups = [np.empty((1, 0), int), switched[:, None], *np.array_split(places, range(CHUNK, len(places), CHUNK))]
-    none, single, *both = (evaluated(game, among(game, active, _switched(present, group))) for group in groups)
+    none, single, *both = (evaluated(game, with_dummies(game, active, _switched(present, group))) for group in groups)
     one = np.zeros(len(active))
     one[switched] = single
     side = np.where(present, -1, 1)

@@ -1,128 +1,42 @@
-"""Shapley values of a game's players: exact for a few of them, sampled for any number, with honest error bars.
+"""Sampled Shapley values: random permutations of the players, with error bars.
 
-The Shapley value φ of a player is its marginal contribution v(S ∪ i) − v(S), averaged over all permutations in which the
-players can join, S being those who came before (paper, Eq. 1).
+The Shapley value φ of a player is its marginal contribution v(S ∪ i) − v(S), averaged over all permutations in which
+the players can join, where S are the players before i (paper, Eq. 1).
 """
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Float64, Int
 
 from srgame.errors import InputError
-from srgame.shapley.coalitions import MOST, active_players, among, enumerated, evaluated, prefixes
-from srgame.shapley.control_variates import DEGREES, of_places, regressed
+from srgame.shapley.coalitions import Active, active_players, contributions_along, worth_of_ends
+from srgame.shapley.control_variates import DEGREES, best_regression, of_places
+from srgame.shapley.exact import exact_shapley
 from srgame.shapley.game import Game
-from srgame.shapley.sampling import Estimate, Workers, cheaper_enumerated, mean_of, sample
+from srgame.shapley.low_precision import CHECKED, NEGLIGIBLE, corrected, low_precision_games, variance_over_rounding
+from srgame.shapley.sampler import (
+    ActiveValues,
+    Replicates,
+    Rows,
+    Sampler,
+    deviation_between_parts,
+    parts_of,
+    sampled_values,
+)
+from srgame.shapley.sampling import Workers, cheaper_enumerated
 from srgame.shapley.store import Store
 from srgame.shapley.until import Until
+from srgame.shapley.values import ShapleyValues, mean_of
 
-PerPlayer = Float64[np.ndarray, " player"]
-PerActive = Float64[np.ndarray, " active"]
-Permutation = Int[np.ndarray, " active"]
-Rows = Float64[np.ndarray, "row active"]
+Unions = Sequence[Sequence[int]]
+Places = Int[np.ndarray, " _"]  # in the array of active players
 
-MANY = 10  # players: with more, a quadratic game is solved by far fewer coalitions than all
-PROOFS = 4  # random permutations that must agree
-ROUNDING = 1e-5  # of the largest value: what float32 leaves of −mse lies a permutation of magnitude below
-PILOT = 8  # replicates that tell whether reversed permutations pay
-REGRESSED = 24  # replicates from which on a regression on the controls is tried
-WORTHWHILE = 1.05  # the gain from which on a device is used: less could be luck
-NEGLIGIBLE = (
-    1 / 400
-)  # share of the variance of permutations: if no more is rounded off, the low-precision game is played
-CHECKED = 1 / 16  # of the replicates are then played in both games
-
-
-@dataclass(frozen=True)
-class ShapleyValues(Estimate):
-    """Shapley values in the unit of the payoff, and how they were found.
-
-    `empty` and `grand` are the worth of nobody and of everybody. `evaluations` counts the coalitions that were played,
-    each on all images; `ended` says what ended the sampling. `between` is the standard deviation of a player's value
-    between the parts of the game, the images, without what sampling adds to it; NaN where there is one part only.
-    `gains` has, of each device that lowers the variance, by what factor it did here, and of "low-precision" how many times
-    the variance of what the low-precision game rounds off is below that of permutations; `used` names those in use.
-    """
-
-    empty: float
-    grand: float
-    evaluations: int
-    ended: str
-    between: PerPlayer | None = None
-    variance_reduction: dict[str, float] = field(default_factory=dict)
-    used: tuple[str, ...] = ()
-
-    def frame(self, confidence: float = 0.95) -> pd.DataFrame:
-        """One row per player: shapley, stderr, low and high (its interval), between_images, rank (1 is the largest)."""
-        low, high = self.interval(confidence)
-        between = np.full(len(self.value), np.nan) if self.between is None else self.between
-        rank = pd.Series(self.value).rank(ascending=False, method="first").astype(int)
-        columns = {"shapley": self.value, "stderr": self.stderr, "low": low, "high": high, "between_images": between}
-        return pd.DataFrame(columns | {"rank": rank})
-
-
-def exact_shapley(game: Game) -> ShapleyValues:
-    """The Shapley values, without sampling error: of any number of players if the game is quadratic, else of up to 20.
-
-    A game is quadratic if players interact in pairs only: −mse is, for the filters in front of a linear tail. Then one
-    permutation and its reverse give the values, whichever permutation, and so do each player's first and last contribution. Of more
-    than 10 players, four random permutations and those contributions must agree within 1e-5 of the largest value, room for
-    float32 rounding and little else; otherwise all 2ⁿ coalitions are played. Raises InputError for more than 20 players
-    whose game is not quadratic.
-    """
-    active = active_players(game)
-    if len(active) <= MANY:
-        return _from_all_coalitions(game)
-    values, disagreement = _as_if_quadratic(game, active)
-    if disagreement <= ROUNDING:
-        return values
-    if len(active) > MOST:
-        raise InputError(
-            f"{len(active)} players have 2^{len(active)} coalitions, too many to play all, and the game is not "
-            f"quadratic (permutations disagree by {disagreement:.1g} of the largest value): sample instead (sampled_shapley)"
-        )
-    return _from_all_coalitions(game)
-
-
-def _from_all_coalitions(game: Game) -> ShapleyValues:
-    """The definition: marginal contributions, averaged over the coalitions of a size and then over sizes."""
-    everything = enumerated(game)
-    n, worth = len(everything.active), everything.worth
-    weight = np.array([1 / (n * math.comb(n - 1, size)) for size in range(n)])
-    value = np.zeros(game.players)
-    for place, player in enumerate(everything.active):
-        size, contribution = everything.changes(place)
-        value[player] = weight[size] @ contribution
-    return ShapleyValues(value, np.zeros(game.players), 0, worth[0], worth[-1], len(worth), "exact")
-
-
-def _as_if_quadratic(game: Game, active: Int[np.ndarray, " active"]) -> tuple[ShapleyValues, float]:
-    """The values if the game is quadratic, and how far it is from that, as a share of the largest value.
-
-    A synergy of three or more players counts half for each of them in the mean of first and last contribution, but in a
-    pair of permutations only for those who come first or last among them: so the two disagree, however few such synergies.
-    """
-    alone = among(game, active, np.eye(len(active), dtype=bool))
-    missing = among(game, active, ~np.eye(len(active), dtype=bool))
-    nobody, everybody = among(game, active, np.array([[False], [True]]).repeat(len(active), 1))
-    worth = evaluated(game, np.concatenate([[nobody, everybody], alone, missing]))
-    ends, (first, last) = worth[:2], np.split(worth[2:], 2)
-    expected = np.zeros(game.players)
-    expected[active] = (first - ends[0] + ends[1] - last) / 2
-    pairs = np.zeros((PROOFS, game.players))
-    for proof in range(PROOFS):
-        permutation = np.random.default_rng([0, proof]).permutation(len(active))
-        pairs[proof, active] = _marginals(game, active, ends, np.stack([permutation, permutation[::-1]])).mean(0)
-    value, largest = pairs.mean(0), np.abs([expected, *pairs]).max()
-    disagreement = float(np.abs(pairs - expected).max() / largest) if largest > 0 else 0.0
-    evaluations = len(worth) + PROOFS * 2 * (len(active) - 1)
-    return ShapleyValues(value, np.zeros(game.players), 0, ends[0], ends[1], evaluations, "exact"), disagreement
+PILOT = 8  # replicates that decide whether reversed permutations and the low-precision game pay
+REGRESSED = 24  # replicates from which on a regression on the control variates is tried
+WORTHWHILE = 1.05  # variance reduction from which on the regression is used: less could be luck
 
 
 def sampled_shapley(
@@ -131,244 +45,201 @@ def sampled_shapley(
     until: Until,
     seed: int = 0,
     antithetic: bool | None = None,
-    unions: Sequence[Sequence[int]] | None = None,
+    unions: Unions | None = None,
     progress: bool = False,
     store: Store | None = None,
     workers: Workers | None = None,
 ) -> ShapleyValues:
-    """The Shapley values estimated, without bias, from random permutations of the players.
+    """The Shapley values, estimated without bias from random permutations of the players; they add up to v(N) − v(∅).
 
-    An independent replicate has two permutations for each part of the game: a permutation and its reverse, whose errors cancel in large
-    part (Mitchell et al. 2022), or two independent ones; by default the first PILOT replicates tell which. Parts, if the
-    game has any, are games whose mean it is, such as its images: each has permutations of its own. Where that lowers the
-    error, a regression on the places in the permutations, whose mean is known, is subtracted from the contributions. Replicate k
-    depends on `seed` and the pilot replicates only. The values add up to v(N) − v(∅). Players in `game.dummies` are worth
-    exactly 0 and are never sampled. Where all coalitions cost no more than a FEW replicates, these are played. Ctrl-C ends
-    the sampling and keeps what was measured; `progress` shows a bar. Replicates that are `kept` on disk are not made again;
-    `workers` make the others, or else this process.
+    antithetic: True evaluates each permutation and its reverse, whose errors mostly cancel (Mitchell et al. 2022),
+        False two independent permutations; None lets the first PILOT replicates decide.
+    unions: a partition of the players. Only permutations that keep each union together count: the values are Owen's
+        (1977), and their sum over a union is its Shapley value in the game of the unions.
+    seed, progress, store, workers: as in `sampling.sample`. Ctrl-C ends the sampling and keeps the replicates so far.
 
-    If the game has a low-precision one, the pilot replicates play both. Where what is rounded off is a NEGLIGIBLE share of the
-    variance, the other replicates play the low-precision one; some play both, and what those differ by corrects all, without bias.
-    `evaluations` counts a coalition once, in whichever game.
+    A replicate draws two permutations for each part of the game. From REGRESSED replicates on, a regression on the
+    players' places is used if it lowers the error. If the game has a low-precision game that rounds little, most
+    replicates evaluate it (low_precision.py); `evaluations` counts a coalition once, in whichever game. Players in
+    `game.dummies` are worth exactly 0 and are never sampled. If all coalitions cost no more than FEW replicates, they
+    are all evaluated instead.
 
-    With `unions` that share out the players, only permutations count in which the members of a union follow each other: the
-    values are Owen's (1977), and the sum over a union is its own Shapley value in the game of the unions.
-
-    Raises InputError where `until` allows fewer evaluations than one replicate takes, or a player is not in one union.
+    Raises InputError if `until` allows fewer evaluations than one replicate takes, or if a player is not in exactly one
+    union.
     """
-    if unions is not None and sorted(player for union in unions for player in union) != list(range(game.players)):
-        raise InputError(f"unions share out the {game.players} players: each is in exactly one of them")
     active = active_players(game)
+    places = None if unions is None else _places_of(unions, active, game.players)
     cost = 2 * (len(active) - 1)
     if len(active) < 2 or (unions is None and cheaper_enumerated(len(active), cost, until)):
         return exact_shapley(game)
-    sampler = _Permutations(game, active, antithetic, unions)
-    how = {"seed": seed, "progress": progress, "store": store, "workers": workers}
-    return sampled_by(sampler, until, cost, PILOT if antithetic is None or sampler.low_precision else 0, **how)
+    parts = parts_of(game)
+    low_precision = low_precision_games(parts, game.players)
+    sampler = _Permutations(
+        game=game,
+        active=active,
+        parts=parts,
+        ends=worth_of_ends(parts, active),
+        low_precision=low_precision,
+        low_precision_ends=worth_of_ends(low_precision, active),
+        antithetic=antithetic,
+        unions=places,
+    )
+    pilot = PILOT if antithetic is None or low_precision else 0
+    return sampled_values(sampler, until, cost, pilot, seed=seed, progress=progress, store=store, workers=workers)
+
+
+def drawn_permutation(rng: np.random.Generator, players: int, unions: Sequence[Places] | None) -> Active:
+    """A random permutation of 0 … players − 1; each union stays together, in a random permutation of the unions."""
+    if unions is None:
+        return rng.permutation(players)
+    return np.concatenate([rng.permutation(unions[k]) for k in rng.permutation(len(unions))])
+
+
+def drawn_pair(
+    rng: np.random.Generator, players: int, unions: Sequence[Places] | None, reverse: bool
+) -> Int[np.ndarray, "2 active"]:
+    """A random permutation, and its reverse or an independent one."""
+    first = drawn_permutation(rng, players, unions)
+    return np.stack([first, first[::-1] if reverse else drawn_permutation(rng, players, unions)])
+
+
+def _places_of(unions: Unions, active: Active, players: int) -> list[Places]:
+    """Each union as places in `active`."""
+    if sorted(player for union in unions for player in union) != list(range(players)):
+        raise InputError(f"unions share out the {players} players: each is in exactly one of them")
+    return [np.flatnonzero(np.isin(active, union)) for union in unions]
 
 
 @dataclass(frozen=True)
-class Estimated:
-    """What the replicates tell of the active players, and of the devices."""
+class Measured:
+    """What one replicate measured, or what many did: then every array has the replicates as its first axis.
 
-    found: Estimate
-    between: PerPlayer
-    variance_reduction: dict[str, float]
-    used: tuple[str, ...]
+    contributions: of each player to each part, the mean of both permutations.
+    half_difference: half the difference of the two permutations, the mean over parts.
+    control_variates: polynomials of the places in the permutations.
+    rounding: the contributions minus those in low precision; NaN in a replicate that evaluated one game only, and None
+        if there is no low-precision game.
+    """
 
+    contributions: Float64[np.ndarray, "*replicate part active"]
+    half_difference: Float64[np.ndarray, "*replicate active"]
+    control_variates: Float64[np.ndarray, "*replicate degree active"]
+    rounding: Float64[np.ndarray, "*replicate part active"] | None
 
-class Sampler(ABC):
-    """What makes replicates of a game and reads them; `ends` has what nobody and everybody is worth to each of its parts."""
+    def pack(self) -> Float64[np.ndarray, "*replicate row active"]:
+        """All fields in one array, as the store keeps it."""
+        fields = [self.contributions, self.half_difference[..., None, :], self.control_variates]
+        return np.concatenate(fields if self.rounding is None else [*fields, self.rounding], axis=-2)
 
-    def __init__(self, game: Game, active: Int[np.ndarray, " active"]) -> None:
-        self.game = game
-        self.active = active
-        self.parts: Sequence[Game] = getattr(game, "parts", None) or [game]
-        self.ends = self.worth_of_ends(self.parts)
-
-    def worth_of_ends(self, parts: Sequence[Game]) -> Float64[np.ndarray, "part 2"]:
-        """What nobody and everybody is worth to each part."""
-        ends = among(self.game, self.active, np.array([[False], [True]]).repeat(len(self.active), 1))
-        return np.array([evaluated(part, ends) for part in parts]).reshape(-1, 2)
-
-    @abstractmethod
-    def replicate(self, rng: np.random.Generator, before: Sequence[Rows]) -> Rows:
-        """Rows of numbers per active player: first its contribution to each part."""
-
-    @abstractmethod
-    def estimate(self, replicates: Float64[np.ndarray, "replicate row active"]) -> Estimated:
-        """What the replicates tell."""
-
-    def for_all(self, values: PerActive) -> PerPlayer:
-        everyone = np.zeros(self.game.players)
-        everyone[self.active] = values
-        return everyone
+    @classmethod
+    def unpack(cls, rows: Float64[np.ndarray, "*replicate row active"], parts: int, rounding: bool) -> "Measured":
+        """The fields of `rows`: of a game of so many parts, with or without a low-precision game."""
+        end = parts + 1 + len(DEGREES)
+        return cls(
+            contributions=rows[..., :parts, :],
+            half_difference=rows[..., parts, :],
+            control_variates=rows[..., parts + 1 : end, :],
+            rounding=rows[..., end:, :] if rounding else None,
+        )
 
 
-def sampled_by(sampler: Sampler, until: Until, cost: int, pilot: int, **how: Any) -> ShapleyValues:
-    """The values that replicates of `sampler` tell, each of which takes `cost` evaluations; `how` goes to `sample`."""
+@dataclass(frozen=True)
+class Decisions:
+    """What the pilot decides: whether second permutations are reversed, and whether the low-precision game is used."""
 
-    def estimate_of(replicates: Float64[np.ndarray, "replicate row active"]) -> Estimate:
-        return sampler.estimate(replicates).found
-
-    sampled = sample(sampler.replicate, until, cost, beforehand=2, estimate=estimate_of, pilot=pilot, **how)
-    estimate = sampler.estimate(sampled.replicates)
-    return ShapleyValues(
-        sampler.for_all(estimate.found.value),
-        sampler.for_all(estimate.found.stderr),
-        estimate.found.replicates,
-        sampler.ends[:, 0].mean(),
-        sampler.ends[:, 1].mean(),
-        sampled.evaluations,
-        sampled.ended,
-        sampler.for_all(estimate.between),
-        estimate.variance_reduction,
-        estimate.used,
-    )
+    reverse: bool
+    low_precision: bool
 
 
+@dataclass(frozen=True)
 class _Permutations(Sampler):
-    """Replicates of two permutations for each part: their mean; half their difference; what the devices are measured by."""
+    """Replicates of two permutations for each part; `unions` are places in `active`."""
 
-    def __init__(
-        self,
-        game: Game,
-        active: Int[np.ndarray, " active"],
-        antithetic: bool | None,
-        unions: Sequence[Sequence[int]] | None,
-    ) -> None:
-        super().__init__(game, active)
-        self.antithetic = antithetic
-        self.decided: tuple[bool, bool] | None = None
-        self.unions = None if unions is None else [np.flatnonzero(np.isin(active, union)) for union in unions]
-        self.controls = of_places(len(active))
-        low_precision = [getattr(part, "low_precision", None) for part in self.parts]
-        self.low_precision: list[Game] = [
-            each for each in low_precision if each is not None and each.players == game.players
-        ]
-        if len(self.low_precision) < len(low_precision):
-            self.low_precision = []
-        self.low_precision_ends = self.worth_of_ends(self.low_precision)
+    low_precision: list[Game]
+    low_precision_ends: Float64[np.ndarray, "_ 2"]
+    antithetic: bool | None
+    unions: list[Places] | None
 
-    def permutation(self, rng: np.random.Generator) -> Permutation:
-        """A random permutation of the places in `active`."""
-        if self.unions is None:
-            return rng.permutation(len(self.active))
-        return np.concatenate([rng.permutation(self.unions[k]) for k in rng.permutation(len(self.unions))])
-
-    def replicate(self, rng: np.random.Generator, before: Sequence[Rows]) -> Rows:
-        """Rows of numbers per player: the mean of both permutations for each part; half their difference; the controls.
-
-        Where there is a low-precision game, there follows what it rounds off of each part, NaN in replicates that do not play both.
-        """
-        reverse, low_precision = self.decisions(before)
-        permutations = np.stack([self._two_permutations(rng, reverse) for _ in self.parts])
-        both = bool(self.low_precision) and (len(before) < PILOT or (low_precision and rng.random() < CHECKED))
-        found = self._marginals(permutations, low_precision)
-        half = (found[:, 0] - found[:, 1]).mean(0) / 2
-        rows = [*found.mean(1), half, *self.controls[:, permutations.argsort(2)].mean((1, 2))]
+    def replicate(self, rng: np.random.Generator, pilot: Sequence[Rows]) -> Rows:
+        """The two permutations of each part, in the game that the pilot decided for, and sometimes in both."""
+        decisions = self.decisions(self.unpacked(np.stack(pilot))) if len(pilot) else self.decisions(None)
+        pairs = [drawn_pair(rng, len(self.active), self.unions, decisions.reverse) for _ in self.parts]
+        permutations = np.stack(pairs)
+        both = bool(self.low_precision) and (not len(pilot) or (decisions.low_precision and rng.random() < CHECKED))
+        contributions = self._contributions(permutations, decisions.low_precision)
+        rounding = np.full((len(self.parts), len(self.active)), np.nan) if self.low_precision else None
         if both:
-            more = (found - self._marginals(permutations, not low_precision)).mean(1)
-            rows += [*(-more if low_precision else more)]
-        elif self.low_precision:
-            rows += [np.full(len(half), np.nan)] * len(self.parts)
-        return np.stack(rows)
+            others = self._contributions(permutations, not decisions.low_precision)
+            fine, coarse = (others, contributions) if decisions.low_precision else (contributions, others)
+            rounding = (fine - coarse).mean(1)
+        return Measured(
+            contributions=contributions.mean(1),
+            half_difference=(contributions[:, 0] - contributions[:, 1]).mean(0) / 2,
+            control_variates=of_places(len(self.active))[:, permutations.argsort(2)].mean((1, 2)),
+            rounding=rounding,
+        ).pack()
 
-    def _two_permutations(self, rng: np.random.Generator, reverse: bool) -> Int[np.ndarray, "2 active"]:
-        permutation = self.permutation(rng)
-        return np.stack([permutation, permutation[::-1] if reverse else self.permutation(rng)])
+    def estimate(self, replicates: Replicates) -> ActiveValues:
+        """The mean over replicates, with control variates if they lower the error, and corrected for rounding."""
+        measured = self.unpacked(replicates)
+        enough = len(replicates) >= PILOT
+        decisions = self.decisions(measured if enough else None)
+        used: tuple[str, ...] = ("antithetic",) * decisions.reverse
+        variance_reduction = {"antithetic": antithetic_reduction(measured)} if enough else {}
+        contributions = measured.contributions.copy()
+        if decisions.low_precision and measured.rounding is not None:
+            contributions[:PILOT] -= measured.rounding[:PILOT]  # now all replicates are in low precision
+        means = contributions.mean(1)
+        estimate = mean_of(means)
+        if len(replicates) >= REGRESSED and estimate.stderr.any() and self.unions is None:
+            regression = best_regression(means, measured.control_variates)
+            reduction = float((estimate.stderr**2).sum() / (regression.stderr**2).sum())
+            variance_reduction["control_variates"] = reduction
+            if reduction > WORTHWHILE:
+                estimate, used = regression, (*used, "control_variates")
+        if measured.rounding is not None and enough:
+            variance_reduction["low_precision"] = low_precision_reduction(measured)
+        if decisions.low_precision and measured.rounding is not None:
+            both = ~np.isnan(measured.rounding).any((1, 2))
+            estimate = corrected(estimate, means[both], measured.rounding[both].mean(1))
+            contributions += measured.rounding[both].mean(0)
+            used = (*used, "low_precision")
+        return ActiveValues(
+            estimate=estimate,
+            between=deviation_between_parts(contributions),
+            variance_reduction=variance_reduction,
+            used=used,
+        )
 
-    def _marginals(
+    def decisions(self, pilot: Measured | None) -> Decisions:
+        """What the first PILOT replicates decide; without a pilot, permutations are reversed unless forbidden."""
+        if pilot is None:
+            return Decisions(reverse=self.antithetic is not False, low_precision=False)
+        reverse = antithetic_reduction(pilot) >= 1 if self.antithetic is None else self.antithetic
+        negligible = bool(self.low_precision) and low_precision_reduction(pilot) >= 1 / NEGLIGIBLE
+        return Decisions(reverse=reverse, low_precision=negligible)
+
+    def unpacked(self, replicates: Replicates) -> Measured:
+        """The named fields of packed replicates."""
+        return Measured.unpack(replicates, len(self.parts), rounding=bool(self.low_precision))
+
+    def _contributions(
         self, permutations: Int[np.ndarray, "part 2 active"], low_precision: bool
     ) -> Float64[np.ndarray, "part 2 active"]:
-        evaluated = zip(
-            *((self.low_precision, self.low_precision_ends) if low_precision else (self.parts, self.ends)),
-            permutations,
-            strict=True,
-        )
-        return np.stack([_marginals(game, self.active, ends, pair) for game, ends, pair in evaluated])
-
-    def decisions(self, before: Sequence[Rows] | Float64[np.ndarray, "replicate row active"]) -> tuple[bool, bool]:
-        """Whether second permutations are the first ones' reverse, and whether the low-precision game is played: the pilot tells."""
-        if len(before) < PILOT:
-            return self.antithetic is not False, False
-        if self.decided is None:
-            pilot, parts = np.stack(list(before[:PILOT])), len(self.parts)
-            reverse = _gain_of_pairs(pilot, parts) >= 1 if self.antithetic is None else self.antithetic
-            self.decided = reverse, bool(self.low_precision) and _times_less_rounded(pilot, parts) >= 1 / NEGLIGIBLE
-        return self.decided
-
-    def estimate(self, replicates: Float64[np.ndarray, "replicate row active"]) -> Estimated:
-        """The mean over replicates, less the regression on controls if that lowers the error, and what was rounded off."""
-        parts = len(self.parts)
-        reverse, low_precision = self.decisions(replicates)
-        contributions, controls = replicates[:, :parts].copy(), replicates[:, parts + 1 :][:, : len(DEGREES)]
-        off = replicates[:, -parts:]
-        if low_precision:
-            contributions[:PILOT] -= off[:PILOT]  # as all others are
-        means = contributions.mean(1)
-        found, used, variance_reduction = mean_of(means), ("antithetic",) * reverse, {}
-        if len(replicates) >= PILOT:
-            variance_reduction["antithetic"] = _gain_of_pairs(replicates[:PILOT], parts)
-        if len(replicates) >= REGRESSED and found.stderr.any() and self.unions is None:
-            tried = [regressed(means, controls[:, :degrees]) for degrees in (1, 2)]
-            best = min(tried, key=lambda estimate: (estimate.stderr**2).sum())
-            variance_reduction["control_variates"] = float((found.stderr**2).sum() / (best.stderr**2).sum())
-            if variance_reduction["control_variates"] > WORTHWHILE:
-                found, used = best, (*used, "control_variates")
-        if self.low_precision and len(replicates) >= PILOT:
-            variance_reduction["low_precision"] = _times_less_rounded(replicates[:PILOT], parts)
-        if low_precision:
-            both = ~np.isnan(off).any((1, 2))
-            found, used = _corrected(found, means[both], off[both].mean(1)), (*used, "low_precision")
-            contributions += off[both].mean(0)
-        return Estimated(found, between(contributions), variance_reduction, used)
+        games, ends = (self.low_precision, self.low_precision_ends) if low_precision else (self.parts, self.ends)
+        parts = zip(games, ends, permutations, strict=True)
+        return np.stack([contributions_along(game, self.active, of_game, pair) for game, of_game, pair in parts])
 
 
-def _marginals(
-    game: Game,
-    active: Int[np.ndarray, " active"],
-    ends: Float64[np.ndarray, "2"],
-    permutations: Int[np.ndarray, "permutation active"],
-) -> Float64[np.ndarray, "permutation active"]:
-    """Each active player's marginal contribution in each permutation."""
-    coalitions = [prefixes(active[permutation], game.players) for permutation in permutations]
-    worth = evaluated(game, np.concatenate(coalitions)).reshape(len(permutations), -1)
-    contributions = np.empty((len(permutations), len(active)))
-    np.put_along_axis(contributions, permutations, np.diff(worth, prepend=ends[0], append=ends[1]), axis=1)
-    return contributions
+def antithetic_reduction(measured: Measured) -> float:
+    """The factor by which the pilot's pairs have a lower variance than two independent permutations."""
+    paired = measured.contributions[:PILOT].mean(1).var(0, ddof=1).sum()
+    half_difference = measured.half_difference[:PILOT].var(0, ddof=1).sum()
+    return float((paired + half_difference) / (2 * paired)) if paired > 0 else math.inf
 
 
-def _gain_of_pairs(replicates: Float64[np.ndarray, "replicate row active"], parts: int) -> float:
-    """By what factor the variance of these pairs is below that of two independent permutations."""
-    paired, apart = (rows.var(0, ddof=1).sum() for rows in (replicates[:, :parts].mean(1), replicates[:, parts]))
-    return float((paired + apart) / (2 * paired)) if paired > 0 else math.inf
-
-
-def _times_less_rounded(replicates: Float64[np.ndarray, "replicate row active"], parts: int) -> float:
-    """How many times the variance of sampling is that of what the low-precision game rounds off, its mean included."""
-    sampling = replicates[:, :parts].mean(1).var(0, ddof=1).sum()
-    rounding = (replicates[:, -parts:].mean(1) ** 2).mean(0).sum()
-    if not np.isfinite(rounding):
+def low_precision_reduction(measured: Measured) -> float:
+    """The pilot's variance of sampling over its mean square of rounding; 0 without a low-precision game."""
+    if measured.rounding is None:
         return 0.0
-    return float(sampling / rounding) if rounding > 0 else math.inf
-
-
-def _corrected(
-    found: Estimate, low_precision: Float64[np.ndarray, "both active"], off: Float64[np.ndarray, "both active"]
-) -> Estimate:
-    """What the low-precision game tells, and what the replicates that play both say it rounds off: larger contributions, more."""
-    by = mean_of(off)
-    together = ((low_precision - low_precision.mean(0)) * (off - by.value)).sum(0).clip(0) / (len(off) - 1)
-    stderr = np.sqrt(found.stderr**2 + by.stderr**2 + 2 * together / found.replicates)
-    return replace(found, value=found.value + by.value, stderr=stderr)
-
-
-def between(parts: Float64[np.ndarray, "replicate part active"]) -> PerActive:
-    """The standard deviation of a player's value between parts, less what sampling adds to it."""
-    replicates, count, _ = parts.shape
-    if count < 2 or replicates < 2:
-        return np.full(parts.shape[2], np.nan)
-    sampling = parts.var(0, ddof=1).mean(0) / replicates
-    spread: PerActive = np.sqrt((parts.mean(0).var(0, ddof=1) - sampling).clip(0))
-    return spread
+    return variance_over_rounding(measured.contributions[:PILOT].mean(1), measured.rounding[:PILOT].mean(1))

@@ -1,8 +1,9 @@
-"""Marginal contributions by the size of the coalition that is joined, and what follows from them.
+"""Marginal contributions by the size of the coalition that a player joins, and the semivalues that follow from them.
 
 A semivalue is a player's marginal contribution v(S ∪ i) − v(S), averaged over the coalitions S of a size and then, with
-weights, over sizes: evenly for the Shapley value, as coin flips would have it for the Banzhaf value. Leave-one-out is
-the last of them alone. The paper's Eq. 6 claims that the Shapley value is at least that: true where returns diminish.
+weights, over sizes: equal weights for the Shapley value, binomial weights for the Banzhaf value. Leave-one-out is the
+contribution to the largest coalition alone. The paper's Eq. 6 claims that the Shapley value is at least leave-one-out;
+that is true if returns diminish.
 """
 
 from dataclasses import dataclass
@@ -12,23 +13,24 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float64, Int
 
-from srgame.shapley.coalitions import active_players, among, enumerated, evaluated, prefixes
+from srgame.shapley.coalitions import Active, active_players, enumerated, evaluated, prefixes, worth_of_ends
 from srgame.shapley.game import Game
-from srgame.shapley.sampling import Estimate, cheaper_enumerated, mean_of, sample
+from srgame.shapley.sampling import cheaper_enumerated, sample
 from srgame.shapley.until import Until
-
-PerPlayer = Float64[np.ndarray, " player"]
+from srgame.shapley.values import Estimate, PerPlayer, mean_of
 
 ROUNDING = 1e-6  # of the largest contribution: nothing smaller counts as a violation
 
 
 @dataclass(frozen=True)
 class Contributions:
-    """Mean marginal contributions to coalitions of each size, in the unit of the payoff, and how they were found.
+    """Mean marginal contributions to coalitions of each size, in the unit of the payoff, and how they were computed.
 
-    `replicates[u, i, k]` is what player i adds to k others in independent replicate u; dummies add 0 and are not among those who
-    are counted. `empty` and `grand` are the worth of nobody and of everybody. `evaluations` counts the coalitions that
-    were played, `ended` says what ended the sampling.
+    replicates: `replicates[r, i, k]` is what player i adds to k others in replicate r; dummies add 0 and do not count
+        as others.
+    empty, grand: the worth of the empty and of the grand coalition.
+    evaluations: the number of coalitions evaluated.
+    ended: the limit that ended the sampling, "interrupted" or "exact".
     """
 
     replicates: Float64[np.ndarray, "replicate player size"]
@@ -42,21 +44,21 @@ class Contributions:
         return self._mean(self.replicates)
 
     def semivalue(self, weight: Float64[np.ndarray, " size"]) -> Estimate:
-        """Each player's contributions, weighted by the size of the coalition that is joined."""
+        """Each player's contributions, weighted by the size of the coalition that it joins."""
         return self._mean(self.replicates @ weight)
 
     def shapley(self) -> Estimate:
-        """Shapley values: all sizes weigh the same."""
+        """Shapley values: all sizes have the same weight."""
         sizes = self.replicates.shape[2]
         return self.semivalue(np.full(sizes, 1 / max(1, sizes)))
 
     def banzhaf(self) -> Estimate:
-        """Banzhaf values: all coalitions weigh the same."""
+        """Banzhaf values: all coalitions have the same weight."""
         others = self.replicates.shape[2] - 1
         return self.semivalue(np.array([comb(others, size) / 2**others for size in range(others + 1)]))
 
     def leave_one_out(self) -> PerPlayer:
-        """v(N) − v(N∖i), free of sampling error."""
+        """v(N) − v(N∖i), without sampling error."""
         last: PerPlayer = self.replicates[:, :, -1:].mean(0).sum(1)
         return last
 
@@ -72,18 +74,18 @@ class Contributions:
     def players(self, confidence: float = 0.95) -> pd.DataFrame:
         """One row per player: shapley, stderr, low, high, banzhaf, banzhaf_stderr, leave_one_out, eq6.
 
-        Eq. 6 claims shapley ≥ leave_one_out: it is "held" or "violated" where the whole interval says so, else "open".
+        Eq. 6 claims shapley ≥ leave_one_out: it is "held" or "violated" if the whole interval says so, else "open".
         """
         shapley, banzhaf, last = self.shapley(), self.banzhaf(), self.leave_one_out()
         low, high = shapley.interval(confidence)
         claimed = last - ROUNDING * np.abs(self.replicates).max(initial=0)
         eq6 = np.select([low >= claimed, high < claimed], ["held", "violated"], "open")
-        found = {"shapley": shapley.value, "stderr": shapley.stderr, "low": low, "high": high}
+        columns = {"shapley": shapley.value, "stderr": shapley.stderr, "low": low, "high": high}
         others = {"banzhaf": banzhaf.value, "banzhaf_stderr": banzhaf.stderr, "leave_one_out": last, "eq6": eq6}
-        return pd.DataFrame({"player": np.arange(len(last))} | found | others)
+        return pd.DataFrame({"player": np.arange(len(last))} | columns | others)
 
     def violation_rate(self, confidence: float = 0.95) -> tuple[float, float]:
-        """Which share of the players violates Eq. 6: at least, and at most if all that is open were violated."""
+        """The share of players that violate Eq. 6, and the share of those that violate it or are open."""
         eq6 = self.players(confidence)["eq6"]
         return float((eq6 == "violated").mean()), float((eq6 != "held").mean())
 
@@ -98,20 +100,30 @@ def marginal_contributions(
 ) -> Contributions:
     """The players' marginal contributions by coalition size: exact if `until` is None, else estimated.
 
-    An independent replicate of n(n − 1) evaluations is a random Latin square, n permutations in which every player comes once at
-    every place; each permutation alone is evenly random. Players in `game.dummies` are never sampled, and where a FEW replicates
-    would cost as much as all coalitions, these are played.
+    A replicate of n(n − 1) evaluations is a random Latin square: n permutations in which every player has every place
+    once; each permutation alone is uniformly random. Players in `game.dummies` are never sampled. If all coalitions
+    cost no more than FEW replicates, they are all evaluated instead.
 
-    Raises InputError for more than 20 players if `until` is None, and where `until` allows fewer evaluations than one
+    Raises InputError for more than 20 players if `until` is None, and if `until` allows fewer evaluations than one
     replicate takes.
     """
     active = active_players(game)
     n = len(active)
     if until is None or n < 2 or cheaper_enumerated(n, n * (n - 1), until):
         return _exact(game)
-    ends = evaluated(game, among(game, active, np.array([[False], [True]]).repeat(n, 1)))
-    sampled = sample(lambda rng, _: _unit(game, active, ends, rng), until, n * (n - 1), 2, seed, progress)
-    return Contributions(sampled.replicates, ends[0], ends[1], sampled.evaluations, sampled.ended)
+    (ends,) = worth_of_ends([game], active)
+
+    def replicate(rng: np.random.Generator, _: object) -> Float64[np.ndarray, "player size"]:
+        return _replicate(game, active, ends, rng)
+
+    sampled = sample(replicate, until, n * (n - 1), spent=2, seed=seed, progress=progress)
+    return Contributions(
+        replicates=sampled.replicates,
+        empty=ends[0],
+        grand=ends[1],
+        evaluations=sampled.evaluations,
+        ended=sampled.ended,
+    )
 
 
 def leave_one_out(game: Game) -> PerPlayer:
@@ -128,25 +140,25 @@ def _exact(game: Game) -> Contributions:
     mean = np.zeros((1, game.players, n))
     for place, player in enumerate(everything.active):
         mean[0, player] = np.bincount(*everything.changes(place), minlength=n) / coalitions
-    return Contributions(mean, worth[0], worth[-1], len(worth), "exact")
+    return Contributions(replicates=mean, empty=worth[0], grand=worth[-1], evaluations=len(worth), ended="exact")
 
 
-def _unit(
-    game: Game, active: Int[np.ndarray, " active"], ends: Float64[np.ndarray, "2"], rng: np.random.Generator
+def _replicate(
+    game: Game, active: Active, ends: Float64[np.ndarray, "2"], rng: np.random.Generator
 ) -> Float64[np.ndarray, "player size"]:
-    """What every player adds at every place, once each."""
+    """The marginal contribution of every player at every place."""
     permutations = _latin_square(active, rng)
     worth = evaluated(game, np.concatenate([prefixes(permutation, game.players) for permutation in permutations]))
     contributions = np.zeros((game.players, len(active)))
-    variance_reduction = np.diff(worth.reshape(len(active), -1), prepend=ends[0], append=ends[1])
-    contributions[permutations, np.arange(len(active))] = variance_reduction
+    steps = np.diff(worth.reshape(len(active), -1), prepend=ends[0], append=ends[1])
+    contributions[permutations, np.arange(len(active))] = steps
     return contributions
 
 
-def _latin_square(active: Int[np.ndarray, " active"], rng: np.random.Generator) -> Int[np.ndarray, "permutation place"]:
-    """As many permutations as players, in which every player comes once at every place.
+def _latin_square(active: Active, rng: np.random.Generator) -> Int[np.ndarray, "permutation place"]:
+    """As many permutations as players, in which every player has every place once.
 
-    Its columns are shuffled, so that permutations share no runs of players, as the rotations of a single permutation would.
+    The columns are shuffled: rotations of a single permutation would share long runs of players.
     """
     row = np.arange(len(active))
     square: Int[np.ndarray, "permutation place"] = rng.permutation(active)[

@@ -1,4 +1,4 @@
-"""Replicates of sampling kept on disk: a run that goes on there, or is asked for more, computes only what is missing."""
+"""Replicates on disk: a run that resumes, or that is asked for a smaller tolerance, computes only the missing ones."""
 
 import hashlib
 import io
@@ -10,25 +10,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64
 
 from srgame.errors import InputError
 from srgame.files import differences, write_atomic
+from srgame.shapley.values import Quantities
 
 GAME = "game.json"
 DIGEST = hashlib.sha256().digest_size
 
-Quantities = Float64[np.ndarray, "..."]
-
 
 @dataclass(frozen=True)
 class Store:
-    """The replicates of one game in a folder of their own: each a file, whole or not there, that carries its checksum."""
+    """The replicates of one game in a folder: one file each, complete or absent, with a checksum."""
 
     folder: Path
 
     def get(self, number: int) -> Quantities | None:
-        """A replicate; None where it is not there, or, with a warning, where its file is damaged."""
+        """The replicate of this number; None if it is missing or, with a warning, if its file is damaged."""
         path = self._path(number)
         try:
             content = path.read_bytes()
@@ -37,15 +35,15 @@ class Store:
         digest, array = content[:DIGEST], content[DIGEST:]
         try:
             if hashlib.sha256(array).digest() != digest:
-                raise ValueError("its checksum is not that of its replicate")
+                raise ValueError("its checksum does not match")
             replicate: Quantities = np.lib.format.read_array(io.BytesIO(array), allow_pickle=False)
-        except Exception:  # foreign bytes, whose checksum may be right, raise anything
+        except Exception:  # foreign bytes with a valid checksum can raise anything
             warnings.warn(f"'{path}' is damaged: its replicate is computed again", stacklevel=2)
             return None
         return replicate
 
     def put(self, number: int, replicate: Quantities) -> None:
-        """Keeps a replicate. Raises InputError where that cannot be written; the replicates before stay."""
+        """Writes a replicate. Raises InputError if it cannot be written; the replicates on disk stay intact."""
         array = io.BytesIO()
         np.save(array, replicate, allow_pickle=False)
         _write(self._path(number), hashlib.sha256(array.getvalue()).digest() + array.getvalue())
@@ -55,27 +53,26 @@ class Store:
 
 
 def open_store(folder: Path, game: Mapping[str, Any]) -> Store:
-    """The replicates of `game`, which is all that they depend on, in `folder`.
+    """The store in `folder` of the replicates of `game`, which describes all that they depend on.
 
-    Raises InputError where the folder holds the replicates of another game, or cannot be written to.
+    Raises InputError if the folder holds the replicates of another game, or cannot be written to.
     """
-    source, told = folder / GAME, json.dumps(game, indent=2)
+    source, description = folder / GAME, json.dumps(game, indent=2)
     if not source.exists():
-        _write(source, told.encode())
-    elif other := differences(_read(source), json.loads(told)):
+        _write(source, description.encode())
+    elif other := differences(_read(source), json.loads(description)):
         raise InputError(
-            f"'{folder}' holds the replicates of another game (other {', '.join(other)}): keep these elsewhere"
+            f"'{folder}' holds the replicates of another game (other {', '.join(other)}): use another folder"
         )
     return Store(folder)
 
 
 def _read(source: Path) -> dict[str, Any]:
     try:
-        there = json.loads(source.read_text(encoding="utf-8"))
-        return dict(there)
+        return dict(json.loads(source.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise InputError(
-            f"'{source}' does not say which game is kept there ({error}): keep replicates elsewhere"
+            f"'{source}' does not describe the game of the replicates beside it ({error}): use another folder"
         ) from error
 
 
@@ -85,5 +82,5 @@ def _write(path: Path, content: bytes) -> None:
         write_atomic(path, content)
     except OSError as error:
         raise InputError(
-            f"'{path}' cannot be written ({error.strerror}): what was kept before is still there"
+            f"'{path}' cannot be written ({error.strerror}): free space or permit writing; others are intact"
         ) from error

@@ -1,4 +1,4 @@
-"""When sampling ends, and how far it has come."""
+"""The limits that end the sampling, and the progress towards them."""
 
 import math
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from srgame.errors import InputError
 
 @dataclass(frozen=True)
 class Effort:
-    """What was spent so far, and the relative standard errors that it had bought when last looked at."""
+    """What the sampling has spent so far, and its relative standard errors when last estimated."""
 
     replicates: int
     evaluations: int
@@ -19,12 +19,12 @@ class Effort:
 
 @dataclass(frozen=True)
 class Until:
-    """The first of these limits that is reached ends the sampling; None is no limit.
+    """Limits of sampling: the first that is reached ends it; None is no limit.
 
-    tolerance: the largest standard error, as a share of the range of the values.
-    rms_tolerance: the root mean square of the standard errors, as a share of the range of the values.
-    evaluations: of coalitions, never exceeded.
-    seconds: after which no replicate is begun, but for the first two, without which there is no error bar.
+    tolerance: the largest standard error to reach, as a share of the range of the values.
+    rms_tolerance: the root mean square of the standard errors to reach, as a share of the range of the values.
+    evaluations: the number of coalitions evaluated, never exceeded.
+    seconds: the time after which no replicate starts, except the first two, which give an error bar.
     """
 
     tolerance: float | None = None
@@ -37,25 +37,27 @@ class Until:
             limit for limit in (self.tolerance, self.rms_tolerance, self.evaluations, self.seconds) if limit is not None
         ]
         if not limits:
-            raise InputError("sampling would never end: give a tolerance, a number of evaluations or of seconds")
+            raise InputError(
+                "sampling would never end: give a tolerance, a number of evaluations or a number of seconds"
+            )
         for limit in limits:
             if not (limit > 0 and math.isfinite(limit)):
                 raise InputError(f"a limit of {limit} can never be reached: limits are positive numbers")
 
-    def reached(self, effort: Effort, unit_cost: int) -> str | None:
-        """Which limit forbids another replicate of `unit_cost` evaluations, or None."""
+    def reached(self, effort: Effort, cost: int) -> str | None:
+        """The limit that forbids another replicate of `cost` evaluations, or None."""
         if self.tolerance is not None and effort.relative_stderr <= self.tolerance:
             return "tolerance"
         if self.rms_tolerance is not None and effort.relative_rms <= self.rms_tolerance:
             return "rms tolerance"
-        if self.evaluations is not None and effort.evaluations + unit_cost > self.evaluations:
+        if self.evaluations is not None and effort.evaluations + cost > self.evaluations:
             return "evaluations"
         if self.seconds is not None and effort.seconds >= self.seconds and effort.replicates >= 2:
             return "seconds"
         return None
 
     def share_done(self, effort: Effort) -> float:
-        """How much of the way to the nearest limit lies behind, between 0 and 1."""
+        """The progress towards the nearest limit, between 0 and 1."""
         shares = [
             (self.tolerance / effort.relative_stderr) ** 2 if self.tolerance and effort.relative_stderr > 0 else 0.0,
             (self.rms_tolerance / effort.relative_rms) ** 2 if self.rms_tolerance and effort.relative_rms > 0 else 0.0,
@@ -72,6 +74,7 @@ def _schedule(first: int, growth: float, last: int) -> frozenset[int]:
     return frozenset(counts)
 
 
-# Standard errors are looked at after these numbers of replicates only: every look is a chance to stop by luck. Four tell whether a
-# replicate is exact; where it is not, the intervals of fewer than a dozen may be too narrow, and tables say so.
+# Standard errors are estimated after these numbers of replicates only: every estimate is a chance to stop by luck. Four
+# replicates show whether a replicate is exact. If it is not, the intervals of fewer than a dozen may be too narrow, and
+# tables say so.
 SCHEDULE = _schedule(first=4, growth=1.25, last=10**9)

@@ -27,7 +27,7 @@ from srgame.shapley import cluster as room
 from srgame.shapley.audit import GAMES, network_values
 from srgame.shapley.cluster import Cluster, connected
 from srgame.shapley.game import RestorationGame
-from srgame.shapley.gradients import PILOT, unit_cost
+from srgame.shapley.gradients import PILOT, replicate_cost
 from srgame.shapley.until import Until
 
 LAYERS = ["body.0.conv1", "conv_hr"]
@@ -96,7 +96,7 @@ def hearing_ctrl_c() -> Iterator[None]:
 
 
 def stored(folder: Path, game: int = 0) -> int:
-    return len(list(folder.glob(f"game{game}/*.unit")))
+    return len(list(folder.glob(f"game{game}/*.replicate")))
 
 
 @pytest.mark.parametrize("game", GAMES)
@@ -114,7 +114,7 @@ def test_rough_games_are_played_by_the_workers(small: SRResNet, photographs: Pai
 
 def test_gradients_are_taken_by_the_workers(small: SRResNet, two: Cluster) -> None:
     pairs, filters = load_pairs("photographs", images=1, crop=16), filters_of(small, LAYERS)
-    how: dict[str, Any] = {"until": Until(evaluations=2 + 10 * unit_cost(len(filters))), "gradients": True}
+    how: dict[str, Any] = {"until": Until(evaluations=2 + 10 * replicate_cost(len(filters))), "gradients": True}
     one = network_values(small, filters, pairs, **how)
     assert network_values(small, filters, pairs, executor=two.executor, **how).equals(one)
     assert (one["used"] == "gradients").all() and (one["replicates"] > PILOT).all()
@@ -189,7 +189,7 @@ def test_a_run_whose_workers_are_gone_says_so_and_loses_nothing(
     when(lambda: stored(tmp_path) >= 2, lambda: local.scale(0))
     with (
         connected(local.scheduler_address) as cluster,
-        pytest.raises(InputError, match="no worker for 0 seconds; units that were kept are still there"),
+        pytest.raises(InputError, match="no worker for 0 seconds; stored replicates"),
     ):
         values_of(small, photographs, executor=cluster.executor, store=tmp_path, payoff=slowly, replicates=200)
     assert stored(tmp_path) >= 2
@@ -204,7 +204,7 @@ def test_a_scheduler_that_goes_is_a_sentence(
     when(lambda: stored(tmp_path) >= 2, local.close)
     with (
         connected(local.scheduler_address) as cluster,
-        pytest.raises(InputError, match=r"the cluster of 'tcp://.*' is lost \(.*\); units that were kept"),
+        pytest.raises(InputError, match=r"the cluster of 'tcp://.*' is lost \(.*\); stored replicates"),
     ):
         values_of(small, photographs, executor=cluster.executor, store=tmp_path, payoff=slowly, replicates=400)
     assert stored(tmp_path) >= 2

@@ -14,12 +14,22 @@ from srgame.data.pairs import Pairs
 from srgame.errors import InputError
 from srgame.filters import filters_of
 from srgame.networks import SRResNet
+from srgame.shapley.coalitions import worth_of_ends
+from srgame.shapley.exact import exact_shapley
 from srgame.shapley.game import Differentiable, RestorationGame
-from srgame.shapley.gradients import PAIRS, PILOT, _chances, _drawn, _TwoLevels, multilevel_shapley
-from srgame.shapley.permutations import exact_shapley
+from srgame.shapley.gradients import (
+    PAIRS,
+    PILOT,
+    Measured,
+    _chances,
+    _drawn,
+    _Multilevel,
+    multilevel_shapley,
+    replicate_cost,
+)
 from srgame.shapley.until import Until
 
-ONE_UNIT = Until(evaluations=2000)
+ONE_REPLICATE = Until(evaluations=2000)
 
 
 @dataclass(frozen=True)
@@ -43,7 +53,7 @@ class Smooth:
 
 def test_one_unit_solves_a_quadratic_game_of_any_size() -> None:
     game = quadratic(200, 0)
-    found = multilevel_shapley(Smooth(game), until=ONE_UNIT)
+    found = multilevel_shapley(Smooth(game), until=ONE_REPLICATE)
     np.testing.assert_allclose(found.value, game.shapley, rtol=1e-6, atol=1e-5)
     assert found.replicates == 1
 
@@ -65,7 +75,7 @@ def test_gradients_that_tell_nothing_are_corrected() -> None:
 @given(seed=st.integers(0, 2**32), players=st.integers(2, 30))
 def test_values_add_up(seed: int, players: int) -> None:
     game = saturating(players, 3)
-    found = multilevel_shapley(Smooth(game), until=ONE_UNIT, seed=seed)
+    found = multilevel_shapley(Smooth(game), until=ONE_REPLICATE, seed=seed)
     assert found.value.sum() == pytest.approx(found.grand - found.empty)
 
 
@@ -78,12 +88,12 @@ def test_work_goes_where_the_variance_is() -> None:
     """Where gradients say nothing, one pair of coalitions is enough, in which everybody is corrected."""
     weights, splits = torch.rand(300, generator=torch.Generator().manual_seed(0)).double(), []
     for worth in (lambda p: (p @ weights) ** 3, lambda p: (p @ weights).floor()):
-        sampler = _TwoLevels(Smooth(FormulaGame(300, worth)), np.arange(300))
-        replicates: list[np.ndarray] = []
-        for number in range(PILOT):
-            replicates.append(sampler.replicate(np.random.default_rng(number), replicates))
-        splits.append(sampler.split(replicates))
-    assert splits[0][0] >= PAIRS == sampler.split([])[0] and splits[1] == (1, 300)
+        game, active = Smooth(FormulaGame(300, worth)), np.arange(300)
+        ends = worth_of_ends([game], active)
+        sampler = _Multilevel(game=game, active=active, parts=[game], ends=ends, cost=replicate_cost(300))
+        pilot = np.stack([sampler.replicate(np.random.default_rng(number), []) for number in range(PILOT)])
+        splits.append(sampler.split(Measured.unpack(pilot)))
+    assert splits[0][0] >= PAIRS == sampler.split(None)[0] and splits[1] == (1, 300)
 
 
 def test_filters_of_a_whole_network_get_their_values(photographs: Pairs) -> None:
@@ -125,14 +135,14 @@ def test_a_network_s_gradient_is_the_slope_of_its_worth(small: SRResNet, photogr
 
 
 def test_a_game_without_a_gradient_is_refused() -> None:
-    with pytest.raises(InputError, match="no gradient: sample orders instead"):
-        multilevel_shapley(saturating(8, 0), until=ONE_UNIT)
+    with pytest.raises(InputError, match="no gradient: sample permutations instead"):
+        multilevel_shapley(saturating(8, 0), until=ONE_REPLICATE)
 
 
 def test_a_gradient_that_is_not_finite_is_refused() -> None:
     root = FormulaGame(4, lambda p: (p[:, 0] - p[:, 0]).sqrt() + p.sum(1))
     with pytest.raises(InputError, match="no finite gradient"):
-        multilevel_shapley(Smooth(root), until=ONE_UNIT)
+        multilevel_shapley(Smooth(root), until=ONE_REPLICATE)
 
 
 @given(sizes=st.lists(st.floats(0, 1e9), min_size=1, max_size=40), share=st.floats(0, 1))

@@ -28,9 +28,9 @@ from srgame.data.pairs import Pairs
 from srgame.errors import InputError
 from srgame.filters import filters_of
 from srgame.networks import SRResNet
+from srgame.shapley.exact import exact_shapley
 from srgame.shapley.game import RestorationGame
 from srgame.shapley.interactions import PairInteractions, pair_interactions
-from srgame.shapley.permutations import exact_shapley
 from srgame.shapley.until import Until
 
 EITHER = ["shapley", "banzhaf"]
@@ -234,7 +234,10 @@ REFUSED = {
     "negative": ({"pairs": [(-1, 2)]}, r"\(-1, 2\) is no pair"),
     "none": ({"pairs": []}, "no pairs, no interactions"),
     "unknown index": ({"index": "shapely"}, "unknown interaction index 'shapely': choose one of shapley, banzhaf"),
-    "too few evaluations": ({"until": Until(evaluations=91)}, r"91 evaluations are fewer than one unit takes \(92\)"),
+    "too few evaluations": (
+        {"until": Until(evaluations=91)},
+        r"91 evaluations are fewer than one replicate takes \(92\)",
+    ),
     "seed": ({"until": Until(evaluations=100), "seed": -1}, "a seed is a whole number from 0 on, not -1"),
 }
 

@@ -31,10 +31,12 @@ from srgame.errors import InputError
 from srgame.filters import erased, filters_of
 from srgame.networks import SRResNet, load_network
 from srgame.shapley.control_variates import explained, regressed
+from srgame.shapley.exact import exact_shapley
 from srgame.shapley.game import Grouped, RestorationGame
-from srgame.shapley.permutations import NEGLIGIBLE, ShapleyValues, exact_shapley, sampled_shapley
-from srgame.shapley.sampling import mean_of
+from srgame.shapley.low_precision import NEGLIGIBLE
+from srgame.shapley.permutations import sampled_shapley
 from srgame.shapley.until import Until
+from srgame.shapley.values import ShapleyValues, mean_of
 
 TEXTBOOK = {
     "glove": (glove(1, 2), [2 / 3, 1 / 6, 1 / 6]),
@@ -248,7 +250,7 @@ def test_owen_values_are_the_mean_over_orders_that_keep_unions_together() -> Non
 
 def test_the_root_mean_square_error_can_end_the_sampling() -> None:
     values = sampled_shapley(cubic(20, 0), until=Until(rms_tolerance=0.01, seconds=60.0))
-    assert values.ended == "rms" and values.relative_rms <= 0.01 < values.relative_stderr
+    assert values.ended == "rms tolerance" and values.relative_rms <= 0.01 < values.relative_stderr
 
 
 def test_dummies_are_worth_exactly_nothing_and_never_sampled() -> None:
@@ -282,7 +284,7 @@ def test_a_negative_seed_is_refused() -> None:
 
 def test_sampling_ends_when_the_precision_is_reached() -> None:
     values = sampled_shapley(saturating(10, 0), until=Until(tolerance=0.01))
-    assert values.ended == "relative_stderr" and 0 < values.relative_stderr <= 0.01
+    assert values.ended == "tolerance" and 0 < values.relative_stderr <= 0.01
     finer = sampled_shapley(saturating(10, 0), until=Until(tolerance=0.005))
     assert finer.replicates > 2 * values.replicates
 
@@ -333,9 +335,9 @@ def test_intervals_cover_the_exact_values_about_as_often_as_they_say() -> None:
     ("limits", "sentence"),
     [
         ({}, "would never end"),
-        ({"relative_stderr": 0.0}, "limits are positive"),
-        ({"relative_stderr": float("inf")}, "limit of inf can never"),
-        ({"relative_stderr": 0.1, "seconds": float("nan")}, "limit of nan can never"),
+        ({"tolerance": 0.0}, "limits are positive"),
+        ({"tolerance": float("inf")}, "limit of inf can never"),
+        ({"tolerance": 0.1, "seconds": float("nan")}, "limit of nan can never"),
         ({"seconds": -1.0, "evaluations": 5}, "limit of -1.0 can never"),
     ],
 )
@@ -345,7 +347,7 @@ def test_impossible_limits_are_refused(limits: dict[str, float], sentence: str) 
 
 
 def test_too_few_evaluations_are_refused() -> None:
-    with pytest.raises(InputError, match=r"10 evaluations are fewer than one unit takes \(16\)"):
+    with pytest.raises(InputError, match=r"10 evaluations are fewer than one replicate takes \(16\)"):
         sampled_shapley(saturating(8, 0), until=Until(evaluations=10))
 
 

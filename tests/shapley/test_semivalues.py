@@ -27,8 +27,8 @@ from srgame.data.pairs import Pairs
 from srgame.errors import InputError
 from srgame.filters import filters_of
 from srgame.networks import SRResNet
+from srgame.shapley.exact import exact_shapley
 from srgame.shapley.game import RestorationGame
-from srgame.shapley.permutations import exact_shapley
 from srgame.shapley.semivalues import Contributions, _latin_square, leave_one_out, marginal_contributions
 from srgame.shapley.until import Until
 
@@ -227,5 +227,5 @@ def test_contributions_of_a_networks_filters(small: SRResNet, photographs: Pairs
 def test_what_cannot_be_is_refused_in_a_sentence() -> None:
     with pytest.raises(InputError, match="21 players have"):
         marginal_contributions(saturating(21, 0))
-    with pytest.raises(InputError, match=r"100 evaluations are fewer than one unit takes \(112\)"):
+    with pytest.raises(InputError, match=r"100 evaluations are fewer than one replicate takes \(112\)"):
         marginal_contributions(saturating(11, 0), until=Until(evaluations=100))

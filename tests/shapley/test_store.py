@@ -25,10 +25,11 @@ from srgame.metrics import psnr
 from srgame.networks import SRResNet
 from srgame.networks.weights import save_weights
 from srgame.shapley.audit import network_values
-from srgame.shapley.permutations import ShapleyValues, sampled_shapley
-from srgame.shapley.sampling import Make, Quantities
+from srgame.shapley.permutations import sampled_shapley
+from srgame.shapley.sampling import Make
 from srgame.shapley.store import Store, open_store
 from srgame.shapley.until import Until
+from srgame.shapley.values import Quantities, ShapleyValues
 
 REPLICATE = 2 * (16 - 1)
 
@@ -68,7 +69,7 @@ class Whimsical:
             yield number, make(number)
 
 
-@pytest.mark.parametrize("until", [{"evaluations": 2 + 20 * REPLICATE}, {"relative_stderr": 0.5}], ids=str)
+@pytest.mark.parametrize("until", [{"evaluations": 2 + 20 * REPLICATE}, {"tolerance": 0.5}], ids=str)
 @pytest.mark.parametrize("game", [cubic(16, 0), humped(16, 0, 0.5)], ids=["cubic", "humped"])
 @given(seed=st.integers(0, 10**6))
 @settings(max_examples=10)
@@ -93,10 +94,10 @@ def test_neither_who_makes_units_nor_their_order_nor_interruptions_change_a_bit(
 def test_a_damaged_unit_is_made_again(tmp_path: Path, damage) -> None:
     game, store = cubic(16, 0), open_store(tmp_path, {})
     whole = values_of(game, 4, store)
-    path = sorted(tmp_path.glob("*.unit"))[2]
+    path = sorted(tmp_path.glob("*.replicate"))[2]
     good = path.read_bytes()
     path.write_bytes(damage(good))
-    with pytest.warns(UserWarning, match=r"0000002.unit' is damaged: its unit is computed again"):
+    with pytest.warns(UserWarning, match=r"0000002.replicate' is damaged: its replicate is computed again"):
         assert np.array_equal(values_of(game, 4, store).value, whole.value)
     assert path.read_bytes() == good
 
@@ -104,22 +105,22 @@ def test_a_damaged_unit_is_made_again(tmp_path: Path, damage) -> None:
 def test_units_of_another_game_are_refused(tmp_path: Path) -> None:
     open_store(tmp_path, {"weights": "a", "seed": 0})
     assert open_store(tmp_path, {"weights": "a", "seed": 0}) == Store(tmp_path)
-    with pytest.raises(InputError, match=r"holds the units of another game \(other seed, images\)"):
+    with pytest.raises(InputError, match=r"holds the replicates of another game \(other seed, images\)"):
         open_store(tmp_path, {"weights": "a", "seed": 1, "images": "b"})
     (tmp_path / "game.json").write_text("[1]")
-    with pytest.raises(InputError, match="does not say which game is kept there"):
+    with pytest.raises(InputError, match=r"game\.json"):
         open_store(tmp_path, {"weights": "a"})
 
 
 def test_a_unit_that_cannot_be_written_loses_none_before(tmp_path: Path) -> None:
     store = open_store(tmp_path, {})
     store.put(0, np.arange(3.0))
-    (tmp_path / "0000001.unit").mkdir()
-    with pytest.raises(InputError, match="what was kept before is still there"):
+    (tmp_path / "0000001.replicate").mkdir()
+    with pytest.raises(InputError, match=r"0000001\.replicate"):
         store.put(1, np.arange(3.0))
     assert np.array_equal(store.get(0), np.arange(3.0)) and not list(tmp_path.glob("*.partial"))
     with pytest.raises(InputError, match="cannot be written"):
-        open_store(tmp_path / "0000000.unit" / "below", {})
+        open_store(tmp_path / "0000000.replicate" / "below", {})
 
 
 def test_a_networks_run_goes_on_and_refuses_other_images(small: SRResNet, photographs: Pairs, tmp_path: Path) -> None:
@@ -129,7 +130,7 @@ def test_a_networks_run_goes_on_and_refuses_other_images(small: SRResNet, photog
     whole = network_values(small, filters, photographs, until=Until(evaluations=90))
     assert (more["replicates"] > first["replicates"]).all() and more.equals(whole)
     other = Pairs(photographs.names, photographs.lr, tuple(1 - hr for hr in photographs.hr))
-    with pytest.raises(InputError, match=r"units of another game \(other images\): keep these elsewhere"):
+    with pytest.raises(InputError, match=r"replicates of another game \(other images\)"):
         network_values(small, filters, other, until=Until(evaluations=50), store=tmp_path)
 
 
@@ -141,7 +142,7 @@ def test_units_of_a_function_are_known_by_its_name(small: SRResNet, photographs:
     how = {"filters": filters_of(small, ["conv_hr"]), "pairs": photographs, "until": Until(evaluations=50)}
     first = network_values(small, payoff=halved, store=tmp_path, **how)
     store = json.loads((tmp_path / "game0" / "game.json").read_text())
-    assert store["payoff"] == f"{__name__}.halved" and store["network"] == "srgame.networks.srresnet.SRResNet"
+    assert store["payoff"] == f"{__name__}.halved" and store["network"] == "SRResNet"
     assert first.equals(network_values(small, payoff=halved, store=tmp_path, **how))
     with pytest.raises(InputError, match=r"other payoff"):
         network_values(small, payoff="psnr", store=tmp_path, **how)
@@ -182,12 +183,12 @@ def test_a_run_killed_at_a_random_moment_goes_on_from_the_command_line(small: SR
     killed = subprocess.Popen(
         [*shapley, str(tmp_path / "killed")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    while len(list(tmp_path.glob("kept/game0/*.unit"))) < 3 and killed.poll() is None:
+    while len(list(tmp_path.glob("kept/game0/*.replicate"))) < 3 and killed.poll() is None:
         time.sleep(0.005)
     killed.kill()
     assert killed.wait() == -signal.SIGKILL
-    before = len(list(tmp_path.glob("kept/game0/*.unit")))
+    before = len(list(tmp_path.glob("kept/game0/*.replicate")))
     subprocess.run([*shapley, str(tmp_path / "resumed")], check=True, capture_output=True)
     subprocess.run([*shapley[:-3], "--output", str(tmp_path / "whole")], check=True, capture_output=True)
     resumed, whole = ((tmp_path / run / "shapley.csv").read_bytes() for run in ("resumed", "whole"))
-    assert resumed == whole and 3 <= before < len(list(tmp_path.glob("kept/game0/*.unit")))
+    assert resumed == whole and 3 <= before < len(list(tmp_path.glob("kept/game0/*.replicate")))

@@ -1,0 +1,89 @@
+"""Estimates with their standard errors, and the Shapley values of a game's players."""
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float64
+from scipy import stats
+
+Quantities = Float64[np.ndarray, "..."]
+PerPlayer = Float64[np.ndarray, " player"]
+
+ROUNDING = 1e-5  # share of the largest value: float32 rounding of −mse is ten times smaller
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Quantities in the unit of the payoff, and the standard error of each over `replicates` independent replicates.
+
+    The error is 0 if a quantity is exact or if all replicates agree, and infinite after a single replicate. If all
+    quantities are exact, `replicates` is 0.
+    """
+
+    value: Quantities
+    stderr: Quantities
+    replicates: int
+
+    @property
+    def relative_stderr(self) -> float:
+        """The largest standard error, as a share of the range of the values."""
+        return self._share(self.stderr.max(initial=0))
+
+    @property
+    def relative_rms(self) -> float:
+        """The root mean square of the standard errors, as a share of the range of the values."""
+        return self._share(np.sqrt(np.mean(self.stderr**2)) if self.stderr.size else 0.0)
+
+    def _share(self, error: float) -> float:
+        spread = np.ptp(self.value) if self.value.size else 0.0
+        return 0.0 if error == 0 else float(error / spread) if spread > 0 else math.inf
+
+    def interval(self, confidence: float = 0.95) -> tuple[Quantities, Quantities]:
+        """The lower and upper ends of each quantity's own confidence interval (Student's t over the replicates).
+
+        Intervals reach their nominal coverage from a dozen replicates on; with fewer replicates and skewed values they
+        cover less (analyses/bench_coverage.py).
+        """
+        quantile = stats.t.ppf((1 + confidence) / 2, self.replicates - 1) if self.replicates > 1 else 1.0
+        return self.value - quantile * self.stderr, self.value + quantile * self.stderr
+
+
+def mean_of(replicates: Float64[np.ndarray, "replicate ..."]) -> Estimate:
+    """The mean over independent replicates; the error of a single replicate is infinite."""
+    first, count = replicates[0], len(replicates)
+    mean = first + (replicates - first).mean(0)  # equal replicates have exactly this mean, with an error of exactly 0
+    deviation = (replicates - mean).std(0, ddof=1) if count > 1 else np.full_like(mean, math.inf)
+    return Estimate(mean, deviation / math.sqrt(count), count)
+
+
+@dataclass(frozen=True)
+class ShapleyValues(Estimate):
+    """Shapley values in the unit of the payoff, and how they were computed.
+
+    empty, grand: the worth of the empty and of the grand coalition.
+    evaluations: the number of coalitions evaluated, each on all images.
+    ended: the limit that ended the sampling, "interrupted" or "exact".
+    between: the standard deviation of each player's value between the parts of the game (the images), without the
+        variance that sampling adds; NaN if there is one part only.
+    variance_reduction: for each method that lowers the variance, the factor by which it did so here; for
+        "low_precision", the variance of sampling over the mean square of the rounding.
+    used: the methods in use.
+    """
+
+    empty: float
+    grand: float
+    evaluations: int
+    ended: str
+    between: PerPlayer | None = None
+    variance_reduction: dict[str, float] = field(default_factory=dict)
+    used: tuple[str, ...] = ()
+
+    def frame(self, confidence: float = 0.95) -> pd.DataFrame:
+        """One row per player: shapley, stderr, low and high (its interval), between_images, rank (1 is the largest)."""
+        low, high = self.interval(confidence)
+        between = np.full(len(self.value), np.nan) if self.between is None else self.between
+        rank = pd.Series(self.value).rank(ascending=False, method="first").astype(int)
+        columns = {"shapley": self.value, "stderr": self.stderr, "low": low, "high": high, "between_images": between}
+        return pd.DataFrame(columns | {"rank": rank})
