@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import regenerate
 
-FIGURES = Path(__file__).parents[1] / "figures"
+FIGURES = Path(__file__).parents[2] / "figures"
 QUOTED = re.findall(r"^> `(\w+)`: (.+)$", regenerate.FINDINGS.read_text(encoding="utf-8"), re.MULTILINE)
 
 

@@ -19,13 +19,13 @@ from matplotlib.figure import Figure
 from srgame.errors import InputError
 from srgame.report.recipe import run
 
-def measure(rows: int = 3, name: str = "a", keep: Path | None = None) -> pd.DataFrame:
+def measure(rows: int = 3, name: str = "a", store: Path | None = None) -> pd.DataFrame:
     """Rows."""
     if rows < 0:
         raise InputError(f"{rows} rows are too few: ask for more")
     if not rows:
         raise KeyboardInterrupt
-    print("measured, kept in", keep)
+    print("measured, stored in", store)
     return pd.DataFrame({"name": [name] * rows, "value": range(rows)})
 
 def draw(frame: pd.DataFrame) -> Figure:
@@ -87,16 +87,16 @@ def test_a_changed_flag_never_overwrites_a_result(analysis: Path, tmp_path: Path
 
 
 def test_where_a_recipe_keeps_what_it_measures_is_no_setting(analysis: Path, tmp_path: Path) -> None:
-    first = run(analysis, "--store", "kept")
-    assert "measured, kept in kept" in first.stdout and "draft" not in first.stdout
+    first = run(analysis, "--store", "store")
+    assert "measured, stored in store" in first.stdout and "draft" not in first.stdout
     assert json.loads((tmp_path / "figures" / "fig0.json").read_text())["settings"] == {"rows": 3, "name": "a"}
     assert "measured" not in run(analysis).stdout
 
 
 def test_an_interrupted_recipe_says_whether_it_goes_on(analysis: Path) -> None:
-    for kept, told in ((), "interrupted"), (("--store", "kept"), "interrupted: the same command continues"):
-        ended = run(analysis, "--rows", "0", *kept)
-        assert (ended.returncode, ended.stderr.strip()) == (130, f"fig0.py: {told}")
+    for store, message in ((), "interrupted"), (("--store", "store"), "interrupted: the same command continues"):
+        ended = run(analysis, "--rows", "0", *store)
+        assert (ended.returncode, ended.stderr.strip()) == (130, f"fig0.py: {message}")
 
 
 def test_a_recipe_of_another_ones_measure_has_its_words_and_other_defaults(analysis: Path) -> None:
