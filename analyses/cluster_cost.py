@@ -302,4 +302,4 @@ def _draw_hours(panel: Axes, frame: pd.DataFrame) -> None:
 
 
 if __name__ == "__main__":
-    run(__file__, measure, draw)
+    run(__file__, measure, draw, found)

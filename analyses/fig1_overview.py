@@ -253,4 +253,4 @@ def _restoration(part: SubFigure, frame: pd.DataFrame, there: list[str]) -> None
 
 
 if __name__ == "__main__":
-    run(__file__, measure, draw)
+    run(__file__, measure, draw, found)

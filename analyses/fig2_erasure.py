@@ -334,4 +334,4 @@ def _strip(panel: Axes, frame: pd.DataFrame, there: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    run(__file__, measure, draw)
+    run(__file__, measure, draw, found)
