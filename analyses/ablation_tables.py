@@ -75,6 +75,8 @@ def draw_ablation(frame: pd.DataFrame, against: str, sentence: str) -> Figure:
         panel.set_xticks(range(len(variants)), [f"{name}\nbest in {best(frame)[name]}" for name in variants])
         panel.set_ylabel(f"PSNR − that of {against} (dB)")
         figure.legend(loc="outside lower center", ncols=5)
-        ablation = bool(frame["psnr"].isna().all())
-        figure.suptitle(sentence + ("\nHollow: printed. None of these networks is in the zoo." * ablation), fontsize=8)
+        none_there = bool(frame["psnr"].isna().all())
+        figure.suptitle(
+            sentence + ("\nHollow: printed. None of these networks is in the zoo." * none_there), fontsize=8
+        )
     return figure

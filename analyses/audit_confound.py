@@ -40,7 +40,7 @@ def measure(
     """
     family = family_in(networks)
     table = psnr_table(1, family, networks, sets, degradations, images, crop, seed)
-    rgb = table[table["channel"] == "rgb"].set_index(["dataset", "degradation"])
+    rgb = table[table["colour"] == "rgb"].set_index(["dataset", "degradation"])
     settings = f"{family}: first {images} images of each set, crops of {crop} px; 8-bit RGB."
     return _cells(rgb).assign(printed_r=_printed(), settings=settings).reset_index()
 
@@ -125,4 +125,4 @@ def draw(frame: pd.DataFrame) -> Figure:
 
 
 if __name__ == "__main__":
-    run(__file__, measure, draw)
+    run(__file__, measure, draw, found)

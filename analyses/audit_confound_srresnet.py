@@ -15,4 +15,4 @@ from srgame.report.recipe import run
 measure = partial(audit_confound.measure, networks=shipped(PAPERS))
 
 if __name__ == "__main__":
-    run(__file__, measure, draw)
+    run(__file__, measure, draw, found)

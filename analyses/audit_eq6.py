@@ -181,4 +181,4 @@ def _bars(panel: Axes, shares: pd.DataFrame) -> None:
 
 
 if __name__ == "__main__":
-    run(__file__, measure, draw)
+    run(__file__, measure, draw, found)

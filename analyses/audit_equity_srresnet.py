@@ -17,4 +17,4 @@ SMOKE = audit_equity.SMOKE | {"networks": NETWORKS[:1]}
 measure = partial(audit_equity.measure, networks=NETWORKS, layers=("conv_first", "body.7.conv2", "conv_hr"))
 
 if __name__ == "__main__":
-    run(__file__, measure, draw)
+    run(__file__, measure, draw, found)

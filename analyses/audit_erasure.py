@@ -1,7 +1,7 @@
-"""How does PSNR fall as more and more filters of the whole network are erased at random, and where is bicubic?
+"""How does PSNR fall as more and more filters of the whole network are erased at random, beside bicubic upsampling?
 
-Filters leave in random orders, the same for all networks. A network that is bicubic upsampling in disguise has nothing
-to lose: only its skip is left, and that was all there was.
+Filters are erased in random permutations, the same for all networks. A network that is bicubic upsampling in disguise
+loses nothing: its skip alone remains, and its skip was all it used.
 """
 
 import numpy as np
@@ -23,7 +23,7 @@ from srgame.shapley.game import RestorationGame
 LAST = "conv_last"  # its filters are the colours of the image, not features
 SMOKE = {
     "networks": NETWORKS[:1], "dataset": "photographs", "degradations": ("b+n",), "images": 1, "crop": 16,
-    "orders": 2, "steps": 3,
+    "permutations": 2, "steps": 3,
 }  # fmt: skip
 
 
@@ -33,16 +33,17 @@ def measure(
     degradations: tuple[str, ...] = ("clean", "b+n"),
     images: int = 3,
     crop: int = 64,
-    orders: int = 10,
+    permutations: int = 10,
     steps: int = 12,
     ablation: str = "zero",
     seed: int = 0,
 ) -> pd.DataFrame:
     """One row per network, setting and number of erased filters.
 
-    Columns: degradation, erased, filters, psnr, low, high, bicubic. psnr is in dB, of 8-bit values, and the mean over
-    images and `orders` random orders; low and high are its 95% interval over orders; bicubic is what bicubic upsampling
-    reaches on the same images. `steps` numbers of filters are erased, from none to all but the last layer's.
+    Columns: degradation, erased, filters, psnr, low, high, bicubic. psnr (dB, 8-bit values) is the mean over images and
+    `permutations` random permutations; low and high are its 95% interval over permutations; bicubic is the PSNR of
+    bicubic upsampling on the same images. `steps` numbers of filters are erased, from none to all except the last
+    layer's.
     """
     loaded = {setting: load_pairs(dataset, setting, 4, images=images, crop=crop) for setting in degradations}
 
@@ -53,22 +54,25 @@ def measure(
             setting: RestorationGame(network, filters, pairs, stored_psnr, ablation)
             for setting, pairs in loaded.items()
         }
-        return pd.concat([_curve(game, orders, steps, seed).assign(degradation=name) for name, game in games.items()])
+        return pd.concat(
+            [_curve(game, permutations, steps, seed).assign(degradation=name) for name, game in games.items()]
+        )
 
     of_bicubic = {setting: _bicubic(pairs) for setting, pairs in loaded.items()}
     settings = (
-        f"{dataset}: {images} crops of {crop} px; {orders} random orders; absence: {ablation}; all layers but {LAST}."
+        f"{dataset}: {images} crops of {crop} px; {permutations} random permutations; ablation: {ablation}; "
+        f"all layers but {LAST}."
     )
     frame = per_network(networks, of_network, settings)
     return frame.assign(bicubic=frame["degradation"].map(of_bicubic)) if "degradation" in frame else frame
 
 
-def _curve(game: RestorationGame, orders: int, steps: int, seed: int) -> pd.DataFrame:
+def _curve(game: RestorationGame, permutations: int, steps: int, seed: int) -> pd.DataFrame:
     n = game.players
     counts = np.unique(np.linspace(0, n, steps).round().astype(int))
-    places = np.stack([np.random.default_rng([seed, k]).permutation(n) for k in range(orders)])
+    places = np.stack([np.random.default_rng([seed, k]).permutation(n) for k in range(permutations)])
     present = torch.from_numpy(places[:, None] >= counts[:, None])  # who leaves late is still there
-    worth = game(present.flatten(0, 1)).reshape(orders, len(counts)).numpy()
+    worth = game(present.flatten(0, 1)).reshape(permutations, len(counts)).numpy()
     intervals = np.array([mean_interval(column) for column in worth.T])
     columns = dict(zip(("psnr", "low", "high"), intervals.T, strict=True))
     return pd.DataFrame({"erased": counts, "filters": n} | columns)
@@ -121,4 +125,4 @@ def draw(frame: pd.DataFrame) -> Figure:
 
 
 if __name__ == "__main__":
-    run(__file__, measure, draw)
+    run(__file__, measure, draw, found)

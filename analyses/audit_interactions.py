@@ -40,29 +40,28 @@ def measure(
     evaluations: int = 2000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """One row per network, layer and pair of filters: first, second, cosine, interaction with stderr, low, high (dB).
+    """One row per network, layer and pair of filters: filter, partner, cosine, interaction with stderr, low, high (dB).
 
     Of a layer's pairs `chosen_pairs` are drawn at random, the same for all networks. Interactions are Shapley's, of
-    PSNR, absence zero, with 95% intervals; cosines are those of the responses to the same images.
+    PSNR, ablation zero, with 95% intervals; cosines are those of the responses to the same images.
     """
     pairs = load_pairs(dataset, degradation, 4, images=images, crop=crop)
 
     def of_network(network: nn.Module) -> pd.DataFrame:
         frames = []
         for layer in layers:
-            cosine = channel_cosine(network, pairs.lr, [layer])
+            cosine = channel_cosine(network, pairs.lr, [layer]).rename(columns={"first": "filter", "second": "partner"})
             drawn = np.random.default_rng(seed).permutation(len(cosine))[:chosen_pairs]
             asked = cosine.iloc[np.sort(drawn)].reset_index(drop=True)
             game = RestorationGame(network, filters_of(network, [layer]), pairs)
-            names = list(zip(asked["first"].tolist(), asked["second"].tolist(), strict=True))
-            found = pair_interactions(game, names, until=Until(evaluations=evaluations), seed=seed).frame()
-            found = found.rename(columns={"filter": "first", "partner": "second"})
-            frames.append(asked.merge(found, on=["first", "second"]))
+            names = list(zip(asked["filter"].tolist(), asked["partner"].tolist(), strict=True))
+            values = pair_interactions(game, names, until=Until(evaluations=evaluations), seed=seed).frame()
+            frames.append(asked.join(values[["interaction", "stderr", "low", "high"]]))
         return pd.concat(frames)
 
     settings = (
         f"{dataset}, {degradation}: {images} crops of {crop} px; {chosen_pairs} random pairs a layer; "
-        f"at most {evaluations} coalitions a game; PSNR, absence zero."
+        f"at most {evaluations} coalitions a game; PSNR, ablation zero."
     )
     return per_network(networks, of_network, settings)
 
@@ -128,4 +127,4 @@ def draw(frame: pd.DataFrame) -> Figure:
 
 
 if __name__ == "__main__":
-    run(__file__, measure, draw)
+    run(__file__, measure, draw, found)

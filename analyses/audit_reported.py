@@ -30,19 +30,17 @@ def measure(sets: tuple[str, ...] = ("Set5", "Set14"), images: int | None = None
     found, else "differs"; where nothing was printed it is "found". Bicubic upsampling is measured on the first
     `images` images of each of `sets` (default: all).
     """
-    variance_reduction = measured_gains(sets, images, seed)
+    gains = measured_gains(sets, images, seed)
     parts = [
         _improvements(),
         _copies(),
         _prose(),
         _consistent(),
         _ablations(),
-        _orders(variance_reduction),
+        _orders(gains),
         _published(),
     ]
-    return pd.DataFrame(
-        [finding for part in [*parts, _scales(), _correlations(variance_reduction)] for finding in part]
-    )
+    return pd.DataFrame([finding for part in [*parts, _scales(), _correlations(gains)] for finding in part])
 
 
 def _finding(
@@ -123,11 +121,9 @@ def _ablations() -> Iterator[Finding]:
     yield _finding("F, Table 7", "“decline”: 3 filters above 1", 0, better, "cells", sentence)
 
 
-def _orders(variance_reduction: pd.DataFrame) -> Iterator[Finding]:
+def _orders(gains: pd.DataFrame) -> Iterator[Finding]:
     for table in (1, 2):
-        of_table = variance_reduction[
-            (variance_reduction["table"] == table) & (variance_reduction["dataset"] == "Set5")
-        ].set_index("degradation")
+        of_table = gains[(gains["table"] == table) & (gains["dataset"] == "Set5")].set_index("degradation")
         ours, theirs = (_change(of_table[column]) for column in ("bicubic", "original"))
         sentence = (
             f"{NETWORKS[table]} on Set5: Original gains {theirs:+.2f} dB when blur is added to noise; "
@@ -135,7 +131,7 @@ def _orders(variance_reduction: pd.DataFrame) -> Iterator[Finding]:
         )
         yield _finding(f"Table {table}, Set5", "(b+n) − noise, beside bicubic's", theirs, ours, "dB", sentence, 0.5)
     for table in TABLES:
-        known = variance_reduction[variance_reduction["table"] == table].dropna(subset="bicubic")
+        known = gains[gains["table"] == table].dropna(subset="bicubic")
         above = int((known["bicubic"] > known["original"]).sum())
         over_eats = int((known["bicubic"] > known["original"] + known["gain_eats"]).sum())
         sentence = (
@@ -173,9 +169,9 @@ def _scales() -> Iterator[Finding]:
     )
 
 
-def _correlations(variance_reduction: pd.DataFrame) -> Iterator[Finding]:
+def _correlations(gains: pd.DataFrame) -> Iterator[Finding]:
     for table in TABLES:
-        rows = variance_reduction[variance_reduction["table"] == table]
+        rows = gains[gains["table"] == table]
         r, more = correlation(rows, "gain_dropout", "gain_eats"), (rows["gain_eats"] - rows["gain_dropout"]).mean()
         sentence = (
             f"{NETWORKS[table]}: over {len(rows)} cells the gains of Dropout and EATS correlate with r = {r:.3f}; "
@@ -183,11 +179,7 @@ def _correlations(variance_reduction: pd.DataFrame) -> Iterator[Finding]:
         )
         yield _finding(f"Table {table}", "gains of Dropout and of EATS", None, r, "r", sentence)
     for table in (1, 2):
-        rows = variance_reduction[
-            (variance_reduction["table"] == table)
-            & (variance_reduction["dataset"] == "Set5")
-            & (variance_reduction["degradation"] != NOISE)
-        ]
+        rows = gains[(gains["table"] == table) & (gains["dataset"] == "Set5") & (gains["degradation"] != NOISE)]
         r = correlation(rows, "bicubic_minus_original", "gain_eats")
         sentence = (
             f"{NETWORKS[table]}, Set5, {len(rows)} settings without noise: the gain of EATS correlates with "

@@ -10,7 +10,7 @@ from families import SMALL, measured
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from psnr_tables import NOT_THERE, SET_COLOURS, WIDTH, ablations, family_named, shipped, strategy_of
+from psnr_tables import NOT_THERE, SET_COLOURS, WIDTH, family_named, missing_networks, shipped, strategy_of
 from scipy import stats
 from torch import nn
 
@@ -42,10 +42,10 @@ def per_network(
         found.add(trained[0])
         rows, steps = probe(load_network(name)), int(zoo()[name]["steps"])
         frames.append(rows.assign(strategy=trained[0], seed=trained[1], steps=steps, reason=""))
-    ablation = [name for name in STRATEGIES if name not in found]
-    reasons = [f"{NOT_THERE}{family}-{name}" for name in ablation]
-    if ablation:
-        frames.append(pd.DataFrame({"strategy": ablation, "reason": reasons}))
+    missing = [name for name in STRATEGIES if name not in found]
+    reasons = [f"{NOT_THERE}{family}-{name}" for name in missing]
+    if missing:
+        frames.append(pd.DataFrame({"strategy": missing, "reason": reasons}))
     together = pd.concat(frames, ignore_index=True).assign(settings=settings)
     first = ["strategy", "seed", "steps"]
     order = together["strategy"].map(list(STRATEGIES).index)
@@ -60,7 +60,7 @@ def strategies_in(frame: pd.DataFrame) -> list[str]:
 
 def headed(figure: Figure, sentence: str, frame: pd.DataFrame, width: int = WIDTH) -> Figure:
     """`figure` under what was found, with what settings, and which networks are missing."""
-    notes = [str(frame["settings"].iloc[0]), ablations(frame["reason"])]
+    notes = [str(frame["settings"].iloc[0]), missing_networks(frame["reason"])]
     figure.suptitle("\n".join(fill(line, width) for line in [sentence, *notes] if line), fontsize=8)
     return figure
 

@@ -36,27 +36,27 @@ SMOKE = {"players": 16, "replicates": (6,), "repetitions": 4, "groups": 6, "imag
 Worths = Callable[[Tensor], Tensor]
 Known = Float64[np.ndarray, " player"]
 
-STOPPED = "stopped at a precision"
+STOPPED = "stopped at a tolerance"
 ESTIMATORS: dict[str, Callable[..., ShapleyValues]] = {
-    "pairs": partial(sampled_shapley, antithetic=True),
-    "independent orders": partial(sampled_shapley, antithetic=False),
+    "antithetic permutations": partial(sampled_shapley, antithetic=True),
+    "independent permutations": partial(sampled_shapley, antithetic=False),
     "measured (default)": sampled_shapley,
-    "two levels": multilevel_shapley,
-    "rough game, corrected": sampled_shapley,
+    "multilevel": multilevel_shapley,
+    "low-precision game, corrected": sampled_shapley,
     STOPPED: sampled_shapley,
 }
 LOW_PRECISION = 0.1  # of a unit's standard deviation: to that the worth is rounded in the rough game
 ROUNDING = 1e-9  # of the largest value: an estimate as near as this is exact
 LOOKS: dict[str, dict[str, Any]] = {
-    "pairs": {"color": BLUE, "marker": "o"},
-    "independent orders": {"color": ORANGE, "marker": "s"},
+    "antithetic permutations": {"color": BLUE, "marker": "o"},
+    "independent permutations": {"color": ORANGE, "marker": "s"},
     "measured (default)": {"color": GREEN, "marker": "^"},
-    "two levels": {"color": "black", "marker": "D"},
-    "rough game, corrected": {"color": RED, "marker": "v"},
+    "multilevel": {"color": "black", "marker": "D"},
+    "low-precision game, corrected": {"color": RED, "marker": "v"},
     STOPPED: {"color": PURPLE, "marker": "P"},
 }
 BAND = (0.93, 0.97)
-UNITS_OF_TWO_LEVELS = 12
+MULTILEVEL_REPLICATES = 12
 
 
 @dataclass(frozen=True)
@@ -128,10 +128,10 @@ def measure(
     for name, game in _games(players, network, layer, groups, images, crop):
         for estimator, sampled in ESTIMATORS.items():
             played, counts = game, replicates
-            if estimator == "two levels":
+            if estimator == "multilevel":
                 counts = _affordable(game, replicates)
-            elif estimator == "rough game, corrected":
-                played, counts = _with_rough(game, replicates)
+            elif estimator == "low-precision game, corrected":
+                played, counts = _with_low_precision(game, replicates)
             cost = replicate_cost(game.players) if sampled is multilevel_shapley else 2 * (game.players - 1)
             for count in counts:
                 until = Until(evaluations=2 + count * cost)
@@ -148,10 +148,10 @@ def measure(
 def _affordable(game: SolvedGame | MeanGame, replicates: tuple[int, ...]) -> tuple[int, ...]:
     """How many units of two levels are tried: one number, as each costs orders; none where it takes a network."""
     smooth = all(part.smooth for part in getattr(game, "parts", [game]))
-    return tuple(count for count in replicates if count == UNITS_OF_TWO_LEVELS) if smooth else ()
+    return tuple(count for count in replicates if count == MULTILEVEL_REPLICATES) if smooth else ()
 
 
-def _with_rough(
+def _with_low_precision(
     game: SolvedGame | MeanGame, replicates: tuple[int, ...]
 ) -> tuple[SolvedGame | MeanGame, tuple[int, ...]]:
     """The game with a rough one, and the numbers of units in which that is played; none where a unit is exact."""
@@ -335,7 +335,7 @@ def _panel(panel: Axes, rows: pd.DataFrame) -> None:
         xscale="log",
         xticks=sorted(set(rows.loc[rows["estimator"] != STOPPED, "replicates"])),
         ylim=(0.855, 1.005),
-        xlabel="independent units",
+        xlabel="independent replicates",
     )
     panel.xaxis.set_major_formatter("{x:.0f}")
     panel.minorticks_off()

@@ -36,11 +36,12 @@ def measure(
     crop: int = 16,
     replicates: int = 100,
 ) -> pd.DataFrame:
-    """One row per device, layer and payoff: float32_per_s, bfloat16_per_s, low_precision_reduction, used and gain beside them.
+    """One row per device, layer and payoff.
 
-    Per second are played so many coalitions on the middle `crop` HR pixels of one photograph. low_precision_reduction says how many
-    times orders vary more than what bfloat16 rounds off; gain, by what factor less time the same error takes. Of a
-    device that is not there all this is NaN.
+    Columns: device, layer, payoff; float32_per_s and bfloat16_per_s, coalitions evaluated per second on the middle
+    `crop` HR pixels of one photograph; low_precision_reduction, the variance of permutations over the variance of
+    bfloat16's rounding; used, whether sampling uses bfloat16; gain, the factor by which it shortens the time to the
+    same error. All are NaN for a device that is missing.
     """
     torch.set_num_threads(1)
     pairs = load_pairs("photographs", images=1, crop=crop)
@@ -134,4 +135,4 @@ def draw(frame: pd.DataFrame) -> Figure:
 
 
 if __name__ == "__main__":
-    run(__file__, measure, draw)
+    run(__file__, measure, draw, found)

@@ -38,7 +38,7 @@ SMOKE = {"layers": ("conv_hr",), "images": 1, "evaluations": (256,), "truth": 51
 Values = Float64[np.ndarray, " player"]
 Estimator = Callable[[Game, int, int], tuple[Values, int]]  # of a game, evaluations and a seed; with those it used
 
-OURS, PLAIN, CAPTUM = "srgame", "srgame, plain orders", "captum"
+OURS, PLAIN, CAPTUM = "srgame", "srgame, plain permutations", "captum"
 LOOKS = {
     OURS: (GREEN, "o"),
     PLAIN: ("#56B4E9", "s"),
@@ -241,9 +241,9 @@ def _captum(network: nn.Module, layer: str, pairs: Pairs, payoff: str) -> tuple[
     start = process_time()
     with torch.random.fork_rng(devices=[]), torch.inference_mode():
         torch.manual_seed(0)
-        ablation = _LayerShapley(forward, network.get_submodule(layer))
+        sampling = _LayerShapley(forward, network.get_submodule(layer))
         mask = torch.arange(width)[None, :, None, None]
-        found = ablation.attribute(lr, layer_mask=mask, perturbations_per_eval=batch)
+        found = sampling.attribute(lr, layer_mask=mask, perturbations_per_eval=batch)
     row = {"estimator": CAPTUM, "evaluations": sum(played), "seconds": process_time() - start}
     return found[:, :, 0, 0].double().mean(0).numpy(), row
 

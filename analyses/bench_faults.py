@@ -212,8 +212,8 @@ def _damaged(small: Problem, damages: int, seed: int) -> Trials:
     torch.save(weights, foreign / "old.pth", _use_new_zipfile_serialization=False)
     checkpoints |= {path.name: path.read_bytes() for path in sorted(foreign.iterdir())}
     kept = {
-        "a kept unit": ("shapley", "kept/game0/0000003.unit"),
-        "what tells of units": ("shapley", "kept/game0/game.json"),
+        "a stored replicate": ("shapley", "kept/game0/0000003.unit"),
+        "the description of a store": ("shapley", "kept/game0/game.json"),
         "a training state": ("train", "state.pt"),
         "an evaluation's csv": ("evaluate", "benchmark.csv"),
         "an evaluation's json": ("evaluate", "benchmark.json"),

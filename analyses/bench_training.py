@@ -104,10 +104,10 @@ def _looped(network: str, batches: Batches, steps: int, device: str) -> dict[str
     model: nn.Module = NETWORKS[network](scale=4).to(device)
     with TemporaryDirectory() as folder:
         log = fit(Original(model), batches, Schedule(steps, save_every=steps // 3, bfloat16=True), Path(folder))
-    check_counts = log.iloc[1:]
+    counted = log.iloc[1:]
     return {
-        "seconds": float((1 / check_counts["steps_per_second"]).mean()),
-        "waiting": float(check_counts["waiting"].mean()),
+        "seconds": float((1 / counted["steps_per_second"]).mean()),
+        "waiting": float(counted["waiting"].mean()),
     }
 
 

@@ -40,6 +40,7 @@ from srgame.shapley.until import SCHEDULE, Until
 MEASURED, COUNTED, ASSUMED, PROJECTED = "measured", "counted", "assumed", "projected"
 SIDE = 16  # LR pixels a side of the image that FLOP are counted on: a conv's are proportional to its pixels
 WHOLE_RUNS = 9  # to build a game: two whole runs of three coalitions and a resumed one, which is compared with them
+BUSY = "workers that one client keeps busy with the shortest replicates"
 CURVE = tuple(2**k for k in range(15))
 
 SMOKE = {
@@ -78,7 +79,7 @@ def measure(
 
     Seconds are of CPU time on one thread; those per coalition are for one image. Units needed are those that `sampled`
     needs for `tolerance` on the four photographs' crops, and between its layers their geometric mean; an error falls
-    with the root of units × images, so with more images fewer do.
+    with the root of replicates × images, so with more images fewer do.
     `flops_per_second` that a GPU sustains and `bytes_per_second` that a scheduler sends are assumptions.
     """
     torch.set_num_threads(1)
@@ -86,7 +87,7 @@ def measure(
     pairs = load_pairs(dataset, images=images, crop=crop)
     per_pixel = flop_per_pixel(net)
     rows = _times(net, per_pixel, pairs.lr[timed_image][None], timed)
-    rows += _units_needed(sampled, sampled_layers, sampled_replicates, sampled_crop, tolerance)
+    rows += _replicates_needed(sampled, sampled_layers, sampled_replicates, sampled_crop, tolerance)
     rows += _overheads(net, pairs, tasks)
     rows += [
         _row(ASSUMED, "GPU sustains", flops_per_second, "FLOP/s"),
@@ -146,14 +147,14 @@ def flop_of_convs(net: nn.Module) -> dict[str, float]:
     """The FLOP per LR pixel of each conv layer in a whole run."""
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         net(torch.zeros(1, 3, SIDE, SIDE))
-    check_counts = {name: sum(flop.values()) for name, flop in counter.get_flop_counts().items()}
-    return {layer: check_counts[f"{type(net).__name__}.{layer}"] / SIDE**2 for layer in filters_of(net).layers}
+    counts = {name: sum(flop.values()) for name, flop in counter.get_flop_counts().items()}
+    return {layer: counts[f"{type(net).__name__}.{layer}"] / SIDE**2 for layer in filters_of(net).layers}
 
 
-def _units_needed(
+def _replicates_needed(
     sampled: str, layers: tuple[str, ...], replicates: int, crop: int, tolerance: float
 ) -> list[dict[str, Any]]:
-    """What a tolerance takes in layers of a trained network: units × images, from the precision that `units` reach."""
+    """The replicates × images that layers of a trained network need for `tolerance`, from the error of `replicates`."""
     net, pairs = load_network(sampled), load_pairs("photographs", images=4, crop=crop)
     everything, rows = filters_of(net).layers, []
     for layer in layers:
@@ -162,7 +163,7 @@ def _units_needed(
         values = sampled_shapley(game, until=Until(evaluations=2 + replicates * 2 * (active - 1)))
         needed = values.replicates * len(pairs) * (values.relative_stderr / tolerance) ** 2
         depth = everything.index(layer) / (len(everything) - 1)
-        rows.append(_row(MEASURED, f"units × images for {tolerance:.0%}", needed, "1", layer, depth))
+        rows.append(_row(MEASURED, f"replicates × images for {tolerance:.0%}", needed, "1", layer, depth))
     return rows
 
 
@@ -174,15 +175,15 @@ def _overheads(net: nn.Module, pairs: Pairs, tasks: int) -> list[dict[str, Any]]
     shape = (len(pairs) + 3, max(filters_of(net).widths))
     with connected(workers=2) as cluster:
         bare = _bare(cluster, tasks)
-        with cluster.executor(net, pairs) as crew:
+        with cluster.executor(net, pairs) as executor:
             start = process_time()
-            done = sum(1 for _ in crew.replicates(partial(np.full, shape), iter(range(tasks))))
+            done = sum(1 for _ in executor.replicates(partial(np.full, shape), iter(range(tasks))))
             seconds = process_time() - start
     return [
-        _row(MEASURED, "client and scheduler per unit", seconds / done, "s"),
+        _row(MEASURED, "client and scheduler per replicate", seconds / done, "s"),
         _row(MEASURED, "scheduler per task", bare / tasks, "s"),
         _row(MEASURED, "bytes once per worker", len(pickle.dumps((net, pairs))), "B"),
-        _row(COUNTED, "bytes back per unit", np.empty(shape).nbytes, "B"),
+        _row(COUNTED, "bytes back per replicate", np.empty(shape).nbytes, "B"),
     ]
 
 
@@ -199,18 +200,18 @@ class Plan:
     """What a whole audit takes: of each layer its units, the FLOP of one, and those to build its game."""
 
     replicates: np.ndarray
-    unit: np.ndarray
+    replicate: np.ndarray
     building: np.ndarray
     sustained: float  # FLOP/s
-    overhead: float  # s per unit
+    overhead: float  # s per replicate
     handing: float  # s per worker
 
     def hours(self, gpus: int) -> float:
         """The formula at the top."""
         if gpus == 1:
-            return float((self.replicates * self.unit + self.building).sum() / self.sustained / 3600)
-        shared = (self.replicates * (self.unit + self.building)).sum() / self.sustained / gpus
-        last = (self.unit + self.building).max() / self.sustained
+            return float((self.replicates * self.replicate + self.building).sum() / self.sustained / 3600)
+        shared = (self.replicates * (self.replicate + self.building)).sum() / self.sustained / gpus
+        last = (self.replicate + self.building).max() / self.sustained
         return float((max(shared, self.replicates.sum() * self.overhead) + last + gpus * self.handing) / 3600)
 
 
@@ -220,7 +221,7 @@ def planned(net: nn.Module, per_pixel: dict[str, float], pairs: Pairs, known: pd
     pixels = np.array([lr[0].numel() for lr in pairs.lr])
     tail = np.array([per_pixel[layer] for layer in everything.layers])
     whole = sum(of_conv.values())
-    needed = known[known["quantity"].str.startswith("units × images")].sort_values("depth")
+    needed = known[known["quantity"].str.startswith("replicates × images")].sort_values("depth")
     depth = np.linspace(0, 1, len(tail))
     between = np.exp(np.interp(depth, needed["depth"], np.log(needed["value"])))  # they span orders of magnitude
     replicates = np.ceil(between / len(pairs)).clip(min(SCHEDULE))
@@ -230,22 +231,24 @@ def planned(net: nn.Module, per_pixel: dict[str, float], pairs: Pairs, known: pd
         2 * (np.array(everything.widths) - 1) * tail * pixels.sum(),
         WHOLE_RUNS * whole * pixels[0] + (whole - tail) * pixels.sum(),
         only["GPU sustains"],
-        only["client and scheduler per unit"],
+        only["client and scheduler per replicate"],
         only["bytes once per worker"] / only["scheduler sends"],
     )
 
 
 def _totals(plan: Plan) -> list[dict[str, Any]]:
     """What the plan adds up to, and where its scaling ends."""
-    shortest = (plan.unit + plan.building).min() / plan.sustained
+    shortest = (plan.replicate + plan.building).min() / plan.sustained
     efficient = [count for count in range(1, CURVE[-1] + 1) if plan.hours(1) / count / plan.hours(count) >= 0.5]
     return [
         _row(COUNTED, "layers", len(plan.replicates), "1"),
-        _row(PROJECTED, "units of all layers", plan.replicates.sum(), "1"),
-        _row(PROJECTED, "work", (plan.replicates * plan.unit).sum(), "FLOP"),
-        _row(PROJECTED, "shortest unit", shortest, "s"),
-        _row(PROJECTED, "longest unit", (plan.unit + plan.building).max() / plan.sustained, "s"),
-        _row(PROJECTED, "workers whom one client keeps busy with shortest units", shortest / plan.overhead, "1"),
+        _row(PROJECTED, "replicates of all layers", plan.replicates.sum(), "1"),
+        _row(PROJECTED, "work", (plan.replicates * plan.replicate).sum(), "FLOP"),
+        _row(PROJECTED, "shortest replicate", shortest, "s"),
+        _row(PROJECTED, "longest replicate", (plan.replicate + plan.building).max() / plan.sustained, "s"),
+        _row(
+            PROJECTED, "workers that one client keeps busy with the shortest replicates", shortest / plan.overhead, "1"
+        ),
         _row(PROJECTED, "most GPUs at half efficiency", max(efficient), "1"),
     ]
 
@@ -299,4 +302,4 @@ def _draw_hours(panel: Axes, frame: pd.DataFrame) -> None:
 
 
 if __name__ == "__main__":
-    run(__file__, measure, draw)
+    run(__file__, measure, draw, found)

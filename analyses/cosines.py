@@ -20,7 +20,7 @@ from families import (
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from printed import judged
-from psnr_tables import WIDTH, ablations
+from psnr_tables import WIDTH, missing_networks
 
 from srgame.data.lazy import lr_images
 from srgame.probes.cosine import channel_cosine, cosine_matrix
@@ -125,7 +125,7 @@ def draw(frame: pd.DataFrame) -> Figure:
             )
             bar.set_label("cosine", fontsize=7)
             bar.ax.tick_params(labelsize=6)
-        lines = [f"{title}. {frame['sample'].iloc[0]}", found(frame), ablations(frame["reason"])]
+        lines = [f"{title}. {frame['sample'].iloc[0]}", found(frame), missing_networks(frame["reason"])]
         figure.suptitle("\n".join(fill(line, WIDTH) for line in lines if line), fontsize=8)
     return figure
 

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure, SubFigure
 from printed import eats_over, judged
-from psnr_tables import COLOURS, OFFSETS, WIDTH, ablations, shipped, strategy_of
+from psnr_tables import COLOURS, OFFSETS, WIDTH, missing_networks, shipped, strategy_of
 from rasters import LINE, extremes, picture_of, raster
 from torch import nn
 from torch.nn.functional import adaptive_avg_pool2d
@@ -95,7 +95,7 @@ def _maps(network: nn.Module, image: Image, layer: str, channels: Sequence[int])
     ).numpy()
     bounds = extremes(kept)
     frames = [
-        raster(picture[..., None], *bounds).assign(part="map", layer=layer, channel=channel)
+        raster(picture[..., None], *bounds).assign(part="map", layer=layer, filter=channel)
         for channel, picture in zip(channels, kept, strict=True)
     ]
     return pd.concat(frames, ignore_index=True)
@@ -124,7 +124,7 @@ def found(frame: pd.DataFrame) -> str:
     """What was found, in a sentence."""
     responses = _relative(frame)
     middle = [f"{rows.median():.0f}% ({name})" for name, rows in responses.groupby("strategy", sort=False)["size"]]
-    over = variance_reduction(frame)
+    over = gains_over_bicubic(frame)
     parts = []
     for strategy in (name for name in STRATEGIES if name in set(over["strategy"])):
         mean = over[over["strategy"] == strategy].groupby("degradation")["gain"].mean()
@@ -140,7 +140,7 @@ def found(frame: pd.DataFrame) -> str:
 def verdict(frame: pd.DataFrame) -> str:
     """Whether with EATS the median channel responds more, beside the strongest, and degraded images are better."""
     middle = _relative(frame).groupby("strategy")["size"].median()
-    return judged([*eats_over(middle), *eats_over(variance_reduction(frame).groupby("strategy")["gain"].mean())])
+    return judged([*eats_over(middle), *eats_over(gains_over_bicubic(frame).groupby("strategy")["gain"].mean())])
 
 
 def _relative(frame: pd.DataFrame) -> pd.DataFrame:
@@ -150,7 +150,7 @@ def _relative(frame: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(size=rows["mean_abs"] / strongest, half=1.96 * rows["stderr"] / strongest)
 
 
-def variance_reduction(frame: pd.DataFrame) -> pd.DataFrame:
+def gains_over_bicubic(frame: pd.DataFrame) -> pd.DataFrame:
     """PSNR over bicubic upsampling by strategy, setting and image, the mean over a strategy's seeds."""
     cell = ["dataset", "degradation", "image"]
     means = frame[frame["part"] == "psnr"].groupby(["strategy", *cell], sort=False)["psnr"].mean().reset_index()
@@ -167,7 +167,7 @@ def draw(frame: pd.DataFrame) -> Figure:
         grid = figure.add_gridspec(2, 1, height_ratios=[0.4 + 1.4 * max(1, len(there)), 2.2])
         _activity(figure.add_subfigure(grid[0]), frame, there)
         _restoration(figure.add_subfigure(grid[1]), frame, there)
-        lines = [fill(found(frame), WIDTH), ablations(frame["reason"].dropna())]
+        lines = [fill(found(frame), WIDTH), missing_networks(frame["reason"].dropna())]
         figure.suptitle("\n".join(filter(None, lines)), fontsize=8)
     return figure
 
@@ -228,7 +228,7 @@ def _map(panel: Axes, rows: pd.DataFrame, rank: str) -> None:
 
 
 def _restoration(part: SubFigure, frame: pd.DataFrame, there: list[str]) -> None:
-    psnr, over = frame[frame["part"] == "psnr"], variance_reduction(frame)
+    psnr, over = frame[frame["part"] == "psnr"], gains_over_bicubic(frame)
     settings, images = list(psnr["degradation"].unique()), psnr["image"].nunique()
     dataset = psnr["dataset"].iloc[0]
     level, gain = part.add_subplot(1, 2, 1), part.add_subplot(1, 2, 2)
@@ -253,4 +253,4 @@ def _restoration(part: SubFigure, frame: pd.DataFrame, there: list[str]) -> None
 
 
 if __name__ == "__main__":
-    run(__file__, measure, draw)
+    run(__file__, measure, draw, found)

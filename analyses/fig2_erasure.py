@@ -24,7 +24,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
-from psnr_tables import NOT_THERE, ablations, strategy_of
+from psnr_tables import NOT_THERE, missing_networks, strategy_of
 from rasters import LINE, extremes, picture_of, raster
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
@@ -133,7 +133,7 @@ def _pictures(network: nn.Module, lr: Float[Tensor, "1 3 h w"], draw: int, seed:
     change = (sr - sr_erased).abs()
     bounds = extremes(before.numpy())
     frames = [
-        raster(_shown(response[:, channel : channel + 1]), *bounds).assign(picture=name, channel=channel)
+        raster(_shown(response[:, channel : channel + 1]), *bounds).assign(picture=name, filter=channel)
         for name, response in (("before", before), ("after", after))
         for channel in range(len(erasure.filters))
     ]
@@ -178,7 +178,11 @@ def draw(frame: pd.DataFrame) -> Figure:
             _Diagram(figure, 0.6 + BLOCK * place).paradigm(frame, strategy)
         _strip(_axes(figure, 1.15, 0.8 + BLOCK * len(there), 5.95, 1.05), frame, there)
         sample = frame["sample"].dropna().iloc[0]
-        lines = [f"{family_title(family_of(frame))}; {sample}", fill(found(frame), 110), ablations(frame["reason"])]
+        lines = [
+            f"{family_title(family_of(frame))}; {sample}",
+            fill(found(frame), 110),
+            missing_networks(frame["reason"]),
+        ]
         title = "\n".join(filter(None, lines))
         figure.suptitle(title, fontsize=7.5, y=1 - 0.05 / figure.get_figheight(), va="top")
     return figure
@@ -330,4 +334,4 @@ def _strip(panel: Axes, frame: pd.DataFrame, there: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    run(__file__, measure, draw)
+    run(__file__, measure, draw, found)

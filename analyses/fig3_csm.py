@@ -23,7 +23,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from printed import eats_over, judged
-from psnr_tables import ablations
+from psnr_tables import missing_networks
 from rasters import LINE, extremes, picture_of, raster
 from torch import nn
 
@@ -74,7 +74,7 @@ def _maps(network: nn.Module, image: Image, layer: str, size: int) -> pd.DataFra
     features, salience = (tidy[name].to_numpy().reshape(shape) for name in ("feature", "salience"))
     bounds = {"feature": extremes(features), "salience": (0.0, float(f"{salience.max():.4g}"))}
     frames = [
-        raster(picture[..., None], *bounds[name]).assign(layer=layer, map=name, channel=channel)
+        raster(picture[..., None], *bounds[name]).assign(layer=layer, map=name, filter=channel)
         for name, pictures in (("feature", features), ("salience", salience))
         for channel, picture in enumerate(pictures)
     ]
@@ -103,7 +103,7 @@ def draw(frame: pd.DataFrame) -> Figure:
             panel.set_ylabel(label)
         layer = str(measured(frame)["layer"].iloc[0]) if len(measured(frame)) else ""
         title = f"Channels of {layer}, {family_title(family_of(frame))}\n{frame['sample'].iloc[0]}; maps of the first"
-        figure.suptitle(f"{title}\n{ablations(frame['reason'])}".strip(), fontsize=8)
+        figure.suptitle(f"{title}\n{missing_networks(frame['reason'])}".strip(), fontsize=8)
     return figure
 
 

@@ -40,12 +40,12 @@ def draw(frame: pd.DataFrame) -> Figure:
     A family of which the zoo has no network is named below them.
     """
     families = [family for family, rows in frame.groupby("family", sort=False) if rows["network"].fillna("").any()]
-    ablation = [family for family in frame["family"].unique() if family not in families]
+    lacking = [family for family in frame["family"].unique() if family not in families]
     columns = (HR, BICUBIC, *STRATEGIES)
     with styled():
         figure = Figure(figsize=(7.2, 0.5 + 2.75 * max(1, len(families))), layout="compressed")
         panels = figure.subplots(2 * max(1, len(families)), len(columns))
-        for place, family in enumerate(families or ablation[:1]):
+        for place, family in enumerate(families or lacking[:1]):
             of_family = frame[frame["family"] == family]
             bicubic = None
             for column in (BICUBIC, HR, *STRATEGIES):
@@ -54,7 +54,7 @@ def draw(frame: pd.DataFrame) -> Figure:
             panels[2 * place, 0].set_ylabel(family_title(family).replace(" (", "\n("), fontsize=7)
             panels[2 * place + 1, 0].set_ylabel(f"{GAIN}×(image − bicubic)\n+ grey", fontsize=7)
         figure.suptitle(f"{crop_title(frame)}. PSNR of the crop (RGB), to HR and to bicubic", fontsize=8)
-        missing = ", ".join(f"{family_title(family)} ({family}-…)" for family in ablation)
+        missing = ", ".join(f"{family_title(family)} ({family}-…)" for family in lacking)
         figure.supxlabel(f"{NOT_THERE}{missing}" if missing else "", fontsize=7, color="0.4")
     return figure
 

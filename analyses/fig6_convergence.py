@@ -116,4 +116,4 @@ def _curves(panel: Axes, frame: pd.DataFrame, lines: dict[str, str]) -> None:
 
 
 if __name__ == "__main__":
-    run(__file__, measure, draw)
+    run(__file__, measure, draw, found)

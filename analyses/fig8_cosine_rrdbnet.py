@@ -12,4 +12,4 @@ SMOKE = CHEAP
 measure = measured_in(("body.1", "body.7", "body.13", "conv_hr"), "rrdbnet-x4", crop=64)
 
 if __name__ == "__main__":
-    run(__file__, measure, draw)
+    run(__file__, measure, draw, found)

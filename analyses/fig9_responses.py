@@ -19,7 +19,7 @@ from families import (
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from printed import eats_over, judged
-from psnr_tables import ablations
+from psnr_tables import missing_networks
 
 from srgame.data.lazy import lr_images
 from srgame.probes.equity import effective_players
@@ -74,7 +74,7 @@ def draw(frame: pd.DataFrame) -> Figure:
                 panel.set_xlabel("filter" if layer == layers[-1] and len(rows) else "")
             row[0].set_ylabel(f"{layer_title(layer, family)}\nmean response")
         title = f"Channels' mean responses, {family_title(family)}"
-        figure.suptitle(f"{title}\n{frame['sample'].iloc[0]}\n{ablations(frame['reason'])}".strip(), fontsize=8)
+        figure.suptitle(f"{title}\n{frame['sample'].iloc[0]}\n{missing_networks(frame['reason'])}".strip(), fontsize=8)
     return figure
 
 

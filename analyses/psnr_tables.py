@@ -27,12 +27,12 @@ SIZES = {"Set5": 5, "Set14": 14, "BSD100": 100, "Urban100": 100, "Manga109": 109
 SETS = tuple(SIZES)
 SET_COLOURS = dict(zip(SETS, (BLUE, ORANGE, GREEN, RED, GREY), strict=True))
 AGAINST = ("original", "dropout", "bicubic-pull", BASELINE)
-CHANNELS = ("rgb", "y")
+COLOUR_SPACES = ("rgb", "y")
 NOT_THERE = "not in the zoo: "
 ON_THE_WAY = "-step"
 WIDTH = 112  # characters in a line above a picture
 NONE = "nothing"  # a row of PSNR itself, not of a difference
-COLUMNS = ["strategy", "against", *CELL, "channel", "psnr", "low", "high", "images", "seeds", "reported", "reason"]
+COLUMNS = ["strategy", "against", *CELL, "colour", "psnr", "low", "high", "images", "seeds", "reported", "reason"]
 COLOURS = {BASELINE: "black"} | STRATEGIES
 CHEAP = {"sets": ("photographs",), "degradations": ("clean", "b+n"), "images": 1, "crop": 48}  # a table in a second
 OFFSETS = {name: (place - 2) * 0.13 for place, name in enumerate(COLOURS)}
@@ -81,13 +81,14 @@ def psnr_table(
     seed: int = 0,
     store: Path | None = None,
 ) -> pd.DataFrame:
-    """Table `table` of the paper, measured with `networks`: a row per strategy, difference, set, setting and channel.
+    """Table `table` of the paper, measured with `networks`: a row per strategy, difference, set and setting.
 
-    Columns: strategy; against, what its PSNR is subtracted from, or "nothing"; dataset; degradation; channel; psnr (dB,
-    mean over images and seeds); low and high, a 95% paired bootstrap interval of differences; images; seeds; reported,
-    what the paper prints (RGB); reason, why there is no psnr. Of each set the first `images` images are measured.
+    Columns: strategy; against, the strategy whose PSNR is subtracted, or "nothing"; dataset; degradation; colour (rgb
+    or y); psnr (dB, mean over images and seeds); low and high, a 95% paired bootstrap interval of differences; images;
+    seeds; reported, the paper's number (RGB); reason, why there is no psnr. Of each set the first `images` images are
+    measured.
 
-    Raises InputError for a network that is not one of the family's, and as `benchmark` does for what `keep` holds.
+    Raises InputError for a network of another family, and as `benchmark` does for the scores in `store`.
     """
     trained = {}
     for name in networks:
@@ -129,12 +130,12 @@ def _rows(
                 for setting in settings:
                     where = scores[(scores["dataset"] == dataset) & (scores["degradation"] == setting)]
                     reason = _reason(where, (strategy, against), family, dataset in measured.missing)
-                    for channel in CHANNELS:
+                    for colour in COLOUR_SPACES:
                         row = {"strategy": strategy, "against": against, "dataset": dataset, "degradation": setting}
-                        row |= {"channel": channel, "reason": reason}
+                        row |= {"colour": colour, "reason": reason}
                         if not reason:
-                            row |= _measured(where, strategy, against, f"psnr_{channel}")
-                        if channel == "rgb":
+                            row |= _measured(where, strategy, against, f"psnr_{colour}")
+                        if colour == "rgb":
                             row["reported"] = _reported(reported, (dataset, setting), strategy, against)
                         yield row
 
@@ -143,8 +144,8 @@ def _reason(where: pd.DataFrame, needed: tuple[str, str], family: str, missing: 
     """Why a cell is empty; nothing where it is not."""
     if missing:
         return "no images of this set"
-    ablation = [name for name in needed if name != NONE and name not in set(where["strategy"])]
-    return NOT_THERE + ", ".join(f"{family}-{name}" for name in ablation) if ablation else ""
+    lacking = [name for name in needed if name != NONE and name not in set(where["strategy"])]
+    return NOT_THERE + ", ".join(f"{family}-{name}" for name in lacking) if lacking else ""
 
 
 def _measured(where: pd.DataFrame, strategy: str, against: str, score: str) -> dict[str, Any]:
@@ -196,7 +197,7 @@ def paired_bootstrap(
 
 def found(frame: pd.DataFrame, strategy: str = "eats") -> str:
     """How `strategy` fares against the others over the cells of the table (RGB), in a sentence; "" if there is none."""
-    rows = frame[(frame["strategy"] == strategy) & (frame["channel"] == "rgb")].dropna(subset=["psnr"])
+    rows = frame[(frame["strategy"] == strategy) & (frame["colour"] == "rgb")].dropna(subset=["psnr"])
     parts, several = [], False
     for other, each in rows[rows["against"] != NONE].groupby("against", sort=False):
         better, worse = (each["low"] > 0).sum(), (each["high"] < 0).sum()
@@ -213,9 +214,9 @@ def found(frame: pd.DataFrame, strategy: str = "eats") -> str:
 
 def verdict(frame: pd.DataFrame) -> str:
     """Whether EATS has the higher PSNR (RGB) than Original and Dropout in each cell, as printed."""
-    rows = frame[(frame["strategy"] == "eats") & (frame["channel"] == "rgb")].dropna(subset=["psnr"])
-    variance_reduction = rows.loc[rows["against"].isin(["original", "dropout"]), "psnr"]
-    return judged(variance_reduction > 0)
+    rows = frame[(frame["strategy"] == "eats") & (frame["colour"] == "rgb")].dropna(subset=["psnr"])
+    gains = rows.loc[rows["against"].isin(["original", "dropout"]), "psnr"]
+    return judged(gains > 0)
 
 
 def _signed(value: float) -> str:
@@ -224,7 +225,7 @@ def _signed(value: float) -> str:
 
 def draw_table(frame: pd.DataFrame, title: str) -> Figure:
     """A row of panels per set: PSNR, and the difference to Original; ours filled, the paper's hollow (RGB)."""
-    rgb = frame[frame["channel"] == "rgb"].fillna({"reason": ""})
+    rgb = frame[frame["colour"] == "rgb"].fillna({"reason": ""})
     sets, settings = list(rgb["dataset"].unique()), list(rgb["degradation"].unique())
     with styled():
         figure = Figure(figsize=(7.2, 1.15 + 1.35 * len(sets)))
@@ -251,7 +252,7 @@ def draw_table(frame: pd.DataFrame, title: str) -> Figure:
             handles=handles, loc="outside lower center", ncols=len(handles), columnspacing=1, handletextpad=0.2
         )
         title = f"{title}; RGB; b: blur, n: noise, j: JPEG"
-        lines = [title, found(frame), ablations(rgb.loc[rgb["against"] == NONE, "reason"])]
+        lines = [title, found(frame), missing_networks(rgb.loc[rgb["against"] == NONE, "reason"])]
         figure.suptitle("\n".join(fill(line, WIDTH) for line in lines if line), fontsize=8)
     return figure
 
@@ -274,7 +275,7 @@ def _measured_images(dataset: str, images: float) -> str:
     return f"{dataset}: {f'first {images:.0f} of {whole}' if images < whole else f'all {images:.0f}'} images"
 
 
-def ablations(reasons: pd.Series) -> str:
+def missing_networks(reasons: pd.Series) -> str:
     """Which networks the zoo lacks, of the reasons why there is nothing; "" where it lacks none."""
     named = [str(reason) for reason in reasons.unique() if str(reason).startswith(NOT_THERE)]
     return NOT_THERE + ", ".join(reason.removeprefix(NOT_THERE) for reason in named) if named else ""

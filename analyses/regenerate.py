@@ -1,6 +1,5 @@
-"""All recipes, one after the other, the findings that quote them, and a table of how each fared."""
+"""Makes all recipes, updates the findings that quote them, and prints a table of the outcomes."""
 
-import ast
 import re
 from importlib import import_module
 from pathlib import Path
@@ -12,29 +11,16 @@ from printed import UNKNOWN
 
 from srgame.errors import InputError
 from srgame.files import write_atomic
-from srgame.report.recipe import defaults, made, stem_of
+from srgame.report.recipe import defaults, make, stem_of
 
 HERE = Path(__file__).parent
 FINDINGS = HERE / "FINDINGS.md"
 
 
 def recipes() -> list[str]:
-    """The modules that have `measure` and `draw`, in the order of their names and numbers."""
-    found = [path.stem for path in HERE.glob("*.py") if {"measure", "draw"} <= _names(path)]
-    return sorted(found, key=lambda name: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)])
-
-
-def _names(path: Path) -> set[str]:
-    """What a file defines at its top, or takes from another one by `as`."""
-    names = set[str]()
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.FunctionDef):
-            names.add(node.name)
-        elif isinstance(node, ast.Assign):
-            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
-        elif isinstance(node, ast.ImportFrom):
-            names |= {alias.asname for alias in node.names if alias.asname}
-    return names
+    """The files that end in `run(__file__, …)`, in the order of their names and numbers."""
+    names = [path.stem for path in HERE.glob("*.py") if re.search(r"^ +run\(__file__, ", path.read_text("utf-8"), re.M)]
+    return sorted(names, key=lambda name: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)])
 
 
 def regenerate(names: tuple[str, ...] = (), smoke: bool = False, again: bool = False) -> int:
@@ -73,7 +59,7 @@ def _row(name: str, smoke: bool, again: bool) -> dict[str, str]:
         module = import_module(name)
         changed = getattr(module, "SMOKE", {}) if smoke else {}
         stem = stem_of(HERE / f"{name}.py", draft=smoke)
-        made(stem, module.measure, module.draw, defaults(module.measure) | changed, again or smoke)
+        make(stem, module.measure, module.draw, defaults(module.measure) | changed, again or smoke)
         frame = pd.read_csv(stem.with_suffix(".csv"))
         paper = module.verdict(frame) if hasattr(module, "verdict") else UNKNOWN
     except InputError as error:

@@ -14,4 +14,4 @@ measure = measured_as(1, "srresnet-x4")
 draw = partial(draw_table, title="Table 1: SRResNet ×4, trained with second-order degradations")
 
 if __name__ == "__main__":
-    run(__file__, measure, draw)
+    run(__file__, measure, draw, found)

@@ -14,4 +14,4 @@ measure = measured_as(1, "small-x4")
 draw = partial(draw_table, title="Table 1 with several seeds: SRResNet ×4 of 32 features, 8 blocks; printed: 64, 16")
 
 if __name__ == "__main__":
-    run(__file__, measure, draw)
+    run(__file__, measure, draw, found)

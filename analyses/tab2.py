@@ -14,4 +14,4 @@ measure = measured_as(2, "rrdbnet-x4")
 draw = partial(draw_table, title="Table 2: RRDBNet ×4, trained with second-order degradations")
 
 if __name__ == "__main__":
-    run(__file__, measure, draw)
+    run(__file__, measure, draw, found)

@@ -14,4 +14,4 @@ measure = measured_as(3, "srresnet-x2")
 draw = partial(draw_table, title="Table 3: SRResNet ×2, trained with second-order degradations")
 
 if __name__ == "__main__":
-    run(__file__, measure, draw)
+    run(__file__, measure, draw, found)

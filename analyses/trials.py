@@ -34,6 +34,11 @@ from srgame.training.loop import seeded
 
 OUTCOMES = ("harmless", "refused", "noted", "traceback", "wrong")
 PATIENCE = 120.0  # seconds for a command that takes one
+USED = (  # modules that commands import only once they run
+    "data.degradations.folder", "evaluation.benchmark", "probes.responses", "probes.scores", "report.figures",
+    "report.probe_figures", "report.tables", "shapley.audit", "shapley.interactions", "training.loop",
+    "training.strategies",
+)  # fmt: skip
 Contents = dict[str, bytes]
 Prepare = Callable[[], None]
 
@@ -80,9 +85,8 @@ class Running:
 def warm() -> None:
     """Imports what commands import when they run."""
     torch.set_num_threads(1)
-    rooms = ("audit", "benchmarks", "pictures", "tables", "training", "strategies", "side_by_side", "probe_pictures")
-    for room in (*rooms, "interactions", "probes.responses", "degradations.folder", "scores"):
-        import_module(f"srgame.{room}")
+    for module in USED:
+        import_module(f"srgame.{module}")
     with contextlib.suppress(ImportError):
         import_module("torch.utils.tensorboard")
     with torch.device("meta"):

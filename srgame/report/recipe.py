@@ -1,13 +1,13 @@
-"""The command line of every analysis: measure, or reuse what was measured with the same settings, and draw."""
+"""The command line of every analysis: measure, or reuse the csv of the same settings, and draw."""
 
 import inspect
 import json
 import sys
 from collections.abc import Callable
-from functools import partial, wraps
+from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
 import tyro
@@ -18,42 +18,126 @@ from srgame.networks import zoo
 from srgame.provenance import provenance, save_frame
 from srgame.report.style import save_figure, styled
 
-STORE = "store"  # a parameter of `measure` that is no setting: where to keep what is measured does not change it
+STORE = "store"  # a parameter of `measure` that is no setting: it does not change what is measured
+HELP = {  # what the flags of all recipes mean, by the name of the parameter
+    "ablation": "how a filter is erased: zero, mean, noise or donor",
+    "ablations": "ways to erase a filter: zero, mean, noise, donor",
+    "again": "measure anew, even if the csv was measured with the same settings",
+    "batch": "images per training step",
+    "bfloat16": "train in bfloat16",
+    "blocks": "residual blocks of the network",
+    "bytes_per_second": "bytes that a scheduler sends per second (an assumption)",
+    "checkpoint": "name in the zoo, or a file of torch or safetensors",
+    "chosen_pairs": "random pairs of filters per layer",
+    "chunk": "images per timed chunk",
+    "coalitions": "coalitions per batch",
+    "counts": "numbers of images for which peak memory is measured",
+    "crop": "side of the central crop of each image, in pixels; None: whole images",
+    "damages": "damaged files, over all kinds of files",
+    "data": "training images: a folder, or the name of a data set",
+    "dataset": "test images: the name of a data set, a folder or a file",
+    "degradation": "test setting, for example clean or b+n",
+    "degradations": "test settings, for example clean b+n; all: the eight settings",
+    "device": "device on which to compute, for example cpu or cuda",
+    "devices": "devices to compare; a device that is missing gives empty rows",
+    "disks": "runs on a full disk, per verb",
+    "draws": "random draws",
+    "evaluations": "largest number of evaluated coalitions per game",
+    "evaluations_of_all": "evaluated coalitions in the game of all layers",
+    "families": "families of the zoo, a row of crops each",
+    "family": "family of the zoo that the networks belong to",
+    "features": "features of the network",
+    "flops_per_second": "FLOP/s that a GPU sustains (an assumption)",
+    "gpus": "numbers of GPUs for which hours are projected",
+    "groups": "groups of filters that act as players in the PSNR game",
+    "image": "image to restore: a file, or a data set whose first image is taken",
+    "images": "number of images, the first ones of each set; None: all",
+    "kills": "killed runs, per verb",
+    "last": "last training step to show",
+    "layer": "layer, by its name in the network",
+    "layers": "layers, by their names in the network; a number where layers are spread over the depth",
+    "lr_size": "side of the LR image in pixels",
+    "memories": "runs short of memory, per verb",
+    "network": "network to measure; a name in the zoo or of an architecture",
+    "networks": "networks to compare: names in the zoo",
+    "pairs": "pairs of simultaneous runs, per verb",
+    "patch": "side of the HR patches in pixels",
+    "payoffs": "payoffs of the games: psnr, -mse",
+    "permutations": "random permutations in which filters are erased",
+    "players": "players of the synthetic games",
+    "pool": "patches that a batch is mixed from",
+    "presets": "presets of `srgame train`",
+    "processes": "processes that work in parallel",
+    "repeats": "timed repetitions",
+    "repetitions": "runs with a seed each, over which coverage is counted",
+    "replicates": "independent replicates per estimate",
+    "restored": "data set of the PSNR panel",
+    "restored_crop": "side of the central crop in the PSNR panel, in pixels; None: whole images",
+    "rounds": "timed rounds",
+    "sampled": "trained network whose games show how many replicates a tolerance needs",
+    "sampled_crop": "side of the central crop in these games, in pixels",
+    "sampled_layers": "layers of these games",
+    "sampled_replicates": "replicates in each of these games",
+    "scores": "scores of filters: shapley, salience, responses",
+    "seed": "seed of all random draws",
+    "sets": "test sets: names of data sets, or folders",
+    "size": "side of the crop or of the stored maps, in pixels",
+    "steps": "number of steps",
+    STORE: "folder that keeps the score of each image, so that the same command resumes",
+    "strategies": "training strategies to time",
+    "tasks": "empty tasks that the scheduler is timed with",
+    "threads": "CPU threads",
+    "timed": "number of timed layers, or the name of the csv with the times",
+    "timed_image": "number of the image on which layers are timed",
+    "tolerance": "relative standard error to reach",
+    "truth": "evaluations of the reference run",
+}
 
 
-def run(file: str, measure: Callable[..., pd.DataFrame], draw: Callable[[pd.DataFrame], Figure]) -> None:
-    """Writes the csv, json, png and pdf of the analysis `file` into figures/, or figures/draft/ if a flag was changed.
+def run(
+    file: str,
+    measure: Callable[..., pd.DataFrame],
+    draw: Callable[[pd.DataFrame], Figure],
+    found: Callable[[pd.DataFrame], str] | None = None,
+) -> None:
+    """Writes the csv, json, png and pdf of the analysis `file`, and prints the answer and the files.
 
-    The parameters of `measure` are the flags, and --again measures even where the json shows the same settings. Drawing
-    reads the csv alone. What the picture is headed with, what was found, is printed.
+    They go to figures/, or to figures/draft/ if a flag differs from its default. The parameters of `measure` are the
+    flags. If the json shows the same settings, the csv is redrawn, unless --again is given. `found` puts the answer
+    into a sentence; without it, the title of the picture is printed.
     """
-    settings, again, kept = _flags(measure)
+    settings, again, store = _flags(measure)
     try:
         stem = stem_of(Path(file), draft=settings != defaults(measure))
-        figure = made(stem, partial(measure, **kept), draw, settings, again)
+        again = again or not measured_with(settings, stem)
+        figure = make(stem, partial(measure, **store), draw, settings, again)
     except InputError as error:
         print(f"{Path(file).name}: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        goes_on = ": the same command continues" if kept.get(STORE) else ""
-        print(f"{Path(file).name}: interrupted{goes_on}", file=sys.stderr)
+        resumes = ": the same command continues" if store.get(STORE) else ""
+        print(f"{Path(file).name}: interrupted{resumes}", file=sys.stderr)
         sys.exit(130)
-    if figure.get_suptitle():
-        print(figure.get_suptitle())
+    answer = found(pd.read_csv(stem.with_suffix(".csv"))) if found else figure.get_suptitle()
+    if answer:
+        print(answer)
+    if not again:
+        shown = stem.relative_to(stem_of(Path(file), draft=False).parents[1])
+        print(f"redrawn from {shown.with_suffix('.csv').as_posix()}; --again measures anew")
     print(*(stem.with_suffix(suffix).as_posix() for suffix in (".csv", ".json", ".png", ".pdf")), sep="\n")
 
 
-def made(
+def make(
     stem: Path,
     measure: Callable[..., pd.DataFrame],
     draw: Callable[[pd.DataFrame], Figure],
     settings: dict[str, Any],
     again: bool = False,
 ) -> Figure:
-    """The picture of what was measured with `settings`, saved with its numbers under `stem`.
+    """The picture of the numbers measured with `settings`; writes both under `stem`.
 
-    It is measured if the json there does not tell of these settings and of the weights that the zoo has, or if `again`.
-    Raises InputError as `measure` does, and where nothing can be written.
+    Measures if `again`, or if the json there shows other settings or other weights. Raises InputError as `measure`
+    does, and if nothing can be written.
     """
     if again or not measured_with(settings, stem):
         start = monotonic()
@@ -67,42 +151,52 @@ def made(
 
 
 def _flags(measure: Callable[..., pd.DataFrame]) -> tuple[dict[str, Any], bool, dict[str, Path | None]]:
-    """The settings, whether to measure again, and where to keep what is measured, if `measure` asks."""
+    """The settings; whether to measure again; and the folder of `store`, if `measure` takes one."""
 
-    @wraps(measure.func if isinstance(measure, partial) else measure)  # of which a partial's own words tell nothing
     def collected(**settings: Any) -> dict[str, Any]:
         return settings
 
-    signature = inspect.signature(measure)
+    collected.__doc__ = (measure.func if isinstance(measure, partial) else measure).__doc__
     again = inspect.Parameter("again", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=bool)
-    vars(collected)["__signature__"] = signature.replace(parameters=[*signature.parameters.values(), again])
+    parameters = [_with_help(each) for each in [*inspect.signature(measure).parameters.values(), again]]
+    vars(collected)["__signature__"] = inspect.Signature(parameters)
+    collected.__annotations__ = {each.name: each.annotation for each in parameters}
     settings = tyro.cli(collected)
     return settings, settings.pop("again"), {STORE: settings.pop(STORE)} if STORE in settings else {}
 
 
+def _with_help(parameter: inspect.Parameter) -> inspect.Parameter:
+    """The parameter, its annotation with the sentence of HELP."""
+    if parameter.name not in HELP:
+        return parameter
+    return parameter.replace(annotation=Annotated[parameter.annotation, tyro.conf.arg(help=HELP[parameter.name])])
+
+
 def defaults(measure: Callable[..., pd.DataFrame]) -> dict[str, Any]:
-    """The settings with which the picture in figures/ is made."""
+    """The settings of the picture in figures/."""
     parameters = inspect.signature(measure).parameters
     return {name: parameter.default for name, parameter in parameters.items() if name != STORE}
 
 
 def stem_of(file: Path, draft: bool) -> Path:
-    """Where the analysis `file` writes: figures/NAME, or figures/draft/NAME."""
+    """The path, without suffix, to which the analysis `file` writes: figures/NAME, or figures/draft/NAME."""
     figures = file.resolve().parents[1] / "figures"
     return (figures / "draft" if draft else figures) / file.stem
 
 
 def measured_with(settings: dict[str, Any], stem: Path) -> bool:
-    """Whether csv and json are there, and the json tells of these settings and of the weights that the zoo has."""
+    """Whether csv and json exist, and the json shows these settings and the weights of the zoo."""
     source = stem.with_suffix(".json")
     if not (source.exists() and stem.with_suffix(".csv").exists()):
         return False
-    told = json.loads(source.read_text(encoding="utf-8"))
-    return bool(told["settings"] == json.loads(json.dumps(settings)) and told.get("weights", {}) == _weights(settings))
+    source_of = json.loads(source.read_text(encoding="utf-8"))
+    return bool(
+        source_of["settings"] == json.loads(json.dumps(settings)) and source_of.get("weights", {}) == _weights(settings)
+    )
 
 
 def _weights(settings: dict[str, Any]) -> dict[str, str]:
-    """The sha256 of the weights of each network of the zoo that a setting names."""
+    """The sha256 of each network of the zoo that a setting names, by name."""
     values = [
         value for setting in settings.values() for value in (setting if isinstance(setting, tuple) else [setting])
     ]

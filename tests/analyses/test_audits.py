@@ -32,7 +32,7 @@ from srgame.evaluation.evaluate import bicubic, evaluate
 from srgame.networks import load_network
 from srgame.report.recipe import defaults, measured_with
 
-FIGURES = Path(__file__).parents[1] / "figures"
+FIGURES = Path(__file__).parents[2] / "figures"
 STEMS = sorted(path.stem for path in FIGURES.glob("*.json"))
 
 
@@ -134,12 +134,12 @@ def test_targets_are_compared_on_seeds_that_both_have(monkeypatch: pytest.Monkey
     row = known.set_index("degradation").loc["blur"]
     assert row["gain"] == pytest.approx(brighter - dark) and row["low"] <= row["gain"] <= row["high"]
     assert row["below"] == pytest.approx(evaluate(bicubic(4), pairs)["psnr_rgb"].mean() - dark)
-    ablation = frame[frame["reason"] != ""]
+    lacking = frame[frame["reason"] != ""]
     lacks = ["small-x4-eats", "small-x4-original-unsharpened"]
-    assert ablation["reason"].tolist() == [f"not in the zoo: {name}" for name in lacks]
+    assert lacking["reason"].tolist() == [f"not in the zoo: {name}" for name in lacks]
     assert audit_targets.verdict(frame) == "differs" and (known["gain"] <= 0).all()
     assert audit_targets.verdict(frame.assign(low=-frame["high"])) == "agrees so far"
-    assert "1 seed;" in audit_targets.found(frame) and "nothing to compare" in audit_targets.found(ablation)
+    assert "1 seed;" in audit_targets.found(frame) and "nothing to compare" in audit_targets.found(lacking)
     assert len(audit_targets.draw(frame).axes) == 4
     alone = audit_targets.measure(("small-x4-original-1",), **audit_targets.SMOKE)
     assert alone["reason"].tolist()[-1] == "no two trainings to compare" and len(alone) == 4

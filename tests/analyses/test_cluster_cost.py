@@ -38,7 +38,7 @@ def test_hours_are_the_formula_written_out() -> None:
 
 
 def test_the_smallest_plan_tells_measured_from_projected(monkeypatch: pytest.MonkeyPatch) -> None:
-    travelled = {"client and scheduler per unit": 0.01, "bytes once per worker": 1e7}
+    travelled = {"client and scheduler per replicate": 0.01, "bytes once per worker": 1e7}
     rows = [cluster_cost._row("measured", name, value, "") for name, value in travelled.items()]
     monkeypatch.setattr(cluster_cost, "_overheads", lambda *_: rows)  # no processes for a test
     frame = cluster_cost.measure(**cluster_cost.SMOKE)

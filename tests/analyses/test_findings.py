@@ -1,5 +1,6 @@
 """The findings quote what the figures' numbers say."""
 
+import inspect
 import re
 from importlib import import_module
 from pathlib import Path
@@ -8,7 +9,9 @@ import pandas as pd
 import pytest
 import regenerate
 
-FIGURES = Path(__file__).parents[1] / "figures"
+from srgame.report.recipe import HELP
+
+FIGURES = Path(__file__).parents[2] / "figures"
 QUOTED = re.findall(r"^> `(\w+)`: (.+)$", regenerate.FINDINGS.read_text(encoding="utf-8"), re.MULTILINE)
 
 
@@ -22,3 +25,17 @@ def test_every_recipe_that_finds_something_of_the_paper_is_quoted() -> None:
     finding = {name for name in of_paper if hasattr(import_module(name), "found")}
     silent = {name for name in finding if not import_module(name).found(pd.read_csv(FIGURES / f"{name}.csv"))}
     assert finding - silent == {name for name, _ in QUOTED}
+
+
+def test_every_flag_of_a_recipe_has_help() -> None:
+    flags = {
+        flag for name in regenerate.recipes() for flag in inspect.signature(import_module(name).measure).parameters
+    }
+    assert flags <= set(HELP)
+
+
+def test_every_committed_figure_has_a_recipe_and_a_line_in_the_readme() -> None:
+    page = (regenerate.HERE / "README.md").read_text(encoding="utf-8")
+    committed = {path.stem for path in FIGURES.glob("*.json")} - {"shapley"}  # made by `srgame shapley`
+    assert committed == set(regenerate.recipes())
+    assert {name for name in committed if f"`{name}`" not in page} <= {"tab2", "tab3", "tab4"}  # `tab1` … `tab5`

@@ -83,7 +83,7 @@ def test_a_network_on_the_way_has_no_part_in_tables() -> None:
 
 
 def one(frame: pd.DataFrame, strategy: str, against: str = NONE, **cell: str) -> pd.Series:
-    chosen = {"dataset": "photographs", "degradation": "clean", "channel": "y"} | cell
+    chosen = {"dataset": "photographs", "degradation": "clean", "colour": "y"} | cell
     for column, value in ({"strategy": strategy, "against": against} | chosen).items():
         frame = frame[frame[column] == value]
     assert len(frame) == 1
@@ -112,9 +112,9 @@ def test_what_is_not_there_is_empty_and_says_why(trained: dict[str, nn.Module]) 
     assert one(frame, "bicubic-pull")["reason"] == "not in the zoo: small-x4-bicubic-pull"
     assert one(frame, "eats", "bicubic-pull")["reason"] == "not in the zoo: small-x4-bicubic-pull"
     assert one(frame, "dropout", "original")["reason"] == "dropout and original have no seed in common"
-    missing = one(frame, "eats", "original", dataset="Manga109", channel="rgb")
+    missing = one(frame, "eats", "original", dataset="Manga109", colour="rgb")
     assert missing["reason"] == "no images of this set" and missing["reported"] == pytest.approx(0.3987)
-    assert one(frame, "dropout", dataset="Manga109", channel="rgb", degradation="b+n")["reported"] == 19.0785
+    assert one(frame, "dropout", dataset="Manga109", colour="rgb", degradation="b+n")["reported"] == 19.0785
     assert one(frame, "eats", dataset="Manga109")["reported"] != one(frame, "eats", dataset="Manga109")["reported"]
 
 
@@ -149,7 +149,7 @@ def test_a_network_of_another_family_is_refused() -> None:
 
 
 def test_a_table_agrees_where_eats_is_ahead_in_every_cell() -> None:
-    cell = {"strategy": "eats", "channel": "rgb", "low": 0.0, "high": 1.0, "seeds": 1.0}
+    cell = {"strategy": "eats", "colour": "rgb", "low": 0.0, "high": 1.0, "seeds": 1.0}
     rows = [cell | {"against": against, "psnr": gain} for against, gain in (("original", 0.2), ("dropout", 0.1))]
     behind = cell | {"against": "dropout", "psnr": -0.1}
     assert psnr_tables.verdict(pd.DataFrame(rows)) == "agrees so far"

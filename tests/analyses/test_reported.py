@@ -37,21 +37,19 @@ def test_all_200_improvements_are_eats_minus_original() -> None:
 
 
 @pytest.fixture(scope="module")
-def variance_reduction() -> pd.DataFrame:
+def gains() -> pd.DataFrame:
     return audit_gains.measure(sets=("photographs",), images=1)
 
 
-def test_gains_stand_beside_bicubic_only_where_it_is_measured(variance_reduction: pd.DataFrame) -> None:
-    assert len(variance_reduction) == 160 and variance_reduction["bicubic"].isna().all()
-    rows = variance_reduction[variance_reduction["table"] == 1]
+def test_gains_stand_beside_bicubic_only_where_it_is_measured(gains: pd.DataFrame) -> None:
+    assert len(gains) == 160 and gains["bicubic"].isna().all()
+    rows = gains[gains["table"] == 1]
     assert audit_gains.correlation(rows, "gain_dropout", "gain_eats") == pytest.approx(0.989, abs=5e-4)
     assert pd.isna(audit_gains.correlation(rows, "bicubic_minus_original", "gain_eats"))
 
 
-def test_the_audit_finds_what_a_reader_finds(monkeypatch: pytest.MonkeyPatch, variance_reduction: pd.DataFrame) -> None:
-    known = variance_reduction.assign(
-        bicubic=variance_reduction["original"] + 1, bicubic_minus_original=variance_reduction["gain_eats"]
-    )
+def test_the_audit_finds_what_a_reader_finds(monkeypatch: pytest.MonkeyPatch, gains: pd.DataFrame) -> None:
+    known = gains.assign(bicubic=gains["original"] + 1, bicubic_minus_original=gains["gain_eats"])
     monkeypatch.setattr(audit_reported, "measured_gains", lambda *_: known)
     frame = audit_reported.measure()
     found = {(row.where, row.claim): (row.found, row.verdict) for row in frame.itertuples()}

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from srgame.provenance import provenance, save_frame
-from srgame.report.recipe import made, measured_with
+from srgame.report.recipe import HELP, make, measured_with
 
 RECIPE = '''
 from pathlib import Path
@@ -19,13 +19,13 @@ from matplotlib.figure import Figure
 from srgame.errors import InputError
 from srgame.report.recipe import run
 
-def measure(rows: int = 3, name: str = "a", keep: Path | None = None) -> pd.DataFrame:
+def measure(rows: int = 3, name: str = "a", store: Path | None = None) -> pd.DataFrame:
     """Rows."""
     if rows < 0:
         raise InputError(f"{rows} rows are too few: ask for more")
     if not rows:
         raise KeyboardInterrupt
-    print("measured, kept in", keep)
+    print("measured, stored in", store)
     return pd.DataFrame({"name": [name] * rows, "value": range(rows)})
 
 def draw(frame: pd.DataFrame) -> Figure:
@@ -56,7 +56,7 @@ def test_new_weights_under_the_name_of_old_ones_are_measured_anew(tmp_path: Path
     def measure(networks: tuple[str, ...], seed: int) -> pd.DataFrame:
         return pd.DataFrame({"value": [seed]})
 
-    made(stem, measure, lambda frame: Figure(), settings)
+    make(stem, measure, lambda frame: Figure(), settings)
     assert measured_with(settings, stem) and not measured_with(settings | {"seed": 1}, stem)
     source = json.loads(stem.with_suffix(".json").read_text())
     assert list(source["weights"]) == ["srresnet-x4-bicubic"]
@@ -73,8 +73,16 @@ def test_a_recipe_measures_once_and_then_redraws(analysis: Path, tmp_path: Path)
     assert json.loads(stem.with_suffix(".json").read_text())["settings"] == {"rows": 3, "name": "a"}
     stem.with_suffix(".png").unlink()
     second = run(analysis)
-    assert "measured" not in second.stdout and stem.with_suffix(".png").exists()
+    assert "stored in" not in second.stdout and stem.with_suffix(".png").exists()
+    assert "redrawn from figures/fig0.csv; --again measures anew" in second.stdout
     assert "measured" in run(analysis, "--again").stdout
+
+
+def test_a_recipe_prints_its_answer_and_explains_its_flags(analysis: Path) -> None:
+    analysis.write_text(RECIPE.replace("measure, draw)", "measure, draw, lambda frame: f'{len(frame)} rows.')"))
+    assert run(analysis, "--rows", "4").stdout.splitlines()[1] == "4 rows."
+    shown = " ".join(run(analysis, "--help").stdout.replace("│", " ").split())
+    assert HELP["store"] in shown and HELP["again"] in shown
 
 
 def test_a_changed_flag_never_overwrites_a_result(analysis: Path, tmp_path: Path) -> None:
@@ -87,16 +95,16 @@ def test_a_changed_flag_never_overwrites_a_result(analysis: Path, tmp_path: Path
 
 
 def test_where_a_recipe_keeps_what_it_measures_is_no_setting(analysis: Path, tmp_path: Path) -> None:
-    first = run(analysis, "--store", "kept")
-    assert "measured, kept in kept" in first.stdout and "draft" not in first.stdout
+    first = run(analysis, "--store", "store")
+    assert "measured, stored in store" in first.stdout and "draft" not in first.stdout
     assert json.loads((tmp_path / "figures" / "fig0.json").read_text())["settings"] == {"rows": 3, "name": "a"}
-    assert "measured" not in run(analysis).stdout
+    assert "stored in" not in run(analysis).stdout
 
 
 def test_an_interrupted_recipe_says_whether_it_goes_on(analysis: Path) -> None:
-    for kept, told in ((), "interrupted"), (("--store", "kept"), "interrupted: the same command continues"):
-        ended = run(analysis, "--rows", "0", *kept)
-        assert (ended.returncode, ended.stderr.strip()) == (130, f"fig0.py: {told}")
+    for store, message in ((), "interrupted"), (("--store", "store"), "interrupted: the same command continues"):
+        ended = run(analysis, "--rows", "0", *store)
+        assert (ended.returncode, ended.stderr.strip()) == (130, f"fig0.py: {message}")
 
 
 def test_a_recipe_of_another_ones_measure_has_its_words_and_other_defaults(analysis: Path) -> None:

@@ -1,8 +1,8 @@
-"""Where do gradients make sampling cheaper? Two levels (two_level_shapley) beside orders (sampled_shapley).
+"""Where do gradients make sampling cheaper? The multilevel estimator beside sampled permutations.
 
-Both play the same games with the same number of evaluations, a gradient counting as the three that it takes the time
-of. At equal work the gain is the ratio of the squared standard errors, summed over players. Seconds are of CPU time on
-one thread, which other work on the machine hardly changes.
+Both estimators get the same number of evaluations of the same games; a gradient counts as three evaluations because it
+takes that long. At equal work the gain is the ratio of the squared standard errors, summed over players. Seconds are
+CPU time on one thread, which other work on the machine hardly changes.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,10 @@ from srgame.shapley.values import ShapleyValues
 ROUNDING = 1e-6  # a relative error below it is no sampling error
 SMOKE = {"layers": ("conv_hr",), "payoffs": ("psnr",), "crop": 16, "evaluations": 2000}
 
-ESTIMATORS: dict[str, Callable[..., ShapleyValues]] = {"orders": sampled_shapley, "two_level": multilevel_shapley}
+ESTIMATORS: dict[str, Callable[..., ShapleyValues]] = {
+    "permutations": sampled_shapley,
+    "multilevel": multilevel_shapley,
+}
 
 
 def measure(
@@ -38,10 +41,10 @@ def measure(
     evaluations: int = 7300,
     evaluations_of_all: int = 17100,
 ) -> pd.DataFrame:
-    """One row per layer (or all of them, as one game) and payoff: layer, payoff, players; gain, and gain_s in seconds.
+    """One row per layer (or all layers as one game) and payoff: layer, payoff, players; gain, and gain_s in seconds.
 
-    Of each estimator: its units, evaluations, seconds, variance (the sum of squared standard errors, in the payoff's
-    unit squared) and error (its root, relative to that of φ²).
+    Of each estimator: its replicates, evaluations, seconds, variance (the sum of squared standard errors, in squared
+    units of the payoff) and error (the square root of the variance, relative to ‖φ‖).
     """
     torch.set_num_threads(1)
     model, pairs = load_network(network), load_pairs("photographs", images=1, crop=crop)
@@ -57,8 +60,8 @@ def measure(
             rows.append(row)
     frame = pd.DataFrame(rows)
     for gain, cost in (("gain", "evaluations"), ("gain_s", "seconds")):
-        orders, levels = (frame[f"{name}_variance"] * frame[f"{name}_{cost}"] for name in ESTIMATORS)
-        frame[gain] = orders / levels
+        permutations, levels = (frame[f"{name}_variance"] * frame[f"{name}_{cost}"] for name in ESTIMATORS)
+        frame[gain] = permutations / levels
     return frame
 
 
@@ -71,8 +74,8 @@ def _spent(estimator: Callable[..., ShapleyValues], game: RestorationGame, until
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    """The gain in each game: below 1, orders are cheaper."""
-    exact = frame[["orders_error", "two_level_error"]].max(axis=1) < ROUNDING
+    """The gain in each game: below 1, permutations are cheaper."""
+    exact = frame[["permutations_error", "multilevel_error"]].max(axis=1) < ROUNDING
     with styled():
         figure = Figure(figsize=(5.2, 2.6))
         panel = figure.subplots()
@@ -85,7 +88,7 @@ def draw(frame: pd.DataFrame) -> Figure:
             panel.annotate(text, (np.nan_to_num(value, nan=1), place), (3, 0), textcoords="offset points", va="center")
         panel.set_xscale("log")
         panel.set_xlim(0.1, 100)
-        panel.set_xlabel("squared error of orders / of two levels, at equal evaluations")
+        panel.set_xlabel("squared error of permutations / of multilevel, at equal evaluations")
     return figure
 
 
