@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -138,7 +139,7 @@ def train(
             **awakening,
         },
     }
-    with processes.joined(available(device)) as place:
+    with processes.process_group(available(device)) as place, ExitStack() as prefetching:
         if bfloat16 and not faster_in_bfloat16(device):
             warnings.warn(
                 "this processor imitates bfloat16, which takes longer than float32: leave it out", stacklevel=1
@@ -149,7 +150,8 @@ def train(
             raise InputError(f"{count} processes cannot share a batch of {amount['batch']} evenly")
         batches: Batches
         if patches:
-            batches = prefetched(moved(StoredPatches(patches, share, seed, rank, count), place))
+            stored = moved(StoredPatches(patches, share, seed, rank, count), place)
+            batches = prefetching.enter_context(prefetched(stored))
         else:
             made: Batches = Patches(
                 images,
@@ -163,8 +165,9 @@ def train(
                 rank,
                 "cpu" if workers else place,
             )
-            made = moved(prefetched(made, 2 * workers, workers), place) if workers else made
-            batches = prefetched(mixed(made, pool, seed), ahead=pool)
+            if workers:
+                made = moved(prefetching.enter_context(prefetched(made, 2 * workers, workers)), place)
+            batches = prefetching.enter_context(prefetched(mixed(made, pool, seed), ahead=pool))
         log = fit(
             STRATEGIES[strategy](model.to(place), **options.get(strategy, {})),
             batches,
