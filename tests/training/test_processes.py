@@ -98,4 +98,4 @@ def test_processes_that_cannot_share_a_batch_say_so(
 ) -> None:
     monkeypatch.setattr(processes, "count", lambda: 3)
     with pytest.raises(InputError, match="3 processes cannot share a batch of 4 evenly"):
-        train(str(images), tmp_path / "out", batch=4, patch=32)
+        train(data=str(images), output=tmp_path / "out", batch=4, patch=32)
