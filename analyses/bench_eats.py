@@ -84,7 +84,7 @@ def _step(
     with torch.autocast(lr.device.type, torch.bfloat16, enabled=bfloat16):
         losses = strategy(lr, hr, np.random.default_rng(step))
     optimiser.zero_grad()
-    torch.stack([loss for loss in losses.values() if loss.requires_grad]).sum().backward()
+    losses.total().backward()
     optimiser.step()
 
 

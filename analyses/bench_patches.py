@@ -5,6 +5,7 @@ nothing; on patches from a store; and on patches degraded on the way. Patches ar
 their making is paid once.
 """
 
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -50,15 +51,15 @@ def measure(
     images = [read_rgb(path) for path in image_paths(data)]
     made = Patches(images, "second-order", patch=patch, batch=batch, crop=crop, sharpen=True)
     rows = []
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, ExitStack() as prefetching:
         start = perf_counter()
         write_patches(made, batch * steps, Path(folder) / "store")
         making = (perf_counter() - start) / steps
         store, one = StoredPatches(Path(folder) / "store", batch), made(0)
         sources: dict[str, Batches] = {
             ONE: lambda _: one,
-            STORED: prefetched(store),
-            DEGRADED: prefetched(mixed(made, pool), ahead=pool),
+            STORED: prefetching.enter_context(prefetched(store)),
+            DEGRADED: prefetching.enter_context(prefetched(mixed(made, pool), ahead=pool)),
         }
         for turn in range(rounds):
             for strategy in strategies:

@@ -5,6 +5,7 @@ bfloat16, in both. Then each preset trains for a while as `srgame train --bfloat
 beforehand and once on patches degraded on the way, so that the difference is what degradation costs the loop.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -64,12 +65,13 @@ def measure(
         batch = patches(0)
         times = _eager(network, batch, repeats, device)
         rows += [{"preset": preset, "way": way, "seconds": seconds} for way, seconds in times.items()]
-        ways: dict[str, Batches] = {
-            "the loop on one batch": lambda _, batch=batch: batch,  # type: ignore[misc]
+        ways: dict[str, AbstractContextManager[Batches]] = {
+            "the loop on one batch": nullcontext(lambda _, batch=batch: batch),  # type: ignore[misc]
             "the loop on degraded patches": prefetched(mixed(patches, pool), ahead=pool),
         }
-        for way, batches in ways.items():
-            rows.append({"preset": preset, "way": way, **_looped(network, batches, steps, device)})
+        for way, source in ways.items():
+            with source as batches:
+                rows.append({"preset": preset, "way": way, **_looped(network, batches, steps, device)})
     threads = torch.get_num_threads()
     return pd.DataFrame(rows).assign(device=_name(device), threads=threads)
 
@@ -93,7 +95,7 @@ def _eager(network: str, batch: tuple[Tensor, Tensor], repeats: int, device: str
 
 def _step(strategy: Strategy, optimiser: torch.optim.Optimizer, lr: Tensor, hr: Tensor, bfloat16: bool) -> None:
     with torch.autocast(lr.device.type, torch.bfloat16, enabled=bfloat16):
-        loss = strategy(lr, hr, np.random.default_rng(0))["original"]
+        loss = strategy(lr, hr, np.random.default_rng(0)).minimised["original"]
     optimiser.zero_grad()
     loss.backward()
     optimiser.step()

@@ -110,7 +110,9 @@ def _losses(
     """A row per erasure: which it is, and what EATS's step finds with it."""
     eats, rows = EATS(network), []
     for draw in range(draws):
-        losses = {name: loss.item() for name, loss in eats(lr, hr, np.random.default_rng([seed, draw])).items()}
+        losses = {
+            name: loss.item() for name, loss in eats(lr, hr, np.random.default_rng([seed, draw])).logged().items()
+        }
         rows.append({"draw": draw} | _drawn(eats, draw, seed) | losses)
     return pd.DataFrame(rows).round(dict.fromkeys(LOSSES, 9))
 

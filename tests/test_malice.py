@@ -1,4 +1,4 @@
-"""Files made to harm: no code in them runs, no memory is filled, and nothing is written outside the chosen folder."""
+"""Malicious files: no code in them runs, they fill no memory, and nothing is written outside the chosen folder."""
 
 import builtins
 import hashlib
@@ -25,11 +25,11 @@ from srgame.errors import InputError
 from srgame.networks import load_network
 from srgame.networks.weights import read_weights, save_weights
 from srgame.shapley.store import open_store
-from srgame.training.state import STATES, last_good
+from srgame.training.state import STATES, read_state
 
 
 class Reduced:
-    """Unpickled, it becomes what `function` returns of the arguments."""
+    """Unpickling it calls `function` with the arguments."""
 
     def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
         self.reduced = function, arguments
@@ -42,7 +42,7 @@ def shell(canary: Path) -> Reduced:
     return Reduced(os.system, f"touch '{canary}'")
 
 
-# What makes the canary when it is unpickled: by a shell, by Python, by torch's own functions, and hidden among tensors.
+# Objects that create the canary when unpickled: by a shell, by Python, by functions of torch, hidden among tensors.
 HARM: dict[str, Callable[[Path], object]] = {
     "os.system": shell,
     "exec": lambda canary: Reduced(builtins.exec, f"open({str(canary)!r}, 'w')"),
@@ -58,7 +58,7 @@ HARM: dict[str, Callable[[Path], object]] = {
 
 
 def zipped(harm: object) -> bytes:
-    """As torch.save writes it, but the pickle is Python's own."""
+    """A zip as torch.save writes it, but with a pickle of Python."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         parts = {"data.pkl": pickle.dumps(harm, 2), "byteorder": b"little", "data/0": bytes(8), "version": b"3\n"}
@@ -68,7 +68,7 @@ def zipped(harm: object) -> bytes:
 
 
 def tarred(harm: object) -> bytes:
-    """As torch wrote checkpoints before version 0.1.10."""
+    """A checkpoint as torch wrote it before version 0.1.10."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w") as archive:
         for name in ("sys_info", "pickle", "storages", "tensors"):
@@ -105,9 +105,9 @@ NAMES = ("harm.pth", "harm.safetensors", "harm.npy")
 
 
 @pytest.mark.parametrize("kind", HARM)
-def test_what_the_next_tests_feed_is_live(kind: str, tmp_path: Path) -> None:
+def test_the_harm_of_the_next_tests_is_real(kind: str, tmp_path: Path) -> None:
     canary = tmp_path / "canary.npy"
-    with suppress(AttributeError):  # a parameter of a number cannot be had, but only after the shell has run
+    with suppress(AttributeError):  # a number is no parameter, but that fails only after the shell has run
         pickle.loads(pickle.dumps(HARM[kind](canary)))
     assert canary.exists()
 
@@ -132,24 +132,24 @@ def test_no_code_in_a_run_folder_runs(kind: str, vessel: str, tmp_path: Path) ->
     for name in STATES:
         (tmp_path / name).write_bytes(content)
     with (
-        pytest.warns(UserWarning, match="is damaged or no state of a training: it is not used"),
+        pytest.warns(UserWarning, match=r"state.*\.pt' is damaged"),
         pytest.raises(InputError, match=r"state.pt' cannot be read: remove it to train from the start"),
     ):
-        last_good(tmp_path, {})
-    store = open_store(tmp_path / "kept", {})
+        read_state(tmp_path, {})
+    store = open_store(tmp_path / "store", {})
     for checksum in (b"", hashlib.sha256(content).digest()):
-        (tmp_path / "kept" / "0000000.replicate").write_bytes(checksum + content)
-        with pytest.warns(UserWarning, match="is damaged: its replicate is computed again"):
+        (tmp_path / "store" / "0000000.replicate").write_bytes(checksum + content)
+        with pytest.warns(UserWarning, match=r"0000000\.replicate' is damaged"):
             assert store.get(0) is None
-    (tmp_path / "kept" / "game.json").write_bytes(content)
+    (tmp_path / "store" / "game.json").write_bytes(content)
     with pytest.raises(InputError, match=r"game\.json"):
-        open_store(tmp_path / "kept", {})
+        open_store(tmp_path / "store", {})
     assert not (tmp_path / "canary.npy").exists()
 
 
 def safetensors(header: object, content: bytes = bytes(16), length: int | None = None) -> bytes:
-    told = header if isinstance(header, bytes) else json.dumps(header).encode()
-    return struct.pack("<Q", len(told) if length is None else length) + told + content
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text) if length is None else length) + text + content
 
 
 def tensor(start: int, end: int, shape: tuple[int, ...] = (4,)) -> dict[str, object]:
@@ -195,10 +195,10 @@ def test_a_zip_that_would_fill_the_memory_is_refused_with_the_limit(tmp_path: Pa
     run.mkdir()
     (run / STATES[0]).write_bytes((tmp_path / "bomb.pth").read_bytes())
     with (
-        pytest.warns(UserWarning, match="it is not used"),
+        pytest.warns(UserWarning, match=r"state\.pt' is damaged"),
         pytest.raises(InputError, match="cannot be read: remove it"),
     ):
-        last_good(run, {})
+        read_state(run, {})
     declared = torched({"a": torch.zeros(2)})
     place = declared.rfind(b"PK\x01\x02") + 24
     (tmp_path / "lie.pth").write_bytes(declared[:place] + struct.pack("<I", 2**32 - 2) + declared[place + 4 :])
@@ -213,7 +213,7 @@ def test_one_number_that_claims_to_be_a_million_million_is_no_plain_tensor(tmp_p
         read_weights(path)
 
 
-def test_flipped_bits_in_weights_are_seen_where_a_checksum_is_carried(tmp_path: Path) -> None:
+def test_flipped_bits_in_weights_with_a_checksum_are_noticed(tmp_path: Path) -> None:
     weights, rng = dict(small("srresnet-x4").state_dict()), np.random.default_rng(0)
     save_weights(weights, tmp_path / "ours.safetensors")
     saved(weights, tmp_path / "torch.pth")
@@ -236,8 +236,8 @@ def test_a_file_without_a_checksum_is_named_with_its_sha256(tmp_path: Path) -> N
     weights = dict(small("srresnet-x4").state_dict())
     for name, content in {"other.safetensors": save(weights), "old.pth": torched(weights, new=False)}.items():
         (tmp_path / name).write_bytes(content)
-        told = hashlib.sha256(content).hexdigest()
-        with pytest.warns(UserWarning, match=rf"{name}' carries no checksum, .* with its publisher's, {told}"):
+        digest = hashlib.sha256(content).hexdigest()
+        with pytest.warns(UserWarning, match=rf"{name}' carries no checksum, .* with its publisher's, {digest}"):
             load_network(tmp_path / name)
 
 
@@ -251,6 +251,7 @@ def test_a_name_in_a_checkpoint_neither_writes_nor_controls_the_terminal(
     )
     with pytest.raises(SystemExit):
         main()
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1 and said[:-1].isprintable() and "\\x1b[2J\\nsrgame: all is well" in said
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1 and message[:-1].isprintable()
+    assert "\\x1b[2J\\nsrgame: all is well" in message
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["names.pth", "out"]

@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -139,7 +140,7 @@ def train(
             **awakening,
         },
     }
-    with processes.joined(available(device)) as place:
+    with processes.process_group(available(device)) as place, ExitStack() as prefetching:
         if bfloat16 and not faster_in_bfloat16(device):
             warnings.warn(
                 "this processor emulates bfloat16, which takes longer than float32: leave out --bfloat16", stacklevel=1
@@ -150,7 +151,8 @@ def train(
             raise InputError(f"{count} processes cannot share a batch of {amount['batch']} evenly")
         batches: Batches
         if patches:
-            batches = prefetched(moved(StoredPatches(patches, share, seed, rank, count), place))
+            stored = moved(StoredPatches(patches, share, seed, rank, count), place)
+            batches = prefetching.enter_context(prefetched(stored))
         else:
             made: Batches = Patches(
                 images,
@@ -164,8 +166,9 @@ def train(
                 rank,
                 "cpu" if workers else place,
             )
-            made = moved(prefetched(made, 2 * workers, workers), place) if workers else made
-            batches = prefetched(mixed(made, pool, seed), ahead=pool)
+            if workers:
+                made = moved(prefetching.enter_context(prefetched(made, 2 * workers, workers)), place)
+            batches = prefetching.enter_context(prefetched(mixed(made, pool, seed), ahead=pool))
         log = fit(
             STRATEGIES[strategy](model.to(place), **options.get(strategy, {})),
             batches,

@@ -1,5 +1,5 @@
-"""Training of SR networks: strategies, the loop, the patches that it sees and the state from which it resumes.
+"""Training of SR networks: strategies, the loop, patches, and the state from which a run resumes.
 
-Start with `strategies.py`: what each strategy minimises, EATS among them. `loop.py` is the training loop and knows no
-strategy by name. Degradations are in srgame/data/degradations.
+Start with `strategies.py`: each strategy defines its losses, EATS among them. `loop.py` is the training loop; it knows
+no strategy by name. The degradations are in srgame/data/degradations. README.md explains options and costs.
 """

@@ -1,6 +1,6 @@
-"""The training loop.
+"""The training loop: it descends on the losses of any strategy, logs them, saves its state and resumes from it.
 
-A step depends on weights, optimiser, seed and its own number only, so a run that was stopped resumes exactly.
+A step depends only on the weights, the optimiser, the seed and its own number, so a stopped run resumes exactly.
 """
 
 import math
@@ -26,13 +26,14 @@ from srgame.errors import InputError
 from srgame.evaluation.evaluate import evaluate
 from srgame.files import ensure_writable, lock
 from srgame.filters import filters_of
+from srgame.networks.modes import eval_mode
 from srgame.networks.weights import save_weights
 from srgame.training import processes
 from srgame.training.patches import Batches
-from srgame.training.state import last_good, save
-from srgame.training.strategies import Strategy
+from srgame.training.state import read_state, write_state
+from srgame.training.strategies import Losses, Strategy
 
-CHECKED = 20  # steps between looks at the losses: a look waits for the GPU
+STEPS_BETWEEN_CHECKS = 20  # a check that losses are finite waits for the GPU
 Row = dict[str, int | float]
 
 PRESETS: dict[str, dict[str, int]] = {
@@ -43,9 +44,12 @@ PRESETS: dict[str, dict[str, int]] = {
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast: Adam (0.9, 0.999), the learning rate annealed to 0 along a cosine.
+    """The number of steps, and the learning rate of Adam (0.9, 0.999), which a cosine anneals to 0.
 
-    With `ema` the exponential moving average of the weights is kept too, decayed by that factor at each step.
+    The run saves its state every `save_every` steps. With `ema`, it also saves the exponential moving average of the
+    weights, decayed by this factor at each step; 0 is off.
+
+    Raises InputError for values out of range.
     """
 
     steps: int
@@ -56,15 +60,19 @@ class Schedule:
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.save_every < 1 or not self.learning_rate > 0:
-            raise InputError(f"nothing is learned in {self.steps} steps at a rate of {self.learning_rate}: give more")
+            raise InputError(
+                "steps and save_every must be at least 1 and the learning rate above 0, "
+                f"not {self.steps}, {self.save_every} and {self.learning_rate}"
+            )
         if not 0 <= self.ema < 1:
-            raise InputError(f"a moving average decays by a factor from 0 to below 1, not {self.ema}")
+            raise InputError(f"the decay of the moving average (ema) must be in [0, 1), not {self.ema}")
 
     def rate(self, step: int) -> float:
+        """The learning rate of a step."""
         return self.learning_rate * (1 + math.cos(math.pi * step / self.steps)) / 2
 
-    def whole(self, step: int) -> bool:
-        """Whether an interval, or the run, ends with this step."""
+    def saves_after(self, step: int) -> bool:
+        """Whether an interval between saved states, or the run, ends with this step."""
         return step % self.save_every == 0 or step == self.steps
 
 
@@ -77,34 +85,35 @@ def fit(
     validation: Mapping[str, Pairs] | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> pd.DataFrame:
-    """The log of the training of `strategy.network` (in place), a row at each state that was saved.
+    """Trains `strategy.network` in place, resuming the run in `folder` if there is one; returns the log of the run.
 
-    Its columns: step, the losses by name (means since the row before), steps_per_second, waiting (the share of time in
-    which the network waited for patches), and by name of `validation` psnr_rgb_NAME and psnr_y_NAME (dB).
+    The log has a row for each saved state. Its columns are step; the losses by name, minimised and watched (means since
+    the row before); steps_per_second; waiting, the share of time in which the network waited for patches; and, for each
+    name in `validation`, psnr_rgb_NAME and psnr_y_NAME (dB).
 
-    `folder` receives log.csv, weights.safetensors (and weights.ema.safetensors), the state, from which a stopped run
-    resumes by itself, and what TensorBoard reads where that is installed; all of it every `save_every` steps and when
-    SIGTERM or Ctrl-C asks to stop. A run is the same if strategy, size, schedule, seed, the number of processes and
-    `settings`, whatever else describes it, are. Where torchrun has started several processes, gradients and losses are
-    means over all of them.
+    Every `save_every` steps, and when SIGTERM or Ctrl-C asks it to stop, the run writes into `folder`: log.csv,
+    weights.safetensors, weights.ema.safetensors (with `ema`), the state from which it resumes, and the log for
+    TensorBoard if that is installed. A run resumes only a run with the same strategy, size, schedule, seed, number of
+    processes and `settings`; put there whatever else determines the result. If torchrun has started several processes,
+    gradients and losses are means over all of them. The network is in training mode afterwards.
 
-    Raises InputError where a loss is not finite, where `folder` cannot be written to or another run goes on there, and
-    where the state in it is unreadable or of another run.
+    Raises InputError if a loss is not finite, if `folder` is not writable or in use by another run, and if the state in
+    it is unreadable or of another run.
     """
     ensure_writable(folder)
     network = strategy.network.train()
     size = sum(weights.numel() for weights in network.parameters())
     run = {"strategy": type(strategy).__name__, "weights": size, **asdict(schedule), "seed": seed}
-    run |= {"processes": processes.count(), **(settings or {})}  # which share a batch differently, by their number
+    run |= {"processes": processes.count(), **(settings or {})}  # their number determines how they share a batch
     trainee = _Trainee(strategy, schedule)
     first = processes.rank() == 0
     with lock(folder if first else None):
-        log = trainee.resumed(last_good(folder, run))
-        show = _board(folder) if first else None
+        log = trainee.restore(read_state(folder, run))
+        show = _tensorboard(folder) if first else None
         for row in _rows(trainee, batches, schedule, folder, seed, start=int(log[-1]["step"]) if log else 0):
             log.append(row)
             if show:
-                log[-1] |= _validated(network, validation or {}) if schedule.whole(int(row["step"])) else {}
+                log[-1] |= _validation(network, validation or {}) if schedule.saves_after(int(row["step"])) else {}
                 trainee.save(folder, run, log)
                 show(log[-1])
     return pd.DataFrame(log)
@@ -113,24 +122,24 @@ def fit(
 def _rows(
     trainee: "_Trainee", batches: Batches, schedule: Schedule, folder: Path, seed: int, start: int
 ) -> Iterator[Row]:
-    """Trains from step `start` on; a row of the log whenever the state is to be saved."""
-    together = processes.synchronised(trainee.strategy)
+    """Trains from step `start` on; yields a row of the log whenever the state should be saved."""
+    losses_of = processes.synchronised(trainee.strategy)
     meter = _Meter(start)
     steps = tqdm(
         range(start, schedule.steps), "training", initial=start, total=schedule.steps, disable=processes.rank() > 0
     )
-    rounds = schedule.bfloat16 and _gives_bfloat16(trainee.network)
-    with _StopAsked() as stop, steps, _whole_images(trainee.network) if rounds else nullcontext():
+    rounds = schedule.bfloat16 and _restores_in_bfloat16(trainee.network)
+    with _StopRequests() as stop, steps, _last_layer_in_float32(trainee.network) if rounds else nullcontext():
         for step in steps:
-            lr, hr = meter.waited_for(partial(batches, step))
+            lr, hr = meter.fetch(partial(batches, step))
             with torch.autocast(lr.device.type, torch.bfloat16, enabled=schedule.bfloat16):
-                losses = together(_channels_last(lr), _channels_last(hr), np.random.default_rng([seed, step, 1]))
+                losses = losses_of(_channels_last(lr), _channels_last(hr), np.random.default_rng([seed, step, 1]))
             trainee.descend(losses, schedule.rate(step))
             meter.add(losses)
-            stopping = stop.asked_anywhere()
-            saving = stopping or schedule.whole(step + 1)
-            if saving or (step + 1) % CHECKED == 0:
-                meter.check(folder)
+            stopping = stop.requested_anywhere()
+            saving = stopping or schedule.saves_after(step + 1)
+            if saving or (step + 1) % STEPS_BETWEEN_CHECKS == 0:
+                meter.check_finite(folder)
             if saving:
                 yield {"step": step + 1} | meter.row()
                 meter = _Meter(step + 1)
@@ -139,14 +148,14 @@ def _rows(
 
 
 def seeded(build: Callable[[], nn.Module], seed: int) -> nn.Module:
-    """What `build` returns, its initial weights drawn with `seed`; the global random state stays as it was."""
+    """The network that `build` returns, with initial weights drawn with `seed`; the global random state is restored."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build()
 
 
 class _Trainee:
-    """The network, its optimiser and its moving average: what a step changes and a state holds."""
+    """The network, its optimiser and its moving average: all that a step changes and a state stores."""
 
     def __init__(self, strategy: Strategy, schedule: Schedule) -> None:
         self.strategy = strategy
@@ -158,16 +167,17 @@ class _Trainee:
         self.average = {name: value.clone() for name, value in network.state_dict().items()} if schedule.ema else {}
         self.optimiser = torch.optim.Adam(network.parameters(), lr=schedule.learning_rate)
 
-    def descend(self, losses: Mapping[str, Tensor], rate: float) -> None:
+    def descend(self, losses: Losses, rate: float) -> None:
+        """Takes one step of Adam on the sum of the minimised losses."""
         self.optimiser.param_groups[0]["lr"] = rate
         self.optimiser.zero_grad()
-        torch.stack([loss for loss in losses.values() if loss.requires_grad]).sum().backward()
+        losses.total().backward()
         self.optimiser.step()
         for name, value in self.network.state_dict().items() if self.average else ():
             self.average[name].lerp_(value, 1 - self.ema)
 
-    def resumed(self, state: dict[str, Any] | None) -> list[Row]:
-        """The log of the run whose state this is, after taking up that state."""
+    def restore(self, state: dict[str, Any] | None) -> list[Row]:
+        """Takes up a stored state and returns the log in it; without a state the log is empty."""
         if state is None:
             return []
         try:
@@ -176,10 +186,13 @@ class _Trainee:
             self.average = {name: value.to(self.average[name].device) for name, value in state["average"].items()}
             log: list[Row] = state["log"]
         except (KeyError, RuntimeError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(f"the state in the folder does not fit its own run ({error}): train elsewhere") from error
+            raise InputError(
+                f"the state in the folder does not fit its run ({error}): train in another folder"
+            ) from error
         return log
 
     def save(self, folder: Path, run: Mapping[str, Any], log: list[Row]) -> None:
+        """Writes the weights, the log and the state into `folder`."""
         weights = {name: value.contiguous() for name, value in self.network.state_dict().items()}
         average = {name: value.contiguous() for name, value in self.average.items()}
         beside: dict[str, Callable[[Path], None]] = {
@@ -189,11 +202,12 @@ class _Trainee:
         if average:
             beside["weights.ema.safetensors"] = lambda path: save_weights(average, path)
         optimiser = self.optimiser.state_dict()
-        save(folder, {"run": run, "network": weights, "optimiser": optimiser, "average": average, "log": log}, beside)
+        state = {"run": run, "network": weights, "optimiser": optimiser, "average": average, "log": log}
+        write_state(folder, state, beside)
 
 
 class _Meter:
-    """The losses and times of the steps since `start`; losses stay where they were computed until someone looks."""
+    """The losses and times of the steps since `start`; losses stay on their device until `check_finite` or `row`."""
 
     def __init__(self, start: int) -> None:
         self.start = start
@@ -201,54 +215,63 @@ class _Meter:
         self.waiting = 0.0
         self.losses: list[Tensor] = []
 
-    def waited_for(self, batch: Callable[[], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-        asked = perf_counter()
-        made = batch()
-        self.waiting += perf_counter() - asked
-        return made
+    def fetch(self, batch: Callable[[], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+        """The patches that `batch` returns; the time until then counts as waiting."""
+        start = perf_counter()
+        patches = batch()
+        self.waiting += perf_counter() - start
+        return patches
 
-    def add(self, losses: Mapping[str, Tensor]) -> None:
-        self.names = list(losses)
-        self.losses.append(torch.stack([loss.detach().double() for loss in losses.values()]))
+    def add(self, losses: Losses) -> None:
+        """Records the losses of a step."""
+        logged = losses.logged()
+        self.names = list(logged)
+        self.losses.append(torch.stack([loss.double() for loss in logged.values()]))
 
-    def check(self, folder: Path) -> None:
-        """Raises InputError where a loss is not finite, and says at which step."""
+    def check_finite(self, folder: Path) -> None:
+        """Raises InputError, with the step, if a loss is not finite."""
         finite = processes.mean_of_all(torch.stack(self.losses)).isfinite().all(1).tolist()
         if not all(finite):
             step = self.start + finite.index(False) + 1
-            raise InputError(f"the loss of step {step} is not finite; '{folder}' keeps the last good state")
+            raise InputError(
+                f"the loss of step {step} is not finite: train with a smaller learning rate or without bfloat16 "
+                f"('{folder}' still holds the last good state)"
+            )
 
     def row(self) -> Row:
+        """The mean losses and the speed, for the log."""
         means = processes.mean_of_all(torch.stack(self.losses)).mean(0).tolist()
         seconds = perf_counter() - self.began
         speed = {"steps_per_second": len(self.losses) / seconds, "waiting": self.waiting / seconds}
         return dict(zip(self.names, means, strict=True)) | speed
 
 
-def _gives_bfloat16(network: nn.Module) -> bool:
-    """Whether autocast rounds the SR image itself, as of networks that end with a convolution, such as RRDBNet."""
+def _restores_in_bfloat16(network: nn.Module) -> bool:
+    """Whether autocast rounds the SR image itself, as it does if a network ends with a conv, such as RRDBNet."""
     device = device_of(network)
-    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
-        sr = network.eval()(torch.zeros(1, 3, 16, 16, device=device))
-    network.train()
+    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16), eval_mode(network):
+        sr = network(torch.zeros(1, 3, 16, 16, device=device))
     return bool(sr.dtype == torch.bfloat16)
 
 
 @contextmanager
-def _whole_images(network: nn.Module) -> Iterator[None]:
-    """While open, autocast leaves the last layer alone: from 0.5 on, an image in bfloat16 has steps of 1/256."""
+def _last_layer_in_float32(network: nn.Module) -> Iterator[None]:
+    """While open, autocast skips the last layer: in bfloat16, values of an image above 0.5 are 1/256 apart."""
     layer, device = network.get_submodule(filters_of(network).layers[-1]), device_of(network).type
     before: list[bool] = []
 
-    def alone(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    def disable_autocast(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         before.append(torch.is_autocast_enabled(device))
         torch.set_autocast_enabled(device, False)
         return tuple(each.float() for each in inputs)
 
-    def as_before(*_: object) -> None:
+    def restore_autocast(*_: object) -> None:
         torch.set_autocast_enabled(device, before.pop())
 
-    hooks = layer.register_forward_pre_hook(alone), layer.register_forward_hook(as_before, always_call=True)
+    hooks = (
+        layer.register_forward_pre_hook(disable_autocast),
+        layer.register_forward_hook(restore_autocast, always_call=True),
+    )
     try:
         yield
     finally:
@@ -260,14 +283,15 @@ def _channels_last(images: Tensor) -> Tensor:
     return images.contiguous(memory_format=torch.channels_last)
 
 
-def _validated(network: nn.Module, validation: Mapping[str, Pairs]) -> Row:
-    scores = {name: evaluate(network.eval(), pairs) for name, pairs in validation.items()}
-    network.train()
+def _validation(network: nn.Module, validation: Mapping[str, Pairs]) -> Row:
+    """The mean PSNR on each set of pairs, for the log."""
+    with eval_mode(network):
+        scores = {name: evaluate(network, pairs) for name, pairs in validation.items()}
     return {f"{p}_{name}": float(score[p].mean()) for name, score in scores.items() for p in ("psnr_rgb", "psnr_y")}
 
 
-def _board(folder: Path) -> Callable[[Row], None]:
-    """Shows a row of the log in TensorBoard, where that is installed."""
+def _tensorboard(folder: Path) -> Callable[[Row], None]:
+    """A function that writes a row of the log for TensorBoard; it does nothing if TensorBoard is not installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
@@ -282,20 +306,20 @@ def _board(folder: Path) -> Callable[[Row], None]:
     return show
 
 
-class _StopAsked:
-    """While open, SIGTERM and Ctrl-C set `asked` instead of ending the program."""
+class _StopRequests:
+    """While open, SIGTERM and Ctrl-C set `requested` instead of ending the program."""
 
-    def __enter__(self) -> "_StopAsked":
-        self.asked = False
-        self.previous = {s: signal.signal(s, self._ask) for s in (signal.SIGTERM, signal.SIGINT)}
+    def __enter__(self) -> "_StopRequests":
+        self.requested = False
+        self.previous = {s: signal.signal(s, self._request) for s in (signal.SIGTERM, signal.SIGINT)}
         return self
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        self.asked = True
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        self.requested = True
 
-    def asked_anywhere(self) -> bool:
-        """Whether any process was asked, so that all stop after the same step."""
-        return bool(processes.mean_of_all(torch.tensor(float(self.asked))) > 0)
+    def requested_anywhere(self) -> bool:
+        """Whether any process was asked to stop, so that all stop after the same step."""
+        return bool(processes.mean_of_all(torch.tensor(float(self.requested))) > 0)
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self.previous.items():

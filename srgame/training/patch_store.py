@@ -1,6 +1,6 @@
-"""Degraded patches made once, in a folder that any number of trainings read: lr.npy, hr.npy and patches.json.
+"""Degraded patches that are made once, in a folder that any number of trainings read: lr.npy, hr.npy and patches.json.
 
-Trainings that are to be compared then see the same patches, and none of them spends time on making any
+All trainings then see the same patches, which makes them comparable, and none spends time on degradation
 (analyses/bench_patches.py). The files are read through a memory map, which all processes share.
 """
 
@@ -8,6 +8,7 @@ import json
 import os
 import zlib
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -25,16 +26,16 @@ from srgame.training.patches import Batch, Patches, prefetched
 
 MANIFEST = "patches.json"
 PARTS = ("lr", "hr")
-SAVED = 64  # batches from one record of progress to the next
+BATCHES_BETWEEN_RECORDS = 64  # progress is recorded in the manifest this often
 
 
 def write_patches(patches: Patches, count: int, folder: Path, workers: int = 0, progress: bool = False) -> Path:
     """Writes the first `count` of `patches` into `folder` as 8-bit values; returns the path of its manifest.
 
-    The same call resumes where it was interrupted, and the result is the same to the last bit with any number of
-    `workers`. HR patches that were sharpened are rounded to 8 bits.
+    After an interruption, the same call resumes; the result is the same to the last bit with any number of `workers`.
+    Sharpened HR patches are rounded to 8 bits.
 
-    Raises InputError if the folder holds other patches, if it cannot be written to, or if the disk is full.
+    Raises InputError if the folder holds other patches, if it is not writable, or if the disk is full.
     """
     check_counts(patches=count)
     settings = _settings(patches) | {"count": count}
@@ -52,27 +53,28 @@ def write_patches(patches: Patches, count: int, folder: Path, workers: int = 0, 
 
 
 def _write(patches: Patches, folder: Path, manifest: dict[str, Any], workers: int, progress: bool) -> None:
-    """Makes what the manifest lacks, and keeps it up to date."""
+    """Writes the patches that the manifest does not count yet, and records the progress in it."""
     count, made = manifest["settings"]["count"], manifest["made"]
     sides = {"lr": patches.patch // patches.scale, "hr": patches.patch}
-    paths = {part: _at(folder / f"{part}.npy", (count, side, side, 3), made) for part, side in sides.items()}
-    batches = prefetched(patches, 2 * workers, workers) if workers else patches
+    paths = {part: _cut_to(folder / f"{part}.npy", (count, side, side, 3), made) for part, side in sides.items()}
     steps = range(-(-made // patches.batch), -(-count // patches.batch))
-    for step in tqdm(steps, "patches", initial=steps.start, total=steps.stop, disable=not progress):
-        rows = min(patches.batch, count - made)
-        for part, images in zip(PARTS, batches(step), strict=True):
-            content = _bytes(images[:rows])
-            with paths[part].open("ab") as file:
-                file.write(content)
-            manifest["crc32"][part] = zlib.crc32(content, manifest["crc32"][part])
-        made += rows
-        if made == count or (step + 1) % SAVED == 0:
-            manifest["made"] = made
-            write_atomic(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
+    bar = tqdm(steps, "patches", initial=steps.start, total=steps.stop, disable=not progress)
+    with prefetched(patches, 2 * workers, workers) if workers else nullcontext(patches) as batches:
+        for step in bar:
+            rows = min(patches.batch, count - made)
+            for part, images in zip(PARTS, batches(step), strict=True):
+                content = _bytes(images[:rows])
+                with paths[part].open("ab") as file:
+                    file.write(content)
+                manifest["crc32"][part] = zlib.crc32(content, manifest["crc32"][part])
+            made += rows
+            if made == count or (step + 1) % BATCHES_BETWEEN_RECORDS == 0:
+                manifest["made"] = made
+                write_atomic(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
 
 
-def _at(path: Path, shape: tuple[int, ...], made: int) -> Path:
-    """`path`, a .npy file of 8-bit values of this shape that ends after its first `made` rows."""
+def _cut_to(path: Path, shape: tuple[int, ...], made: int) -> Path:
+    """Makes `path` a .npy file of 8-bit values of this shape that ends after its first `made` rows; returns it."""
     if not made:
         with path.open("wb") as file:
             np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
@@ -90,7 +92,7 @@ def _bytes(images: Tensor) -> bytes:
 
 
 def _settings(patches: Patches) -> dict[str, Any]:
-    """What the patches depend on."""
+    """All settings that the patches depend on."""
     names = ("degradation", "scale", "patch", "crop", "batch", "sharpen", "seed")
     return {name: getattr(patches, name) for name in names} | {"images": _fingerprint(patches.images)}
 
@@ -104,7 +106,7 @@ def _fingerprint(images: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> str:
 
 
 def _manifest(folder: Path) -> dict[str, Any] | None:
-    """What a store says of itself, None if `folder` is no store."""
+    """The manifest of a store; None if `folder` is no store."""
     path = folder / MANIFEST
     if not path.exists():
         return None
@@ -112,17 +114,17 @@ def _manifest(folder: Path) -> dict[str, Any] | None:
         manifest: dict[str, Any] = json.loads(path.read_bytes())
         int(manifest["settings"]["count"]), int(manifest["made"]), [int(manifest["crc32"][part]) for part in PARTS]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"'{path}' is damaged: make the patches anew in another folder") from error
+        raise InputError(f"'{path}' is damaged: make the patches again in another folder") from error
     return manifest
 
 
 class StoredPatches:
     """Batches of the patches in `folder`, each a pure function of (seed, step).
 
-    Each epoch uses every patch once, in a permutation drawn with `seed`. Of `shards` processes that train together,
-    each reads its own share. A batch has LR images "batch 3 h w" and HR images "batch 3 H W", values in [0, 1].
+    Each epoch uses every patch once, in a permutation drawn with `seed`. If `shards` processes train together, each
+    reads its own share. A batch has LR images "batch 3 h w" and HR images "batch 3 H W" with values in [0, 1].
 
-    Raises InputError if the folder holds no finished store, and if its files are not those that were written (CRC-32).
+    Raises InputError if the folder holds no complete store, or if its files have changed since (CRC-32).
     """
 
     def __init__(self, folder: Path, batch: int = 16, seed: int = 0, shard: int = 0, shards: int = 1) -> None:
@@ -152,12 +154,12 @@ def _mapped(path: Path, crc32: int) -> UInt8[np.ndarray, "n _ _ 3"]:
     try:
         pixels: np.ndarray = np.load(path, mmap_mode="r")
     except (OSError, EOFError, ValueError) as error:
-        raise InputError(f"'{path}' cannot be read ({error}): make the patches anew") from error
+        raise InputError(f"'{path}' cannot be read ({error}): make the patches again in another folder") from error
     checksum = 0
     for start in range(0, len(pixels), 1024):
         checksum = zlib.crc32(pixels[start : start + 1024].tobytes(), checksum)
     if checksum != crc32:
-        raise InputError(f"'{path}' is damaged (its checksum is another): make the patches anew")
+        raise InputError(f"'{path}' is damaged (its checksum does not match): make the patches again in another folder")
     return pixels
 
 

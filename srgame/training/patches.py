@@ -1,10 +1,14 @@
-"""Batches of LR and HR patches to train on, each a pure function of (seed, step): nothing has to be saved to resume."""
+"""Batches of LR and HR patches to train on.
+
+Each batch is a pure function of (seed, step), so a run resumes without any saved state of its data.
+"""
 
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing import parent_process
@@ -26,11 +30,15 @@ Batches = Callable[[int], Batch]
 
 @dataclass(frozen=True)
 class Patches:
-    """Random crops of `images`, flipped at random and degraded; of each, one patch of `patch` HR pixels a side.
+    """Batches of patches: each is cut from a random crop of a random image, flipped at random and then degraded.
 
-    A crop has `crop` pixels a side, at least the patch's; images smaller than it are reflected at their edges (the
-    second-order degradation is defined on crops of 400). With `sharpen` the HR images are sharpened first (USM). Every
-    `shard`, of processes that train together, has patches of its own.
+    A patch has `patch` HR pixels a side. A crop has `crop` HR pixels a side, or `patch` if that is more; smaller images
+    are reflected at their edges. (The second-order degradation is defined on crops of 400 pixels.) With `sharpen`, HR
+    images are sharpened first (USM). Processes that train together pass their number as `shard` and draw different
+    patches.
+
+    Raises InputError for an unknown degradation, for a side that the scale does not divide, and for images smaller than
+    the patch.
     """
 
     images: Sequence[UInt8[np.ndarray, "_ _ 3"]]
@@ -47,15 +55,18 @@ class Patches:
     def __post_init__(self) -> None:
         chosen("training degradation", self.degradation, DEGRADATIONS)
         if self.batch < 1 or self.patch < 1 or self.crop < 0 or self.seed < 0:
-            raise InputError("batch and patch are numbers from 1 on, crop and seed from 0 on")
+            raise InputError(
+                "batch and patch must be at least 1, crop and seed at least 0, "
+                f"not {self.batch}, {self.patch}, {self.crop} and {self.seed}"
+            )
         for side in (self.patch, self.crop):
             if side % self.scale:
-                raise InputError(f"a patch or crop of {side} pixels is no multiple of the scale {self.scale}")
+                raise InputError(f"patch and crop must be multiples of the scale {self.scale}, not {side} pixels")
         small = [image.shape for image in self.images if min(image.shape[:2]) < self.patch]
         if small:
             raise InputError(
                 f"{len(small)} of {len(self.images)} images are smaller than the patch of {self.patch} pixels "
-                f"(the first: {small[0][1]}×{small[0][0]}): choose a smaller patch or leave them out"
+                f"(the first: {small[0][1]}×{small[0][0]}): choose a smaller patch or remove them"
             )
 
     def __call__(self, step: int) -> Batch:
@@ -85,13 +96,14 @@ def _cut(images: Float[Tensor, "b 3 _ _"], corners: list[list[int]], side: int) 
 
 
 def mixed(batches: Batches, count: int, seed: int = 0) -> Batches:
-    """Batches dealt anew from the patches of each `count` successive ones.
+    """The same patches, shuffled within each block of `count` successive batches.
 
-    A degraded batch shares draws; mixed, it is not trained on in one step (Real-ESRGAN's pool, of any size).
+    The patches of a degraded batch share some draws; after mixing, a step sees patches with different draws. This is
+    Real-ESRGAN's pool, with any size.
     """
 
     @lru_cache(maxsize=1)
-    def dealt(block: int) -> tuple[Tensor, Tensor, list[np.ndarray]]:
+    def shuffled(block: int) -> tuple[Tensor, Tensor, list[np.ndarray]]:
         lr, hr = (
             torch.cat(parts) for parts in zip(*map(batches, range(block * count, (block + 1) * count)), strict=True)
         )
@@ -99,23 +111,27 @@ def mixed(batches: Batches, count: int, seed: int = 0) -> Batches:
         return lr, hr, np.split(order, count)
 
     def batch(step: int) -> Batch:
-        lr, hr, hands = dealt(step // count)
-        hand = hands[step % count]
-        return lr[hand], hr[hand]
+        lr, hr, shares = shuffled(step // count)
+        share = shares[step % count]
+        return lr[share], hr[share]
 
     return batch if count > 1 else batches
 
 
-def prefetched(batches: Batches, ahead: int = 1, workers: int = 0) -> Batches:
-    """The same batches, the next `ahead` being made while one is trained on (of mixed ones, a block).
+@contextmanager
+def prefetched(batches: Batches, ahead: int = 1, workers: int = 0) -> Iterator[Batches]:
+    """While open, yields the same batches, of which the next `ahead` are computed while training uses one.
 
-    They are made in a thread or, on the CPU, by so many processes. Raises InputError where such a process is killed.
-    Where processes are not forked (macOS, Windows, Python 3.14 on), each has a copy of the images.
+    They are computed in one thread or, on the CPU, in `workers` processes; thread and processes end when this closes.
+    For mixed batches, let `ahead` be the size of a block. A batch raises InputError if a process was killed. If
+    processes are not forked (macOS, Windows, Python 3.14 and later), each has a copy of the images.
     """
-    maker: Executor = (
-        ProcessPoolExecutor(workers, initializer=_work_on, initargs=(batches,)) if workers else ThreadPoolExecutor(1)
+    executor: Executor = (
+        ProcessPoolExecutor(workers, initializer=_start_worker, initargs=(batches,))
+        if workers
+        else ThreadPoolExecutor(1)
     )
-    make = _made if workers else batches
+    compute = _arrays if workers else batches
     coming: dict[int, Future[tuple[Any, Any]]] = {}
 
     def batch(step: int) -> Batch:
@@ -124,40 +140,43 @@ def prefetched(batches: Batches, ahead: int = 1, workers: int = 0) -> Batches:
         try:
             for next_step in range(step, step + ahead + 1):
                 if next_step not in coming:
-                    coming[next_step] = maker.submit(make, next_step)
+                    coming[next_step] = executor.submit(compute, next_step)
             lr, hr = coming.pop(step).result()
         except BrokenProcessPool as error:
-            raise InputError("a process that made patches was killed: give fewer workers, or free memory") from error
+            raise InputError("a worker that makes patches was killed: use fewer workers, or free memory") from error
         return torch.as_tensor(lr), torch.as_tensor(hr)
 
-    return batch
+    try:
+        yield batch
+    finally:
+        executor.shutdown(cancel_futures=True)
 
 
-_MINE: list[Batches] = []  # what a worker makes
+_WORKER_BATCHES: list[Batches] = []  # the batches of a worker process
 
 
-def _work_on(batches: Batches) -> None:
-    """A worker computes in one thread, leaves what asks to stop to the process that trains, and ends with it."""
-    _MINE.append(batches)
+def _start_worker(batches: Batches) -> None:
+    """Prepares a worker: it computes in one thread, leaves signals to the process that trains, and ends with it."""
+    _WORKER_BATCHES.append(batches)
     Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # which is how its pool ends it
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the pool ends its workers with it
     if hasattr(os, "setpgrp"):
-        os.setpgrp()  # torchrun and shells stop whole groups
+        os.setpgrp()  # torchrun and shells signal whole groups
 
 
 def _end_with_parent() -> None:
-    """One that was killed closes nothing that its workers wait for."""
+    """Ends the worker with its parent: a parent that was killed does not close the pipe that the worker reads."""
     if parent := parent_process():
         parent.join()
         os._exit(1)
 
 
-def _made(step: int) -> tuple[np.ndarray, np.ndarray]:
-    """A worker's batch as arrays: tensors would take shared memory, of which containers have little."""
-    lr, hr = _MINE[0](step)
+def _arrays(step: int) -> tuple[np.ndarray, np.ndarray]:
+    """A worker's batch as arrays: tensors would use shared memory, which is small in containers."""
+    lr, hr = _WORKER_BATCHES[0](step)
     return lr.numpy(), hr.numpy()
 
 

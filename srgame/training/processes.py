@@ -1,4 +1,4 @@
-"""The processes that train one network together, as torchrun starts them; started without it, there is one."""
+"""The processes that train one network together, started by torchrun; without torchrun there is one process."""
 
 import os
 from collections.abc import Iterator
@@ -14,8 +14,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 
 @contextmanager
-def joined(device: str) -> Iterator[str]:
-    """While open, this process belongs to the group that torchrun started; the device that it computes on."""
+def process_group(device: str) -> Iterator[str]:
+    """While open, this process is a member of the group that torchrun started; yields the device it computes on."""
     if "WORLD_SIZE" not in os.environ:
         yield device
         return
@@ -23,7 +23,7 @@ def joined(device: str) -> Iterator[str]:
         device = f"cuda:{os.environ['LOCAL_RANK']}"
         torch.cuda.set_device(device)
     store, rank, count = next(rendezvous("env://"))
-    # restarted processes must not meet the addresses of dead ones, which the store that torchrun keeps still holds
+    # torchrun's store still holds the addresses of dead processes, which restarted ones must not use
     store = PrefixStore(f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
     backend = "gloo" if device == "cpu" else "cpu:gloo,cuda:nccl"
     dist.init_process_group(backend, store=store, rank=rank, world_size=count)
@@ -34,22 +34,22 @@ def joined(device: str) -> Iterator[str]:
 
 
 def count() -> int:
-    """How many processes train together."""
+    """The number of processes that train together."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def rank() -> int:
-    """Which of them this is; the one of rank 0 writes files and shows progress."""
+    """The rank of this process; the process of rank 0 writes files and shows progress."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def synchronised(module: Any) -> Any:
-    """The module, its gradients averaged over all processes, its weights those of rank 0."""
+    """The module, with the weights of rank 0 and with gradients averaged over all processes."""
     return DistributedDataParallel(module) if count() > 1 else module
 
 
 def mean_of_all(values: Tensor) -> Tensor:
-    """The mean over processes of each value."""
+    """The mean of each value over all processes."""
     if count() == 1:
         return values
     total = values.clone()

@@ -1,14 +1,14 @@
-"""What training minimises: a strategy holds the network and returns its losses by name; their sum is minimised.
+"""Training strategies: each defines the losses that training minimises. EATS, the paper's strategy, is one of them.
 
-What a strategy returns without a gradient is only watched. It draws what it needs from the generator of the step, so
-that a resumed run repeats an uninterrupted one; all processes that train together draw the same.
+A strategy holds the network and returns `Losses` for a batch of patches. It draws random numbers from the generator of
+the step only, so a resumed run repeats an uninterrupted one; processes that train together draw the same numbers.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
-from functools import cache, partial
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
@@ -18,17 +18,32 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from srgame.data.images import resize, upsample
-from srgame.errors import InputError, chosen
-from srgame.filters import Filters, donor, erased, filters_of, resume
+from srgame.errors import InputError, check_counts, chosen
+from srgame.filters import Filters, Resumable, donor, erased, filters_of, resume
 from srgame.metrics import quantized
 from srgame.training import processes
 
-Losses = dict[str, Tensor]
 LR = Float[Tensor, "b 3 h w"]
 HR = Float[Tensor, "b 3 H W"]
 Target = Literal["bicubic", "clean bicubic", "hr"]
 Teaches = Literal["all", "layer", "disruptor"]
 Erase = Literal["one", "one per layer", "none"]
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The losses of a batch by name: training minimises the sum of the first; the others are only logged."""
+
+    minimised: dict[str, Tensor]
+    watched: dict[str, Tensor] = field(default_factory=dict)
+
+    def total(self) -> Tensor:
+        """The sum that training minimises."""
+        return torch.stack(list(self.minimised.values())).sum()
+
+    def logged(self) -> dict[str, Tensor]:
+        """All of them, without gradients."""
+        return {name: loss.detach() for name, loss in (self.minimised | self.watched).items()}
 
 
 @runtime_checkable
@@ -41,7 +56,7 @@ class Strategy(Protocol):
 
 
 class Original(nn.Module):
-    """L1 to the HR image."""
+    """Minimises L1 to the HR image, and nothing else."""
 
     network: nn.Module
 
@@ -51,13 +66,15 @@ class Original(nn.Module):
 
     def forward(self, lr: LR, hr: HR, rng: np.random.Generator) -> Losses:
         sr = self.network(lr)
-        return {"original": F.l1_loss(sr, hr), "to_bicubic": _watched(sr, _bicubic(lr, hr))}
+        return Losses({"original": F.l1_loss(sr, hr)}, {"to_bicubic": _distance(sr, _bicubic(lr, hr))})
 
 
 class Dropout(nn.Module):
-    """L1 to the HR image, each input channel of the last conv dropped with probability `p` (Kong et al. 2022).
+    """Minimises L1 to the HR image; drops each input channel of the last conv with probability `p` (Kong et al. 2022).
 
-    The paper has p = 0.5 for SRResNet and 0.7 for RRDBNet; Reflash Dropout's own files have them the other way round.
+    The paper gives p = 0.5 for SRResNet and 0.7 for RRDBNet; the files of Reflash Dropout give the reverse.
+
+    Raises InputError if `p` is not in [0, 1).
     """
 
     network: nn.Module
@@ -65,20 +82,20 @@ class Dropout(nn.Module):
     def __init__(self, network: nn.Module, p: float = 0.5) -> None:
         super().__init__()
         if not 0 <= p < 1:
-            raise InputError(f"a channel is dropped with a probability between 0 and 1, not {p}")
+            raise InputError(f"the dropout probability must be in [0, 1), not {p}")
         self.network = network
         self.p = p
         self.last = filters_of(network).layers[-1]
 
     def forward(self, lr: LR, hr: HR, rng: np.random.Generator) -> Losses:
         def drop(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-            everyone = rng.random((processes.count(), *inputs[0].shape[:2]))
-            kept = torch.from_numpy(everyone[processes.rank()] >= self.p).to(inputs[0])
-            return (inputs[0] * kept[:, :, None, None] / (1 - self.p), *inputs[1:])
+            numbers = rng.random((processes.count(), *inputs[0].shape[:2]))  # of all processes, as each of them draws
+            mask = torch.from_numpy(numbers[processes.rank()] >= self.p).to(inputs[0])
+            return (inputs[0] * mask[:, :, None, None] / (1 - self.p), *inputs[1:])
 
         hook = self.network.get_submodule(self.last).register_forward_pre_hook(drop)
         try:
-            return {"original": F.l1_loss(self.network(lr), hr)}
+            return Losses({"original": F.l1_loss(self.network(lr), hr)})
         finally:
             hook.remove()
 
@@ -91,23 +108,27 @@ def _clean_bicubic(lr: LR, hr: HR) -> HR:
     return _bicubic(quantized(resize(hr, *lr.shape[-2:])), hr)
 
 
+def _hr(lr: LR, hr: HR) -> HR:
+    return hr
+
+
 TARGETS: dict[str, Callable[[LR, HR], HR]] = {
     "bicubic": _bicubic,
     "clean bicubic": _clean_bicubic,
-    "hr": lambda _, hr: hr,
+    "hr": _hr,
 }
 
 
 @dataclass(frozen=True)
 class Erasure:
-    """Filters of one layer erased, each replaced by its disruptor, another filter's response (paper, Eq. 2 and 3)."""
+    """Filters of one layer to erase, and for each the disruptor whose response replaces its own (paper, Eq. 2, 3)."""
 
-    filters: Filters  # all of the layer
+    filters: Filters  # all filters of the layer
     gone: tuple[int, ...]
     disruptors: tuple[int, ...]
 
     def __call__(self, network: nn.Module) -> AbstractContextManager[None]:
-        """While open, `network` responds with the disruptors in place of the erased filters."""
+        """While open, the disruptors respond in place of the erased filters of `network`."""
         present = torch.ones(1, len(self.filters), dtype=torch.bool)
         present[0, list(self.gone)] = False
         donors = np.arange(len(self.filters))
@@ -116,24 +137,25 @@ class Erasure:
 
 
 class EATS(nn.Module):
-    """Erase and awaken (paper, Algorithm 1): L1 of the network to the HR image, and of the erased network to bicubic.
+    """Erase and awaken (paper, Algorithm 1): minimises two L1 losses.
 
-    At each step a layer is drawn, and in it `count` filters to erase, each replaced by the response of another one, its
-    disruptor (Eq. 2, 3). The defaults are the paper's text; since that does not give the paper's tables, each choice
-    that the text leaves open is an option, a reading of EATS:
+    The first is the distance of the network's SR image to the HR image. The second, the awakening loss, is the distance
+    of the erased network's SR image to bicubic upsampling. Each step draws a layer and `count` of its filters to erase;
+    the response of another filter, the disruptor, replaces that of each erased one (Eq. 2, 3). The defaults follow the
+    paper's text. Each choice that the text leaves open is an option; a set of options is a reading of EATS:
 
-    - `weight`: the awakening loss counts this much beside the L1 loss to the HR image.
-    - `target`: what the erased network is trained towards: "bicubic", upsampling of the degraded LR image; "clean
-      bicubic", upsampling of the HR image downsampled (bicubic, 8 bit); or "hr", the HR image itself.
+    - `weight`: the factor of the awakening loss.
+    - `target`: what the erased network is trained towards. "bicubic" upsamples the degraded LR image; "clean bicubic"
+      upsamples the HR image after bicubic downsampling to 8 bits; "hr" is the HR image itself.
     - `teaches`: the weights that the awakening loss trains: "all", those of the drawn "layer", or of the "disruptor".
-    - `erase`: "one" draws a layer and erases in it; "one per layer" erases in every layer; "none" draws as "one" does
-      and erases nothing, so that the intact network is trained towards the target: the control of the reading.
+    - `erase`: "one" erases in one drawn layer; "one per layer" erases in every layer; "none" draws as "one" does but
+      erases nothing, so the intact network is trained towards the target. This is the control of the reading.
 
-    `layers` are the layers to draw from, by default every conv layer of more than `count` filters; `ratio` is the
-    share of them that takes part, evenly spread over depth (Table 6).
+    Layers are drawn from `layers`, by default from all conv layers with more than `count` filters; `ratio` is the share
+    of them that takes part, evenly spread over depth (Table 6).
 
-    Raises InputError for a share outside (0, 1], for a negative or infinite weight, and where no layer has more than
-    `count` filters.
+    Raises InputError for a ratio outside (0, 1], a negative or infinite weight, an unknown option, and if no layer has
+    more than `count` filters.
     """
 
     network: nn.Module
@@ -150,37 +172,39 @@ class EATS(nn.Module):
         erase: Erase = "one",
     ) -> None:
         super().__init__()
-        if not (0 < ratio <= 1 and count >= 1):
-            raise InputError(
-                f"a ratio of layers lies in (0, 1] and at least 1 filter is erased, not {ratio} and {count}"
-            )
+        check_counts(count=count)
+        if not 0 < ratio <= 1:
+            raise InputError(f"the ratio of layers must be in (0, 1], not {ratio}")
         if not 0 <= weight < math.inf:
-            raise InputError(f"the weight of the awakening loss is a finite number from 0 on, not {weight}")
+            raise InputError(f"the weight of the awakening loss must be finite and at least 0, not {weight}")
         filters = filters_of(network, layers)
         wide = [layer for layer, width in zip(filters.layers, filters.widths, strict=True) if width > count]
         if not wide:
-            raise InputError(f"no layer has more than {count} filters to erase: erase fewer")
+            raise InputError(f"no layer has more than {count} filters: erase fewer")
         self.network = network
         self.count = count
         self.weight = weight
         self.target = chosen("target", target, TARGETS)
-        self.teaches = chosen("kind of weights to teach", teaches, {kind: kind for kind in get_args(Teaches)})
-        self.erase = chosen("kind of erasure", erase, {kind: kind for kind in get_args(Erase)})
+        self.teaches = chosen("value of teaches", teaches, {kind: kind for kind in get_args(Teaches)})
+        self.erase = chosen("value of erase", erase, {kind: kind for kind in get_args(Erase)})
         self.layers = [wide[math.floor(i / ratio)] for i in range(max(1, round(len(wide) * ratio)))]
-        self.resumed = cache(lambda layers: resume(network, layers))
+        self._cuts: dict[tuple[str, ...], Resumable] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_cuts": {}}  # a copy, or another process, cuts its own network
 
     def forward(self, lr: LR, hr: HR, rng: np.random.Generator) -> Losses:
-        sr, awakened = self._both(lr, self.erasures(rng))
+        sr, sr_erased = self._sr_images(lr, self.erasures(rng))
         erases = self.erase != "none"
-        losses = {
+        minimised = {
             "original": F.l1_loss(sr, hr),
-            "awaken" if erases else "pull": self.weight * F.l1_loss(awakened, self.target(lr, hr)),
+            "awaken" if erases else "pull": self.weight * F.l1_loss(sr_erased, self.target(lr, hr)),
         }
-        watched = {"erasure": _watched(sr, awakened)} if erases else {}
-        return losses | watched | {"to_bicubic": _watched(sr, _bicubic(lr, hr))}
+        watched = {"erasure": _distance(sr, sr_erased)} if erases else {}
+        return Losses(minimised, watched | {"to_bicubic": _distance(sr, _bicubic(lr, hr))})
 
     def erasures(self, rng: np.random.Generator) -> tuple[Erasure, ...]:
-        """What a training step erases: filters of one layer and their disruptors, or those of every layer."""
+        """The erasures of a training step: one in a drawn layer, or one in every layer."""
         layers = self.layers if self.erase == "one per layer" else [str(rng.choice(self.layers))]
         return tuple(self._erasure(layer, rng) for layer in layers)
 
@@ -190,56 +214,63 @@ class EATS(nn.Module):
         gone, others = permutation[: self.count], permutation[self.count :]
         return Erasure(filters, tuple(gone.tolist()), tuple(rng.choice(others, self.count).tolist()))
 
-    def _both(self, lr: LR, erasures: Sequence[Erasure]) -> tuple[HR, HR]:
-        """The SR image, and the erased network's, whose gradient reaches the weights that are taught and no others."""
+    def _sr_images(self, lr: LR, erasures: Sequence[Erasure]) -> tuple[HR, HR]:
+        """The SR images of the network and of the erased network; the latter's gradient reaches taught weights only."""
         network = self.network
         with ExitStack() as stack:
             if self.teaches == "all" and self.erase == "none":
-                sr = awakened = network(lr)
-            elif self.teaches == "all":  # what lies before the erased layers is computed once
-                cut = self.resumed(tuple(erasure.filters.layers[0] for erasure in erasures))
+                sr = sr_erased = network(lr)
+            elif self.teaches == "all":  # all that comes before the erased layers is computed once
+                cut = self._cut(tuple(erasure.filters.layers[0] for erasure in erasures))
                 live = cut.head(lr)
                 sr = cut.tail(*live)
                 for erasure in erasures:
                     stack.enter_context(erasure(cut.tail))
-                awakened = cut.tail(*live)
+                sr_erased = cut.tail(*live)
             else:
                 sr = network(lr)
                 for erasure in erasures if self.erase != "none" else ():
                     stack.enter_context(erasure(network))
-                weights = _detached(network, {e.filters.layers[0]: self._taught(e) for e in erasures})
-                awakened = torch.func.functional_call(network, weights, (lr,))
-        return sr, awakened
+                weights = _frozen_except(network, {e.filters.layers[0]: self._taught(e) for e in erasures})
+                sr_erased = torch.func.functional_call(network, weights, (lr,))
+        return sr, sr_erased
+
+    def _cut(self, layers: tuple[str, ...]) -> Resumable:
+        """The network cut behind these layers, traced the first time it is needed."""
+        if layers not in self._cuts:
+            self._cuts[layers] = resume(self.network, layers)
+        return self._cuts[layers]
 
     def _taught(self, erasure: Erasure) -> Sequence[int]:
+        """The filters of the layer that the awakening loss trains."""
         return erasure.disruptors if self.teaches == "disruptor" else range(len(erasure.filters))
 
 
 class BicubicPull(EATS):
-    """EATS that erases nothing: L1 to the HR image and, `weight` times, to bicubic upsampling.
+    """EATS without erasures: minimises L1 to the HR image and, `weight` times, L1 to bicubic upsampling.
 
-    What EATS gains over this control is what its erasures bring.
+    It is the control of EATS: the difference between the two is the effect of the erasures.
     """
 
     def __init__(self, network: nn.Module, weight: float = 1.0, target: Target = "bicubic") -> None:
         super().__init__(network, weight=weight, target=target, erase="none")
 
 
-def _detached(network: nn.Module, but: Mapping[str, Sequence[int]]) -> dict[str, Tensor]:
-    """The weights of `network` without gradients, except those of these filters of these layers."""
+def _frozen_except(network: nn.Module, taught: Mapping[str, Sequence[int]]) -> dict[str, Tensor]:
+    """The weights of `network`, detached except for the `taught` filters of each layer."""
     weights = {name: value.detach() for name, value in network.named_parameters()}
-    for layer, filters in but.items():
+    for layer, filters in taught.items():
         module = network.get_submodule(layer)
         for name, value in module.named_parameters(recurse=False):
             axis = 1 if isinstance(module, nn.ConvTranspose2d) and name == "weight" else 0
-            chosen = torch.zeros(value.shape[axis], dtype=torch.bool, device=value.device)
-            chosen[list(filters)] = True
-            chosen = chosen.view([-1 if dimension == axis else 1 for dimension in range(value.ndim)])
-            weights[f"{layer}.{name}"] = torch.where(chosen, value, value.detach())
+            mask = torch.zeros(value.shape[axis], dtype=torch.bool, device=value.device)
+            mask[list(filters)] = True
+            mask = mask.view([-1 if dimension == axis else 1 for dimension in range(value.ndim)])
+            weights[f"{layer}.{name}"] = torch.where(mask, value, value.detach())
     return weights
 
 
-def _watched(a: Any, b: Any) -> Tensor:
+def _distance(a: HR, b: HR) -> Tensor:
     """The mean absolute difference, without a gradient."""
     return F.l1_loss(a.detach(), b.detach())
 

@@ -1,4 +1,4 @@
-"""Patches made once: the same as made on the way, resumable, shared, and refused when they are not whole."""
+"""Stored patches: the same as patches made during training, resumable, shared, and refused if damaged."""
 
 import json
 from itertools import pairwise
@@ -33,7 +33,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_stored_patches_are_those_made_on_the_way_rounded_to_8_bits(store: Path) -> None:
+def test_stored_patches_are_those_of_training_rounded_to_8_bits(store: Path) -> None:
     made = [torch.cat(parts)[:COUNT] for parts in zip(*map(patches(), range(3)), strict=True)]
     for name, expected in zip(("lr", "hr"), made, strict=True):
         pixels = np.load(store / f"{name}.npy")
@@ -43,7 +43,7 @@ def test_stored_patches_are_those_made_on_the_way_rounded_to_8_bits(store: Path)
         )
 
 
-def test_an_epoch_uses_each_patch_once_in_an_order_of_the_seed(store: Path) -> None:
+def test_an_epoch_uses_each_patch_once_in_a_permutation_of_the_seed(store: Path) -> None:
     pixels = [image.tobytes() for image in np.load(store / "hr.npy")]
 
     def epochs(seed: int, batch: int = 4) -> list[list[int]]:
@@ -67,7 +67,7 @@ def test_lr_and_hr_patches_stay_together(store: Path) -> None:
     assert torch.equal(apart.argmin(1), torch.arange(COUNT))
 
 
-def test_processes_share_what_one_would_read(store: Path) -> None:
+def test_processes_share_the_batches_of_one_process(store: Path) -> None:
     whole = StoredPatches(store, batch=4, seed=3)
     shares = [StoredPatches(store, batch=2, seed=3, shard=shard, shards=2) for shard in (0, 1)]
     for step in (0, 1, 2, 7):
@@ -78,7 +78,7 @@ def test_processes_share_what_one_would_read(store: Path) -> None:
 def test_an_interrupted_store_resumes_to_the_same_bytes(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patch_store, "SAVED", 1)
+    monkeypatch.setattr(patch_store, "BATCHES_BETWEEN_RECORDS", 1)
     calls = []
 
     def stops(self: Patches, step: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -156,7 +156,7 @@ def test_a_damaged_store_is_never_trained_on(store: Path, tmp_path: Path, damage
         StoredPatches(tmp_path)
 
 
-def test_batches_larger_than_the_store_go_on_with_the_next_epoch(store: Path) -> None:
+def test_batches_larger_than_the_store_continue_with_the_next_epoch(store: Path) -> None:
     lr, hr = StoredPatches(store, batch=2 * COUNT + 1)(5)
     assert lr.shape == (21, 3, 6, 6) and hr.shape == (21, 3, 24, 24)
     seen = [len(np.unique(hr[a:b].flatten(1), axis=0)) for a, b in pairwise((5, 15))]

@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from srgame.cli import train as learning
+from srgame.cli.train import train
 from srgame.data.images import read_rgb
 from srgame.errors import InputError
 from srgame.networks import SRResNet
@@ -43,9 +43,7 @@ def training(images: Path, output: Path, strategy: str, steps: int) -> list[str]
 
 
 @pytest.mark.parametrize("strategy", ["eats", "dropout"])
-def test_two_processes_train_on_their_shards_what_one_trains_on_all(
-    images: Path, tmp_path: Path, strategy: str
-) -> None:
+def test_two_processes_train_the_same_weights_as_one(images: Path, tmp_path: Path, strategy: str) -> None:
     subprocess.run(training(images, tmp_path / "two", strategy, steps=6), check=True, capture_output=True)
     shards = [Patches([read_rgb(images / "one.png")], patch=32, batch=2, shard=shard) for shard in range(2)]
     assert not torch.equal(shards[0](0)[0], shards[1](0)[0])
@@ -67,7 +65,7 @@ def together(shards: list[Patches]) -> Batches:
     return batch
 
 
-def test_a_killed_process_is_started_again_and_the_run_resumes(images: Path, tmp_path: Path) -> None:
+def test_a_killed_process_is_restarted_and_the_run_resumes(images: Path, tmp_path: Path) -> None:
     subprocess.run(training(images, tmp_path / "whole", "eats", steps=60), check=True, capture_output=True)
     out, shown = tmp_path / "killed", tmp_path / "shown"
     with shown.open("w") as stream:
@@ -100,4 +98,4 @@ def test_processes_that_cannot_share_a_batch_say_so(
 ) -> None:
     monkeypatch.setattr(processes, "count", lambda: 3)
     with pytest.raises(InputError, match="3 processes cannot share a batch of 4 evenly"):
-        learning.train(str(images), tmp_path / "out", batch=4, patch=32)
+        train(data=str(images), output=tmp_path / "out", batch=4, patch=32)

@@ -1,4 +1,4 @@
-"""What outlasts a training: states on disk, whatever happens while or after they are written."""
+"""The state of a training on disk: full disks, damage, links and killed processes."""
 
 import random
 import signal
@@ -15,7 +15,7 @@ from commands import room_for
 from safetensors.torch import load_file
 
 from srgame.errors import InputError
-from srgame.training.state import STATES, last_good, save
+from srgame.training.state import STATES, read_state, write_state
 
 RUN = {"strategy": "Original", "seed": 0}
 
@@ -24,11 +24,11 @@ def state_at(step: int) -> dict[str, object]:
     return {"run": RUN, "network": {"weight": torch.full((64,), float(step))}, "log": [{"step": step}]}
 
 
-def test_a_saved_state_comes_back_and_the_one_before_is_kept(tmp_path: Path) -> None:
-    assert last_good(tmp_path, RUN) is None
+def test_a_saved_state_is_read_back_and_the_one_before_stays(tmp_path: Path) -> None:
+    assert read_state(tmp_path, RUN) is None
     for step in (1, 2):
-        save(tmp_path, state_at(step), {"log.csv": lambda path, step=step: path.write_text(f"{step}") and None})
-    state = last_good(tmp_path, RUN)
+        write_state(tmp_path, state_at(step), {"log.csv": lambda path, step=step: path.write_text(f"{step}") and None})
+    state = read_state(tmp_path, RUN)
     assert state is not None and state["step"] == 2 and (state["network"]["weight"] == 2).all()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log.csv", *sorted(STATES)]
 
@@ -36,30 +36,30 @@ def test_a_saved_state_comes_back_and_the_one_before_is_kept(tmp_path: Path) -> 
 @pytest.mark.parametrize("room", [0, 100], ids=["not even for the log", "not for the state"])
 def test_a_full_disk_loses_no_earlier_state(tmp_path: Path, room: int) -> None:
     write = {"log.csv": lambda path: path.write_text("step\n1\n") and None}
-    save(tmp_path, state_at(1), write)
+    write_state(tmp_path, state_at(1), write)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    with room_for(room), pytest.raises(InputError, match=r"cannot be written to .* it keeps the state saved before"):
-        save(tmp_path, state_at(2), write)
+    with room_for(room), pytest.raises(InputError, match=f"'{tmp_path}' cannot be written to"):
+        write_state(tmp_path, state_at(2), write)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
-    save(tmp_path, state_at(3), write)
-    assert last_good(tmp_path, RUN)["step"] == 3
+    write_state(tmp_path, state_at(3), write)
+    assert read_state(tmp_path, RUN)["step"] == 3
 
 
-def test_a_link_in_a_run_folder_leads_nothing_out_of_it(tmp_path: Path) -> None:
+def test_nothing_is_written_through_a_link_in_the_folder(tmp_path: Path) -> None:
     outside, folder = tmp_path / "outside", tmp_path / "run"
     folder.mkdir()
     outside.write_text("precious")
     for name in ("log.csv", "log.csv.partial", STATES[0], f"{STATES[0]}.partial"):
         (folder / name).symlink_to(outside)
-    save(folder, state_at(1), {"log.csv": lambda path: path.write_text("step\n1\n") and None})
-    assert outside.read_text() == "precious" and last_good(folder, RUN)["step"] == 1
+    write_state(folder, state_at(1), {"log.csv": lambda path: path.write_text("step\n1\n") and None})
+    assert outside.read_text() == "precious" and read_state(folder, RUN)["step"] == 1
 
 
 @pytest.mark.filterwarnings("ignore:.*damaged")
-def test_flipped_bits_never_come_back_as_weights(tmp_path: Path) -> None:
+def test_flipped_bits_are_never_read_as_weights(tmp_path: Path) -> None:
     rng = random.Random(0)
     for step in (1, 2):
-        save(tmp_path, state_at(step), {})
+        write_state(tmp_path, state_at(step), {})
     path = tmp_path / STATES[0]
     good = path.read_bytes()
     used = set()
@@ -67,13 +67,13 @@ def test_flipped_bits_never_come_back_as_weights(tmp_path: Path) -> None:
         bad = bytearray(good)
         bad[rng.randrange(len(bad))] ^= 1 << rng.randrange(8)
         path.write_bytes(bad)
-        state = last_good(tmp_path, RUN)
+        state = read_state(tmp_path, RUN)
         assert state is not None and state["network"]["weight"].eq(state["step"]).all()
         used.add(state["step"])
-    assert used == {1, 2}  # some flips hit what nobody reads, most make the state before be used
+    assert used == {1, 2}  # most flips make it fall back to the state before; the others hit unused bytes
 
 
-def test_a_run_killed_at_random_points_ends_like_one_that_was_not(tmp_path: Path) -> None:
+def test_a_run_killed_at_random_moments_ends_like_an_uninterrupted_one(tmp_path: Path) -> None:
     images = tmp_path / "images"
     images.mkdir()
     noise = np.random.default_rng(0).integers(0, 256, (48, 48, 3), dtype=np.uint8)
