@@ -1,7 +1,7 @@
-"""A network's filters, their erasure, and the network resumed behind a layer: the game and EATS both stand on these.
+"""The filters of a network, how to erase them, and how to resume the network behind a layer.
 
-A filter is one output channel of a conv layer, its response that channel before any activation. Erasing it puts
-something else in the place of its response: what, an absence says.
+A filter is one output channel of a conv layer; its response is that channel before any activation. To erase a filter is
+to replace its response; an ablation computes the replacement. The game and EATS both build on this module.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +27,7 @@ Ablation = Callable[[Response], Response]
 
 @dataclass(frozen=True)
 class Filters:
-    """The filters of some conv layers, numbered through: all of the first layer, then all of the second …"""
+    """The filters of some conv layers, numbered layer by layer."""
 
     layers: tuple[str, ...]
     widths: tuple[int, ...]
@@ -36,19 +36,19 @@ class Filters:
         return sum(self.widths)
 
     def frame(self) -> pd.DataFrame:
-        """One row per filter: layer, filter (its channel)."""
-        channels = [np.arange(width) for width in self.widths]
-        return pd.DataFrame({"layer": np.repeat(self.layers, self.widths), "filter": np.concatenate(channels)})
+        """One row per filter: layer, filter (its number within the layer)."""
+        numbers = [np.arange(width) for width in self.widths]
+        return pd.DataFrame({"layer": np.repeat(self.layers, self.widths), "filter": np.concatenate(numbers)})
 
 
 def filters_of(network: nn.Module, layers: Sequence[str] | None = None) -> Filters:
-    """The filters of the named conv layers, by default of all, in the network's order.
+    """The filters of the named conv layers (default: all), in the network's order.
 
-    Raises InputError for a name that is no conv layer of `network`, with the nearest names.
+    Raises InputError if a name is not that of a conv layer of `network`; the message lists the nearest names.
     """
     convs = {name: module for name, module in network.named_modules() if isinstance(module, CONVS)}
     if not (convs if layers is None else layers):
-        raise InputError("no layer, no filters: name conv layers of a network that has some")
+        raise InputError("no layer, no filters: name at least one conv layer of the network")
     for layer in layers or ():
         if layer not in convs:
             raise InputError(f"the network has no conv layer '{layer}'; the nearest are {nearest(layer, convs)}")
@@ -57,33 +57,33 @@ def filters_of(network: nn.Module, layers: Sequence[str] | None = None) -> Filte
 
 
 def zero(response: Response) -> Response:
-    """Nothing: the filter's weights and bias are 0."""
+    """Zeros, as if the filter's weights and bias were 0."""
     return torch.zeros_like(response)
 
 
 def mean(response: Response) -> Response:
-    """Each channel's own mean over the image: its level stays, its structure goes."""
+    """Each channel's mean over the image: its level without its structure."""
     return response.mean(dim=tuple(range(2, response.ndim)), keepdim=True).expand_as(response)
 
 
 def noise(response: Response, seed: int = 0) -> Response:
-    """Gaussian noise with each channel's own mean and standard deviation, of one pattern for all items of a batch."""
+    """Gaussian noise with each channel's mean and standard deviation; all items of a batch share one pattern."""
     space = tuple(range(2, response.ndim))
     pattern = torch.randn(response.shape[1:], generator=torch.Generator().manual_seed(seed)).to(response)
     variance = response.var(dim=space, keepdim=True, correction=0)
-    deviation = torch.where(variance > 0, variance, 1).sqrt() * (variance > 0)  # at 0 the root has no gradient
+    deviation = torch.where(variance > 0, variance, 1).sqrt() * (variance > 0)  # √0 has no gradient
     return mean(response) + deviation * pattern
 
 
 def donor(response: Response, seed: int = 0, donors: Sequence[int] | None = None) -> Response:
-    """Another filter's response, as EATS erases (paper, Eq. 3): that of `donors[channel]`.
+    """The response of another filter, as in EATS (paper, Eq. 3): channel c becomes channel `donors[c]`.
 
-    By default donors form one random cycle through all channels; a layer of a single filter raises InputError.
+    By default the donors form one random cycle through all channels. Raises InputError for a layer of one filter.
     """
     width = response.shape[1]
     if donors is None:
         if width == 1:
-            raise InputError("a layer of one filter has no donor: choose another absence")
+            raise InputError("a layer of one filter has no donor: choose another ablation")
         cycle = torch.randperm(width, generator=torch.Generator().manual_seed(seed))
         donors = torch.empty_like(cycle).scatter_(0, cycle, cycle.roll(1)).tolist()
     return response[:, donors]
@@ -93,19 +93,19 @@ ABLATIONS: dict[str, Ablation] = {"zero": zero, "mean": mean, "noise": noise, "d
 
 
 def ablation_named(ablation: str | Ablation) -> Ablation:
-    """The absence called `absent`; a function is returned as it is."""
-    return ablation if callable(ablation) else chosen("absence", ablation, ABLATIONS)
+    """The ablation of that name; a function is returned as it is."""
+    return ablation if callable(ablation) else chosen("ablation", ablation, ABLATIONS)
 
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """While open, `network` is in eval mode; then every module is in its own mode again, also if the body raises."""
+    """Puts `network` into eval mode; on exit each module returns to its own mode, also after an error."""
     modes = [(module, module.training) for module in network.modules()]
     try:
         network.eval()
         yield
     finally:
-        network.train(modes[0][1])  # a foreign train() may have more to undo than the modes
+        network.train(modes[0][1])  # some networks override train(), and undo there what eval() did
         for module, mode in modes:
             module.training = mode
 
@@ -114,10 +114,11 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 def erased(
     network: nn.Module, filters: Filters, present: Presences, ablation: str | Ablation = "zero"
 ) -> Iterator[None]:
-    """`network` without the filters that `present` rules out: row b for item b of the batch (a single row: for all).
+    """Erases from `network` the filters whose presence is False; on exit the network is as before, also after an error.
 
-    Presences may be numbers too, from 0 to 1, by which gradients can be taken: in between, a filter responds what lies
-    between its absence and its response. The network is as before afterwards, also when the body raises.
+    Row b of `present` applies to item b of the batch; a single row applies to all items. Presences may also be numbers
+    from 0 to 1, with respect to which worths can be differentiated: the response is interpolated linearly between the
+    ablation's replacement and the filter's own.
     """
     ablation = ablation_named(ablation)
     with ExitStack() as hooks:
@@ -131,13 +132,13 @@ def _erasure(present: Presences, ablation: Ablation) -> Callable[[nn.Module, Any
     def erase(_: nn.Module, __: Any, response: Response) -> Response:
         if len(present) not in (1, len(response)):
             raise InputError(
-                f"{len(present)} rows of presences for a batch of {len(response)}: give one for each, or one"
+                f"{len(present)} rows of presences for a batch of {len(response)}: give one row, or one per item"
             )
         rows = present.to(response.device)[(...,) + (None,) * (response.ndim - 2)]
-        instead = ablation(response)
+        replacement = ablation(response)
         if rows.dtype == torch.bool:
-            return torch.where(rows, response, instead)
-        return instead.lerp(response, rows.to(response.dtype))
+            return torch.where(rows, response, replacement)
+        return replacement.lerp(response, rows.to(response.dtype))
 
     return erase
 
@@ -148,11 +149,11 @@ class ResumeError(Exception):
 
 @dataclass(frozen=True)
 class Resumable:
-    """A network cut behind its first erased layers, `at_cut`: `tail(*head(lr))` is `network(lr)`.
+    """A network cut behind its first erased layers, `at_cut`: `tail(*head(lr))` equals `network(lr)`.
 
-    `head` returns the responses of the layers at the cut and then whatever else `tail` needs; nothing of it depends on
-    which filters are erased. `tail` bears the network's own layer names, a layer at the cut being the identity of its
-    response, so that filters are erased in `tail` exactly as in the network.
+    `head` returns the responses of the layers at the cut, followed by everything else that `tail` needs; none of it
+    depends on which filters are erased. Layers have the same names in `tail` as in the network; a layer at the cut is
+    the identity there. So `erased` works on `tail` exactly as on the network.
     """
 
     head: nn.Module
@@ -161,7 +162,7 @@ class Resumable:
 
     @classmethod
     def whole(cls, network: nn.Module) -> "Resumable":
-        """Not cut at all: the tail is the network."""
+        """The network without a cut: the tail is the whole network."""
         return cls(_Inputs(), network, ())
 
 
@@ -171,14 +172,14 @@ class _Inputs(nn.Module):
 
 
 def resume(network: nn.Module, layers: Sequence[str]) -> Resumable:
-    """`network` cut so that its tail holds only what depends on the responses of `layers`.
+    """`network` cut so that its tail contains only what depends on the responses of `layers`.
 
-    Parameters are shared with `network`, and gradients flow through both parts. Raises ResumeError where torch.fx
-    cannot trace the network, or where it does not call each of `layers` exactly once.
+    Both parts share their parameters with `network`, and gradients flow through both. Raises ResumeError if torch.fx
+    cannot trace the network, or if the network does not call each of `layers` exactly once.
     """
     try:
         nodes = list(fx.Tracer().trace(network).nodes)
-    except Exception as error:  # whatever a foreign forward() raises when it meets a proxy
+    except Exception as error:  # a forward() can raise anything when torch.fx passes it a proxy
         raise ResumeError(f"torch.fx cannot trace it: {error}") from error
     calls = [node for node in nodes if node.op == "call_module" and node.target in layers]
     if sorted(str(call.target) for call in calls) != sorted(layers):
@@ -210,14 +211,14 @@ def resume(network: nn.Module, layers: Sequence[str]) -> Resumable:
 
 def _dependents(roots: Sequence[fx.Node]) -> set[fx.Node]:
     """All nodes that use one of `roots`, directly or not."""
-    found: set[fx.Node] = set()
+    dependents: set[fx.Node] = set()
     waiting = [user for root in roots for user in root.users]
     while waiting:
         node = waiting.pop()
-        if node not in found:
-            found.add(node)
+        if node not in dependents:
+            dependents.add(node)
             waiting.extend(node.users)
-    return found
+    return dependents
 
 
 def _module(network: nn.Module, graph: fx.Graph, identities: Sequence[str] = ()) -> fx.GraphModule:

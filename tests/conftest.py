@@ -1,6 +1,6 @@
-"""What many tests need. From here on shapes and types in signatures are checked too.
+"""Fixtures that many tests share; shapes and types in srgame's signatures are checked from here on.
 
-But not those of networks, which torch.fx traces with proxies: they are imported before.
+Networks are imported before, without these checks, since torch.fx traces them with proxies.
 """
 
 import pytest
@@ -23,7 +23,7 @@ torch.set_num_threads(1)  # the networks of the tests are too small for more
 
 @pytest.fixture(scope="session")
 def small() -> SRResNet:
-    """A random SRResNet, small enough to be run thousands of times, with weights large enough to matter."""
+    """A random SRResNet, small enough to run thousands of times, with weights large enough to matter."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = SRResNet(scale=4, features=8, blocks=2).eval()

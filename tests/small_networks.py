@@ -1,4 +1,4 @@
-"""Networks small enough to be run in milliseconds, every part of which has an effect."""
+"""Networks that run in milliseconds; every part of them has an effect."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ SMALL = {
 
 
 def small(name: str) -> nn.Module:
-    """A network of SMALL with random weights; HAN's attentions, at first off, are on."""
+    """A network of SMALL with random weights; HAN's attentions, which are off initially, are on."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = SMALL[name]()
@@ -31,6 +31,7 @@ def small(name: str) -> nn.Module:
 
 
 def with_filters(weights: Tensor, bias: Tensor) -> nn.Module:
+    """A network whose first layer consists of 1 × 1 filters with these weights, one row per filter."""
     network = nn.Sequential(nn.Conv2d(3, len(weights), 1), nn.Conv2d(len(weights), 3, 1))
     network[0].weight.data = weights[:, :, None, None]
     network[0].bias = nn.Parameter(bias)
@@ -54,7 +55,7 @@ class Foreign(nn.Module):
         x = self.act(self.conv(lr))
         try:
             x = self.twice(self.twice(x))
-        except Exception:  # as careless code has it: a probe must not depend on its exceptions passing here
+        except Exception:  # careless code: an exception that a probe raises to stop the run would end here
             x = x * 0
         self.flat(x)
         if x.mean() > 1e9:  # what torch.fx cannot trace

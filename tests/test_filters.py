@@ -51,7 +51,7 @@ def test_all_conv_layers_are_there_by_default() -> None:
 
 
 def test_an_unknown_layer_names_the_nearest(small: SRResNet) -> None:
-    with pytest.raises(InputError, match=r"no conv layer 'body.0.conv3'; the nearest are body.0.conv2"):
+    with pytest.raises(InputError, match=r"'body\.0\.conv3'.*body\.0\.conv2"):
         filters_of(small, ["body.0.conv3"])
 
 
@@ -76,7 +76,7 @@ def test_the_network_is_restored_when_the_body_raises(small: SRResNet) -> None:
 
 
 class Adapted(nn.Sequential):
-    """A network whose train() and eval() do more than set modes, as those of networks with adapters do."""
+    """A network whose train() and eval() do more than set modes, as in networks with adapters."""
 
     merged = False
 
@@ -106,16 +106,16 @@ def test_each_item_of_the_batch_has_its_own_row(small: SRResNet) -> None:
             torch.testing.assert_close(small(lr[item : item + 1])[0], together[item], rtol=0, atol=TOLERANCE)
 
 
-def test_rows_that_do_not_fit_the_batch_are_refused(small: SRResNet) -> None:
+def test_rows_that_do_not_match_the_batch_are_an_error(small: SRResNet) -> None:
     filters = filters_of(small)
     with (
-        pytest.raises(InputError, match="3 rows of presences for a batch of 2"),
+        pytest.raises(InputError, match=r"\b3 rows.*\b2\b"),
         erased(small, filters, some(filters, 3)),
     ):
         small(lr_batch(2))
 
 
-def test_zero_absence_equals_zero_weights_and_bias(small: SRResNet) -> None:
+def test_zero_ablation_equals_zero_weights_and_bias(small: SRResNet) -> None:
     filters, lr = filters_of(small, ["body.1.conv1"]), lr_batch(1)
     present = some(filters, 1)
     with erased(small, filters, present, "zero"):
@@ -142,7 +142,7 @@ def test_replacing_a_response_by_anothers_equals_copying_its_weights_and_bias(sm
         torch.testing.assert_close(restored, copied(lr), rtol=0, atol=TOLERANCE)
 
 
-def test_donors_are_one_cycle_and_nobody_is_its_own() -> None:
+def test_donors_form_one_cycle_and_no_filter_is_its_own() -> None:
     response = torch.arange(16.0)[None, :, None, None].expand(1, 16, 2, 2)
     donors = donor(response)[0, :, 0, 0].long().tolist()
     visited = [0]
@@ -172,9 +172,12 @@ def test_mean_and_noise_keep_a_channels_level(ablation: str) -> None:
         assert torch.allclose(replaced.std((2, 3)), sigma, rtol=0.1)
 
 
-def test_an_unknown_absence_is_named(small: SRResNet) -> None:
+def test_an_unknown_ablation_is_an_error(small: SRResNet) -> None:
     filters = filters_of(small)
-    with pytest.raises(InputError, match="unknown absence 'gone'"), erased(small, filters, some(filters, 1), "gone"):
+    with (
+        pytest.raises(InputError, match=r"'gone'.*zero, mean, noise, donor"),
+        erased(small, filters, some(filters, 1), "gone"),
+    ):
         pass
 
 

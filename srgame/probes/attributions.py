@@ -1,4 +1,4 @@
-"""captum's attributions, summed per channel: comparators to the Shapley values φ, for a fraction of their time."""
+"""captum's attributions, summed per filter: an alternative to Shapley values φ that takes a fraction of the time."""
 
 from collections.abc import Sequence
 
@@ -26,21 +26,22 @@ def channel_attributions(
     payoff: str | Payoff = "psnr",
     steps: int = 50,
 ) -> pd.DataFrame:
-    """One row per layer and channel: layer, channel, attribution (in the payoff's unit; mean over pairs), stderr, gap.
+    """One row per layer and filter: layer, filter, attribution (in the payoff's unit; mean over pairs), stderr, gap.
 
-    "integrated-gradients" is captum's LayerIntegratedGradients: the layer's response grows from nothing to what it is,
-    while all that does not pass through the layer stays. So they add up to what the layer's Shapley values do, v(all) −
-    v(none) with absence zero: they are the Aumann–Shapley values of the same game. "conductance" is captum's
-    LayerConductance: the image grows from black, and a channel gets what of the payoff flows through it.
+    "integrated-gradients" is captum's LayerIntegratedGradients: the layer's response grows from zero to its full value,
+    while everything that does not pass through the layer is fixed. The attributions are the Aumann–Shapley values of
+    the game with ablation zero, so they have the same sum as its Shapley values, v(all) − v(none). "conductance" is
+    captum's LayerConductance: the image grows from black, and a filter gets the part of the payoff that flows through
+    it.
 
-    `gap` is captum's convergence delta, mean over pairs: for integrated gradients the error of the sum that stands for
-    the integral, which more `steps` lessen; for conductance it also holds all that flows past the layer, as through a
-    skip. Raises InputError for an unknown method or payoff, and for layers as `features` does.
+    `gap` is captum's convergence delta, mean over pairs. For integrated gradients it is the discretization error of the
+    integral, which falls with more `steps`; for conductance it also contains everything that flows past the layer, for
+    example through a skip. Raises InputError for an unknown method or payoff, and for layers as `features` does.
     """
     attribute = chosen("method", method, METHODS)
     worth = payoff_named(payoff)
     if not (layers and len(pairs)):
-        raise InputError("nothing to attribute: give at least one layer and one pair of images")
+        raise InputError("there is nothing to attribute: give at least one layer and one pair of images")
     results: dict[str, list[Attributed]] = {layer: [] for layer in layers}
     with evaluating(network), out_of_place(network):
         for lr, hr in zip(pairs.lr, pairs.hr, strict=True):
@@ -58,26 +59,26 @@ def compared_attributions(
     payoff: str | Payoff = "psnr",
     steps: int = 50,
 ) -> pd.DataFrame:
-    """`channel_attributions` by each of the methods, with a column `method` in front."""
+    """`channel_attributions` by each of `methods`, with a first column `method`."""
     if not methods:
-        raise InputError(f"no method: name some of {', '.join(METHODS)}")
+        raise InputError(f"no method: name at least one of {', '.join(METHODS)}")
     frames = {method: channel_attributions(network, pairs, layers, method, payoff, steps) for method in methods}
     return pd.concat(frames, names=["method"]).reset_index(0).reset_index(drop=True)
 
 
 def attribution_summary(attributions: pd.DataFrame, by: Sequence[str] = ("layer",)) -> pd.DataFrame:
-    """One row per group: the equity of the attributions, their sum (`total`) and its `gap`."""
+    """One row per group: the equity of the attributions, their sum (`total`) and their `gap`."""
     groups = attributions.groupby(list(by), sort=False)
     more = groups.agg(total=("attribution", "sum"), gap=("gap", "first"))
     return equity(attributions, "attribution", by).merge(more.reset_index(), on=list(by))
 
 
-Layer = Float[Tensor, "1 channel *place"]  # a response beside images: their axes have other lengths
+Layer = Float[Tensor, "1 channel *place"]  # not Response, whose axes must match those of the images
 Attributed = tuple[Layer, float]
 
 
 class _Worth(nn.Module):
-    """What an SR image is worth."""
+    """The payoff of the network's SR image, as a function of the LR image."""
 
     def __init__(self, network: nn.Module, payoff: Payoff, hr: Images) -> None:
         super().__init__()
@@ -88,7 +89,7 @@ class _Worth(nn.Module):
 
 
 class _WorthOfResponse(nn.Module):
-    """The same as a function of one layer's response to `lr`."""
+    """The same payoff as a function of one layer's response to `lr`."""
 
     def __init__(self, worth: _Worth, layer: str, lr: Images) -> None:
         super().__init__()
@@ -103,7 +104,7 @@ class _WorthOfResponse(nn.Module):
 
 
 def integrated_gradients(worth: _Worth, layer: str, lr: Images, response: Layer, steps: int) -> Attributed:
-    """captum's LayerIntegratedGradients of a layer's response, from none at all."""
+    """captum's LayerIntegratedGradients of a layer's response, from zero."""
     from captum.attr import LayerIntegratedGradients
 
     behind = _WorthOfResponse(worth, layer, lr)

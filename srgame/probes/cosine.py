@@ -1,4 +1,4 @@
-"""How alike the channels of a layer are: the cosine between their responses (paper, Fig. 4, 7 and 8)."""
+"""How similar the filters of a layer are: the cosine between their responses (paper, Fig. 4, 7 and 8)."""
 
 from collections.abc import Iterable, Sequence
 
@@ -11,24 +11,24 @@ from torch import Tensor, nn
 
 from srgame.data.images import Image
 from srgame.errors import InputError
-from srgame.probes.features import Response, averaged
+from srgame.probes.features import Response, mean_over_images
 
 
 def channel_cosine(
     network: nn.Module, images: Iterable[Image], layers: Sequence[str] = ("body.1", "body.13")
 ) -> pd.DataFrame:
-    """One row per layer and pair of channels: layer, first, second, cosine (of their responses, mean over images).
+    """One row per layer and pair of filters: layer, first, second, cosine (of their responses, mean over images).
 
-    On an image where a channel is dead or constant it shows nothing that another could share: its similarity is 0.
+    On an image to which a filter's response is constant, its cosine with every other filter counts as 0.
     """
-    means, _ = averaged(network, images, layers, cosines)
+    means, _ = mean_over_images(network, images, layers, cosines)
     return pd.concat([_pairs(layer, mean.numpy()) for layer, mean in means.items()], ignore_index=True)
 
 
 def cosine_summary(cosine: pd.DataFrame, by: Sequence[str] = ("layer",)) -> pd.DataFrame:
-    """One row per group, over its pairs of different channels: pairs, mean_abs, median_abs, max_abs, mean, std, alike.
+    """One row per group, over its pairs of different filters: pairs, mean_abs, median_abs, max_abs, mean, std, alike.
 
-    `mean_abs` is the mean of |cos|, and so on; `alike` the share of pairs with |cos| above 0.5.
+    `mean_abs` is the mean of |cos|, and so on; `alike` is the share of pairs with |cos| above 0.5.
     """
     size = cosine.assign(size=cosine["cosine"].abs(), alike=cosine["cosine"].abs() > 0.5)
     groups = size.groupby(list(by), sort=False)
@@ -44,7 +44,7 @@ def cosine_summary(cosine: pd.DataFrame, by: Sequence[str] = ("layer",)) -> pd.D
 
 
 def cosine_matrix(pairs: pd.DataFrame) -> Float[np.ndarray, "c c"]:
-    """The symmetric matrix of one layer's pairs; 1 on its diagonal."""
+    """The symmetric matrix of the cosines of one layer, with ones on its diagonal."""
     matrix = np.eye(int(pairs["second"].max()) + 1)
     first, second = pairs["first"].to_numpy(), pairs["second"].to_numpy()
     matrix[first, second] = matrix[second, first] = pairs["cosine"].to_numpy()
@@ -52,19 +52,18 @@ def cosine_matrix(pairs: pd.DataFrame) -> Float[np.ndarray, "c c"]:
 
 
 def cosines(response: Response) -> Float[Tensor, "c c"]:
-    """The cosine of each pair of channels of one image; 0 where a channel is constant, up to rounding."""
+    """The cosine of each pair of channels on one image; 0 if a channel is constant up to rounding."""
     flat = response[0].flatten(1)
     low, high = torch.aminmax(flat, dim=1, keepdim=True)
     largest = torch.maximum(-low, high)
     constant = high - low <= 1e-6 * largest
-    unit = (
-        F.normalize(flat / torch.where(constant, 1.0, largest), dim=1) * ~constant
-    )  # squares neither over- nor underflow
+    scaled = flat / torch.where(constant, 1.0, largest)  # so that squares neither overflow nor underflow
+    unit = F.normalize(scaled, dim=1) * ~constant
     return unit @ unit.T
 
 
 def _pairs(layer: str, matrix: Float[np.ndarray, "c c"]) -> pd.DataFrame:
     if len(matrix) < 2:
-        raise InputError(f"the layer '{layer}' has one channel and so no pairs: name a wider one")
+        raise InputError(f"the layer '{layer}' has one channel and so no pairs: name a wider layer")
     first, second = np.triu_indices(len(matrix), 1)
     return pd.DataFrame({"layer": layer, "first": first, "second": second, "cosine": matrix[first, second]})

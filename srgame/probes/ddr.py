@@ -1,8 +1,8 @@
 """Deep degradation representations (DDR; Liu et al. 2021): do a network's features tell degradations apart?
 
-The features of crops under several degradations are brought down to some principal components and, for the eye, to two
-dimensions by t-SNE. The Calinski–Harabasz index (CHI) with the degradation as label says how apart the clusters are:
-lower is better generalization. t-SNE's plane depends on its seed, so its CHI is given for several.
+The features of crops under several degradations are reduced to principal components and, for display, to two dimensions
+by t-SNE. The Calinski–Harabasz index (CHI), with the degradation as label, measures how far apart the clusters are: the
+lower, the better the network generalizes. t-SNE depends on its seed, so its CHI is given for several seeds.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,22 +29,24 @@ def ddr(
 ) -> pd.DataFrame:
     """One row per space and crop: space (pca, t-sne 0, t-sne 1 …), set, image, x, y, chi (the space's).
 
-    x and y are the first two of the principal components, or t-SNE's plane; the CHI of pca is that of all components.
-    Sets that are made of the same crops may follow one another in any order; all crops have one size.
+    x and y are the first two principal components, or the coordinates of t-SNE; the CHI of pca is that of all
+    components. All crops must have the same size.
     """
     if len(sets) < 2:
-        raise InputError(f"nothing to tell apart among {len(sets)} sets: give two degradations or more")
+        raise InputError(f"clusters cannot be compared if the number of sets is {len(sets)}: give at least two sets")
     counts: dict[str, int] = dict.fromkeys(sets, 0)
 
-    def check_counts(name: str) -> Iterable[Image]:
+    def counting(name: str) -> Iterable[Image]:
         for image in sets[name]:
             counts[name] += 1
             yield image
 
-    everything = chain.from_iterable(check_counts(name) for name in sets)
+    everything = chain.from_iterable(counting(name) for name in sets)
     scores = principal_scores(flattened(network, everything, layer), components)
     if min(counts.values()) < 2:
-        raise InputError(f"clusters need two crops each: {', '.join(f'{n} of {name}' for name, n in counts.items())}")
+        raise InputError(
+            f"each set needs at least two crops; there are {', '.join(f'{n} of {name}' for name, n in counts.items())}"
+        )
     labels = np.repeat(list(counts), list(counts.values()))
     image = np.concatenate([np.arange(count) for count in counts.values()])
     spaces = {"pca": scores} | {f"t-sne {seed}": _plane(scores, seed) for seed in seeds}

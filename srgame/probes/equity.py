@@ -1,7 +1,7 @@
 """How equally filters share: the Gini coefficient, the entropy and the effective number of players of any score.
 
-All of them look at a score's size, not its sign, and not at its unit: the share of filter i is |sᵢ| / Σ|s|. Where every
-score is 0, all share alike.
+All depend on the scores' sizes only, not on their signs or unit: the share of filter i is |sᵢ| / Σ|s|. If all scores
+are 0, all shares are equal.
 """
 
 from collections.abc import Sequence
@@ -18,35 +18,36 @@ def shares(scores: ArrayLike) -> Float[np.ndarray, " player"]:
     """|sᵢ| / Σ|s|."""
     size = np.abs(np.asarray(scores, dtype=np.float64)).ravel()
     if not size.size or not np.isfinite(size).all():
-        raise InputError("shares need at least one score, and finite ones: look for NaN in the scores")
+        raise InputError("shares need at least one score, and finite scores: look for NaN or infinity in them")
     largest = size.max()
     return size / largest / (size / largest).sum() if largest else np.full(size.shape, 1 / size.size)
 
 
 def gini(scores: ArrayLike) -> float:
-    """Σ(2i − n − 1)·x₍ᵢ₎ / nΣx of the sorted sizes x: 0 for equal shares, (n − 1)/n where one takes all."""
+    """Σ(2i − n − 1)·x₍ᵢ₎ / nΣx of the sorted sizes x: 0 for equal shares, (n − 1)/n if one takes all."""
     ordered = np.sort(shares(scores))
     n = len(ordered)
     return float((2 * np.arange(1, n + 1) - n - 1) @ ordered / n)
 
 
 def effective_players(scores: ArrayLike) -> float:
-    """exp of the shares' entropy: n for equal shares, 1 where one takes all."""
+    """exp of the shares' entropy: n for equal shares, 1 if one takes all."""
     share = shares(scores)
     share = share[share > 0]
     return float(np.exp(-(share * np.log(share)).sum()))
 
 
 def entropy(scores: ArrayLike) -> float:
-    """The shares' entropy as a part of the largest possible, ln n: 1 for equal shares, 0 where one takes all."""
+    """The shares' entropy divided by its largest possible value, ln n: 1 for equal shares, 0 if one takes all."""
     n = np.size(np.asarray(scores))
     return float(np.log(effective_players(scores)) / np.log(n)) if n > 1 else 1.0
 
 
 def equity(scores: pd.DataFrame, score: str, by: Sequence[str] = ("layer",)) -> pd.DataFrame:
-    """One row per group `by` of the filters: players, and of column `score` gini, entropy, effective, effective_share.
+    """One row per group of filters: the columns `by`, players, gini, entropy, effective, effective_share.
 
-    `effective` is the effective number of players, `effective_share` that number as a part of all.
+    The measures are those of the column `score`. `effective` is the effective number of players, `effective_share` that
+    number divided by the number of players.
     """
     rows = []
     for keys, group in scores.groupby(list(by), sort=False):

@@ -1,7 +1,8 @@
-"""The one way in which probes read what the layers of a network respond.
+"""A helper of the probes, not a probe: it reads what the layers of a network respond.
 
-A layer is any named module that is run once per image and whose response has channels and space, "b c h w" as a rule:
-a conv (its response is then before any activation), a block, an activation. `conv_last:input` is what conv_last gets.
+A layer is any named module that runs once per image and whose response has channels and space, usually "b c h w": a
+conv (whose response is then that of its filters before any activation), a block or an activation. `conv_last:input` is
+the input of conv_last, whose channels are the features that it combines.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,47 +25,47 @@ T = TypeVar("T")
 
 
 class _Enough(BaseException):
-    """All layers have responded; no Exception, so that no foreign forward() takes it for one of its own."""
+    """Stops a run once all layers have responded; a BaseException, so that `except Exception` cannot catch it."""
 
 
 def features(
-    network: nn.Module, images: Iterable[Image], layers: Sequence[str], keep: Callable[[Response], T]
+    network: nn.Module, images: Iterable[Image], layers: Sequence[str], transform: Callable[[Response], T]
 ) -> Iterator[dict[str, T]]:
-    """For each LR image, by layer: what `keep` makes of the layer's response.
+    """For each LR image, by layer: `transform` of the layer's response.
 
-    Images may differ in size; each is asked for when its turn comes. `keep` is called while the response lives, so that
-    nothing of it needs to outlive its layer. The first image runs through the whole network, which proves that each
-    layer is run once; the others only as far as the last of the layers.
+    Images may differ in size and are read one at a time. `transform` is called as soon as a layer has responded, so
+    that no response stays in memory. The first image runs through the whole network, to check that each layer runs
+    once; the others run only as far as the last of `layers`.
 
-    Raises InputError for a layer that is not there (with the nearest names), that has no channels, or that is not run
-    exactly once, and where there is no image.
+    Raises InputError if a layer does not exist (the message lists the nearest names), has no channels, or does not run
+    exactly once per image, and if there is no image.
     """
     whole = True
     for image in images:
-        yield _kept(network, image, layers, keep, whole)
+        yield _read(network, image, layers, transform, whole)
         whole = False
     if whole:
         raise InputError("no image, no response: give at least one")
 
 
-def averaged(
-    network: nn.Module, images: Iterable[Image], layers: Sequence[str], keep: Callable[[Response], Tensor]
+def mean_over_images(
+    network: nn.Module, images: Iterable[Image], layers: Sequence[str], transform: Callable[[Response], Tensor]
 ) -> tuple[dict[str, Tensor], int]:
-    """By layer the mean over images of what `keep` makes of a response, in float64, and how many images there were."""
+    """By layer, the mean over images of `transform` of the response, in float64; and the number of images."""
     totals: dict[str, Tensor] = {}
     count = 0
-    for kept in features(network, images, layers, keep):
+    for values in features(network, images, layers, transform):
         count += 1
-        for layer, value in kept.items():
+        for layer, value in values.items():
             totals[layer] = totals.get(layer, torch.zeros((), dtype=torch.float64)) + value.double().cpu()
     return {layer: total / count for layer, total in totals.items()}, count
 
 
 @contextmanager
 def listening(network: nn.Module, layers: Sequence[str], hear: Hear) -> Iterator[None]:
-    """While open, `hear(layer, response)` is called whenever one of `layers` responds.
+    """Calls `hear(layer, response)` whenever one of `layers` responds; on exit the network is as before.
 
-    What it returns, if not None, takes the response's place. The network is as before afterwards.
+    If `hear` returns a tensor, it replaces the response.
     """
     with ExitStack() as hooks:
         for layer in dict.fromkeys(layers):
@@ -74,7 +75,7 @@ def listening(network: nn.Module, layers: Sequence[str], hear: Hear) -> Iterator
 
 @contextmanager
 def out_of_place(network: nn.Module) -> Iterator[None]:
-    """While open, no activation overwrites its input, so that gradients reach what it was given."""
+    """Stops activations from overwriting their input, so that gradients reach it; on exit they overwrite it again."""
     overwriting = [module for module in network.modules() if getattr(module, "inplace", False) is True]
     try:
         for module in overwriting:
@@ -85,26 +86,27 @@ def out_of_place(network: nn.Module) -> Iterator[None]:
             vars(module)["inplace"] = True
 
 
-def _kept(
-    network: nn.Module, image: Image, layers: Sequence[str], keep: Callable[[Response], T], whole: bool
+def _read(
+    network: nn.Module, image: Image, layers: Sequence[str], transform: Callable[[Response], T], whole: bool
 ) -> dict[str, T]:
-    kept: dict[str, list[T]] = {layer: [] for layer in layers}
+    """By layer, `transform` of its response to one image; the run ends early unless it must be `whole`."""
+    values: dict[str, list[T]] = {layer: [] for layer in layers}
 
     def hear(layer: str, response: Response) -> None:
-        kept[layer].append(keep(response))
-        if not whole and all(kept.values()):
+        values[layer].append(transform(response))
+        if not whole and all(values.values()):
             raise _Enough
 
     with evaluating(network), torch.inference_mode(), listening(network, layers, hear), suppress(_Enough):
         network(image[None].to(device_of(network)))
-    return {layer: only(layer, responses) for layer, responses in kept.items()}
+    return {layer: single(layer, runs) for layer, runs in values.items()}
 
 
-def only(layer: str, heard: Sequence[T]) -> T:
-    """What was heard once; raises InputError where the layer was run more often, or never."""
-    if len(heard) != 1:
-        raise InputError(f"the layer '{layer}' is run {len(heard)} times per image: name one that is run once")
-    return heard[0]
+def single(layer: str, runs: Sequence[T]) -> T:
+    """The single item of `runs`, one per run of the layer; raises InputError if the layer did not run exactly once."""
+    if len(runs) != 1:
+        raise InputError(f"the layer '{layer}' runs {len(runs)} times per image: name a layer that runs once")
+    return runs[0]
 
 
 def _hooked(network: nn.Module, layer: str, hear: Hear) -> RemovableHandle:
@@ -113,11 +115,13 @@ def _hooked(network: nn.Module, layer: str, hear: Hear) -> RemovableHandle:
     if name not in modules:
         raise InputError(f"the network has no layer '{name}'; the nearest are {nearest(name, modules)}")
     if side not in ("", "input"):
-        raise InputError(f"'{layer}' names no response: write '{name}' for its output or '{name}:input'")
+        raise InputError(
+            f"'{layer}' is not a response: write '{name}' for the layer's output or '{name}:input' for its input"
+        )
 
     def before(_: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        heard = hear(layer, _with_channels(layer, given[0] if given else None))
-        return None if heard is None else (heard, *given[1:])
+        replacement = hear(layer, _with_channels(layer, given[0] if given else None))
+        return None if replacement is None else (replacement, *given[1:])
 
     def after(_: nn.Module, __: tuple[Any, ...], response: Any) -> Tensor | None:
         return hear(layer, _with_channels(layer, response))

@@ -1,8 +1,8 @@
 """The local attribution map (LAM; Gu & Dong 2021): which LR pixels a window of the SR image is restored from.
 
-The detail D in the window, the sum of the SR image's `edges`, is attributed to LR pixels by integrated gradients along
-a path from the blurred image to the image itself. What all attributions add up to is D on the image minus D on the
-blurred one, up to the error of the sum that stands for the integral (completeness).
+The detail D is the sum of the SR image's `edges` in the window. Integrated gradients attribute it to LR pixels along a
+path from the blurred image to the image itself. The attributions sum to D of the image minus D of the blurred image, up
+to the discretization error of the integral (completeness).
 """
 
 from collections.abc import Iterable, Sequence
@@ -35,8 +35,8 @@ def lam(
 ) -> pd.DataFrame:
     """One row per image and LR pixel: image, row, column, luma, attribution, gain, watched.
 
-    `attribution` is summed over RGB and keeps its sign; `gain` is what they add up to if the path is fine enough;
-    `watched` marks the LR pixels under the window, whose first SR row and column are `corner` (default: in the middle).
+    `attribution` is a signed sum over RGB; `gain` is the sum of the attributions on an infinitely fine path; `watched`
+    marks the LR pixels under the window, whose first SR row and column are `corner` (default: the window is centred).
     """
     frames = []
     for number, image in enumerate(images):
@@ -59,13 +59,15 @@ def lam_summary(attributions: pd.DataFrame, by: Sequence[str] = ("image",)) -> p
 
 
 def diffusion_index(attribution: pd.Series | Float[np.ndarray, "*space"]) -> float:
-    """(1 − Gini)·100 of the sizes of attributions: 100 where all pixels matter alike, near 0 where one does."""
+    """(1 − Gini)·100 of the sizes of attributions: 100 if all pixels matter equally, near 0 if only one matters."""
     return (1 - gini(attribution)) * 100
 
 
 @dataclass(frozen=True)
 class Attribution:
-    """What each value of the LR image adds to the detail in a window; `gain` is the detail on the image minus blurred.
+    """What each value of the LR image adds to the detail in a window.
+
+    `gain` is the detail of the image minus that of the blurred image.
 
     `watched` marks the LR pixels under the window.
     """
@@ -83,9 +85,9 @@ def attributed(
     steps: int = 50,
     sigma: float = 1.2,
 ) -> Attribution:
-    """The attributions of one image: Σᵢ ∂D(γᵢ) ⊗ (γᵢ − γᵢ₋₁) over the images γ₁ … of a path on which σ falls to 0."""
+    """The attributions of one image: Σᵢ ∂D(γᵢ) ⊗ (γᵢ − γᵢ₋₁) over the images γᵢ of a path on which σ falls to 0."""
     if steps < 1 or sigma <= 0:
-        raise InputError(f"no path of {steps} steps from σ = {sigma}: give at least one step, and a σ above 0")
+        raise InputError(f"a path cannot have {steps} steps from σ = {sigma}: give at least one step, and a σ above 0")
     lr = image[None].to(device_of(network))
     before = blurred(lr, sigma)
     with evaluating(network):
@@ -108,13 +110,14 @@ def attributed(
 
 
 def blurred(lr: Float[Tensor, "b 3 h w"], sigma: float, size: int = 9) -> Float[Tensor, "b 3 h w"]:
-    """The images blurred by a Gaussian of `size` × `size` pixels, reflected at the border; σ = 0 leaves them alone."""
+    """The images blurred by a Gaussian of `size` × `size` pixels, reflected at the border; a copy if σ = 0."""
     if sigma == 0:
         return lr.clone()
     half = size // 2
     if min(lr.shape[-2:]) <= half:
         raise InputError(
-            f"an image of {lr.shape[-1]}×{lr.shape[-2]} pixels is too small to be blurred: {half + 1} are needed"
+            f"an image of {lr.shape[-1]}×{lr.shape[-2]} pixels is too small to be blurred: "
+            f"each side needs at least {half + 1}"
         )
     kernel = torch.from_numpy(gaussian(size, sigma, sigma)).to(lr).expand(3, 1, size, size)
     return F.conv2d(F.pad(lr, (half,) * 4, mode="reflect"), kernel, groups=3)
@@ -126,7 +129,7 @@ def _window(sr: Float[Tensor, "1 3 h w"], window: int, corner: tuple[int, int] |
     if window < 1 or min(top, left) < 0 or top + window > height or left + window > width:
         raise InputError(
             f"a window of {window}×{window} pixels at row {top}, column {left} is not within the SR image's edges, "
-            f"{width}×{height} pixels: choose another"
+            f"{width}×{height} pixels: choose another window"
         )
     return slice(top, top + window), slice(left, left + window)
 

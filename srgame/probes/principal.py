@@ -1,4 +1,7 @@
-"""Principal components of features that are too many to hold: a million values for each of hundreds of images."""
+"""A helper of `ddr` and `srga`, not a probe: principal components of features too large for memory.
+
+An image has up to a million features, and there are hundreds of images.
+"""
 
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -18,15 +21,16 @@ BLOCK = 2**14  # values of each image in memory at a time
 def principal_scores(
     vectors: Iterable[Float[Tensor, " value"]], components: int
 ) -> Float[np.ndarray, "vector component"]:
-    """The vectors' coordinates along their first principal components, as many as `components` or as there are vectors.
+    """The vectors' coordinates along their first principal components, at most as many as there are vectors.
 
-    The vectors lie in a temporary file; what is decomposed is their matrix of inner products, which the components come
-    out of exactly, so memory holds that and a block of values. A component's largest coordinate is positive.
+    The vectors are written to a temporary file and read in blocks. The components follow exactly from the vectors'
+    matrix of inner products, so memory holds only that matrix and one block. Each component's largest coordinate is
+    positive.
 
-    Raises InputError for fewer than two vectors, and where they differ in length.
+    Raises InputError for fewer than two vectors and for vectors of different lengths.
     """
     with tempfile.TemporaryFile() as file:
-        count, length = _stored(vectors, file)
+        count, length = _write(vectors, file)
         products = np.zeros((count, count))
         for block in _blocks(file, count, length):
             centred = block - block.mean(0)
@@ -39,16 +43,16 @@ def principal_scores(
 
 
 def flattened(network: nn.Module, images: Iterable[Image], layer: str) -> Iterator[Float[Tensor, " value"]]:
-    """Each image's response in `layer` as one vector."""
+    """The response of `layer` to each image, as one vector."""
 
-    def keep(response: Response) -> Tensor:
+    def flatten(response: Response) -> Tensor:
         return response[0].flatten().clone()  # an activation in place may overwrite the response
 
-    return (kept[layer] for kept in features(network, images, [layer], keep))
+    return (vectors[layer] for vectors in features(network, images, [layer], flatten))
 
 
-def _stored(vectors: Iterable[Float[Tensor, " value"]], file: IO[bytes]) -> tuple[int, int]:
-    """Writes the vectors in float32, one after another; returns how many there are, and their length."""
+def _write(vectors: Iterable[Float[Tensor, " value"]], file: IO[bytes]) -> tuple[int, int]:
+    """Writes the vectors in float32, one after another; returns their number and their length."""
     lengths = []
     for vector in vectors:
         vector.float().cpu().numpy().tofile(file)
@@ -63,5 +67,7 @@ def _stored(vectors: Iterable[Float[Tensor, " value"]], file: IO[bytes]) -> tupl
 
 def _blocks(file: IO[bytes], count: int, length: int) -> Iterator[Float[np.ndarray, "vector block"]]:
     for start in range(0, length, BLOCK):
-        stored = np.memmap(file, np.float32, "r", shape=(count, length))  # anew, so that what was read can be let go
+        stored = np.memmap(
+            file, np.float32, "r", shape=(count, length)
+        )  # opened per block, so that the last block's memory is freed
         yield np.array(stored[:, start : start + BLOCK])

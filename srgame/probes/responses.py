@@ -1,4 +1,4 @@
-"""Channel responses: which channels of a layer are active, and how sparsely (paper, Fig. 1 and 9)."""
+"""Channel responses: which filters of a layer are active, and how sparsely (paper, Fig. 1 and 9)."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -11,26 +11,27 @@ from torch import Tensor, nn
 
 from srgame.data.images import Image
 from srgame.probes.equity import equity
-from srgame.probes.features import Response, averaged
+from srgame.probes.features import Response, mean_over_images
 
 
 def channel_responses(
     network: nn.Module, images: Iterable[Image], layers: Sequence[str] = ("body.1", "conv_hr")
 ) -> pd.DataFrame:
-    """One row per layer and channel: layer, channel, mean, mean_abs, std, active, sparsity, stderr.
+    """One row per layer and filter: layer, filter, mean, mean_abs, std, active, sparsity, stderr.
 
-    All are means over the pixels of an image and then over images, each image counting alike: the response, its size
-    (with the standard error over images), its deviation over pixels and images, how often it is above 0 (`active`), and
-    its sparsity over the image (Hoyer 2004), 0 where all pixels respond with one size, 1 where one or none responds.
+    All are means over the pixels of an image, then over images with equal weight: of the response (`mean`) and its size
+    (`mean_abs`, with its standard error over images), its standard deviation over pixels and images, the share of
+    pixels above 0 (`active`), and its sparsity over the image (Hoyer 2004): 0 if all pixels respond with the same size,
+    1 if at most one pixel responds.
     """
-    means, count = averaged(network, images, layers, _statistics)
+    means, count = mean_over_images(network, images, layers, _statistics)
     return pd.concat([_frame(layer, mean.numpy(), count) for layer, mean in means.items()], ignore_index=True)
 
 
 def response_summary(responses: pd.DataFrame, by: Sequence[str] = ("layer",)) -> pd.DataFrame:
     """One row per group: the equity of mean_abs, the mean sparsity, and `inhibited`.
 
-    That is the share of channels whose mean_abs is below a tenth of the largest: the many of whom a few take no notice.
+    `inhibited` is the share of filters whose mean_abs is below a tenth of the layer's largest.
     """
     groups = responses.groupby(list(by), sort=False)
     inhibited = groups["mean_abs"].agg(lambda size: float((size < 0.1 * size.max()).mean()))

@@ -1,11 +1,11 @@
 """Channel salience maps (CSM; Kong et al. 2022, Reflash Dropout; paper, Fig. 3): where a channel matters to the edges.
 
-With T the edges of the SR image (`edges`) and F a layer's response, CSM is |∂T/∂F| as a part of its largest value over
-the whole layer; a channel's score is the sum over its map. The largest value is an outlier by nature, so that scores of
-two layers or networks are compared by their shares.
+T is the sum of the edges of the SR image (`edges`) and F is a layer's response. CSM is |∂T/∂F| divided by its largest
+value over the whole layer; a channel's score is the sum over its map. The largest value is often an outlier, so compare
+the scores of two layers or networks by their shares.
 
-Of the last feature layer's maps one must know that the gradient passes through a single conv: they show its weights and
-where the SR image has edges, and nothing of the channel's own activity.
+For the last feature layer, the gradient passes through a single conv. Its maps therefore show the conv's weights and
+the edges of the SR image, but not how active the channel itself is.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,13 +22,13 @@ from srgame.devices import device_of
 from srgame.errors import InputError
 from srgame.filters import evaluating
 from srgame.probes.equity import equity, shares
-from srgame.probes.features import Response, listening, only
+from srgame.probes.features import Response, listening, single
 
-EPSILON = 1e-8  # under the root: without it the gradient of a flat region is not a number
+EPSILON = 1e-8  # under the root: without it, the gradient in a flat region is NaN
 
 
 def edges(sr: Float[Tensor, "b c h w"], epsilon: float = EPSILON) -> Float[Tensor, "b c h-1 w-1"]:
-    """√(vertical difference² + horizontal difference² + ε) at each pixel but those of the last row and column."""
+    """√(vertical difference² + horizontal difference² + ε) at each pixel except the last row and column."""
     down = sr[..., :-1, :-1] - sr[..., 1:, :-1]
     across = sr[..., :-1, :-1] - sr[..., :-1, 1:]
     return (down.square() + across.square() + epsilon).sqrt()
@@ -37,16 +37,16 @@ def edges(sr: Float[Tensor, "b c h w"], epsilon: float = EPSILON) -> Float[Tenso
 def channel_salience(
     network: nn.Module, images: Iterable[Image], layers: Sequence[str] = ("conv_last:input",)
 ) -> pd.DataFrame:
-    """One row per layer and channel: layer, channel, salience (the sum of its CSM) and share; means over images.
+    """One row per layer and channel: layer, filter, salience (the sum of its CSM) and share; means over images.
 
-    `share` is the channel's part of the sum of all of the layer's scores; `salience_summary` says how equal they are.
+    `share` is the channel's share of the layer's total salience; `salience_summary` measures how equal the shares are.
     """
     scores: dict[str, list[np.ndarray]] = {layer: [] for layer in layers}
     for image in images:
         for layer, (_, salience) in salient_features(network, image, layers).items():
             scores[layer].append(salience.sum((1, 2)).double().cpu().numpy())
     if not all(scores.values()):
-        raise InputError("no image, no salience: give at least one, and a layer")
+        raise InputError("no image, no salience: give at least one image and one layer")
     return pd.concat([_frame(layer, np.stack(rows)) for layer, rows in scores.items()], ignore_index=True)
 
 
@@ -58,9 +58,9 @@ def salience_summary(salience: pd.DataFrame, by: Sequence[str] = ("layer",)) -> 
 def salience_maps(
     network: nn.Module, image: Image, layers: Sequence[str] = ("conv_last:input",), size: int = 32
 ) -> pd.DataFrame:
-    """One row per layer, channel and place on one image: layer, channel, row, column, feature, salience.
+    """One row per layer, channel and place on one image: layer, filter, row, column, feature, salience.
 
-    Features and their CSM are averaged down to at most `size` × `size` places.
+    Features and their CSM are shrunk by averaging to at most `size` × `size` places.
     """
     frames = []
     for layer, maps in salient_features(network, image, layers).items():
@@ -75,17 +75,17 @@ def salience_maps(
 def salient_features(
     network: nn.Module, image: Image, layers: Sequence[str]
 ) -> dict[str, tuple[Float[Tensor, "c h w"], Float[Tensor, "c h w"]]]:
-    """By layer, of one image: the responses, and their CSM."""
+    """By layer, for one image: the response and its CSM."""
     heard: dict[str, list[Response]] = {layer: [] for layer in layers}
 
     def hear(layer: str, response: Response) -> Response:
         heard[layer].append(response)
-        return response.clone()  # so that an activation in place behind the layer leaves the response alone
+        return response.clone()  # an activation in place behind the layer then overwrites the copy
 
     lr = image[None].to(device_of(network)).requires_grad_()  # parameters may be frozen
     with evaluating(network), torch.enable_grad(), listening(network, layers, hear):
         total = edges(network(lr)).sum()
-    responses = [only(layer, heard[layer]) for layer in layers]
+    responses = [single(layer, heard[layer]) for layer in layers]
     gradients = torch.autograd.grad(total, responses, materialize_grads=True)
     return {
         layer: (_planar(layer, response.detach()), _normalised(_planar(layer, gradient.abs())))
@@ -95,7 +95,7 @@ def salient_features(
 
 def _planar(layer: str, response: Response) -> Float[Tensor, "c h w"]:
     if response.ndim != 4:
-        raise InputError(f"the layer '{layer}' responds with {response.ndim - 2} axes of space: a map needs two")
+        raise InputError(f"the layer '{layer}' responds with {response.ndim - 2} axes of space: name a layer with two")
     return response[0]
 
 

@@ -1,4 +1,4 @@
-"""Scores of filters by any measure in one tidy form, so that how equal they are can be compared."""
+"""A helper of `srgame probe equity`: scores of filters by any measure, as frames of one form."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -31,7 +31,7 @@ SCORES: dict[str, Measure] = {
     ),
 } | {method: _attributions(method) for method in METHODS}
 
-# The column, in a frame of each kind, that holds the score, and what the score is called.
+# The column that holds the score in each kind of frame, and the name of that score.
 COLUMNS = {"shapley": "shapley", "salience": "salience", "mean_abs": "responses", "attribution": "attribution"}
 
 
@@ -40,38 +40,40 @@ def filter_scores(
 ) -> pd.DataFrame:
     """One row per score, layer and filter: score, layer, filter, value.
 
-    `scores` are of SCORES: the mean size of responses, channel salience, Shapley values φ of PSNR (sampled `until`),
-    and captum's attributions of PSNR.
+    `scores` are names in SCORES: the mean size of responses, channel salience, Shapley values φ of PSNR (sampled
+    `until`) and captum's attributions of PSNR.
     """
     if not scores:
-        raise InputError(f"no score: name some of {', '.join(SCORES)}")
+        raise InputError(f"no score: name at least one of {', '.join(SCORES)}")
     frames = {score: chosen("score", score, SCORES)(network, pairs, layers, until) for score in scores}
     return pd.concat([_tidy(frame, score) for score, frame in frames.items()], ignore_index=True)
 
 
 def read_scores(path: Path) -> pd.DataFrame:
-    """The same of a csv that `srgame shapley` or a probe wrote; with a column checkpoint if it has one.
+    """The scores in a csv of `srgame shapley` or of a probe, in the same form; its column checkpoint is kept.
 
-    Raises InputError for a file that is none, or has more than one number of a filter.
+    Raises InputError if the file is not such a csv, or if it has more than one number per filter.
     """
     try:
         frame = pd.read_csv(path)
     except (OSError, ValueError) as error:
         raise InputError(f"'{path}' cannot be read as a csv: {error}") from error
     column = next((column for column in COLUMNS if column in frame), None)
-    if column is None or "layer" not in frame:
+    if column is None or not {"layer", "filter"} <= set(frame):
         raise InputError(
-            f"'{path}' holds no score of filters: columns layer and one of {', '.join(COLUMNS)} are needed"
+            f"'{path}' holds no score of filters: it needs the columns layer, filter and one of {', '.join(COLUMNS)}"
         )
     names = frame.get("method", pd.Series(COLUMNS[column], frame.index))
     frames = [_tidy(rows, str(name)) for name, rows in frame.groupby(names, sort=False)]
     scores = pd.concat(frames, ignore_index=True)
     if scores.duplicated([name for name in scores if name != "value"]).any():
-        raise InputError(f"'{path}' has several numbers of one filter, such as a map or images: one score is needed")
+        raise InputError(
+            f"'{path}' has several numbers of one filter, for example per image: give one score per filter"
+        )
     return scores
 
 
 def _tidy(frame: pd.DataFrame, score: str) -> pd.DataFrame:
     value = next(column for column in COLUMNS if column in frame)
-    tidy = frame.rename(columns={"filter": "filter", value: "value"}).assign(score=score)
+    tidy = frame.rename(columns={value: "value"}).assign(score=score)
     return tidy[[name for name in ("checkpoint", "score", "layer", "filter", "value") if name in tidy]]

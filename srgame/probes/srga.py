@@ -1,7 +1,7 @@
 """SRGA, the super-resolution generalization assessment index (Liu et al. 2022): how far features move when images do.
 
-The deepest features of two sets of patches, each along its own principal components, are described by generalized
-Gaussians; SRGA is log₁₀(KL + 1e-5) + 5 of the divergence between these: 0 for sets alike, smaller is better.
+A generalized Gaussian is fitted to the deepest features of each set of patches, along the set's own principal
+components. SRGA is log₁₀(KL + 1e-5) + 5 of the divergence between two such fits: 0 for equal sets; smaller is better.
 """
 
 from collections.abc import Iterable, Mapping
@@ -29,10 +29,11 @@ def srga(
 ) -> pd.DataFrame:
     """One row per set: set, patches, alpha, beta (of its generalized Gaussian), kl (from `reference`) and srga.
 
-    All patches have one size (32 × 32 LR pixels in the paper, 300 of them or more). The first row is the reference.
+    All patches must have the same size (the paper has at least 300 patches of 32 × 32 LR pixels). The first
+    row is the reference.
     """
     if "reference" in sets:
-        raise InputError("no set can be named 'reference': that is the set which others are compared with")
+        raise InputError("no set can be named 'reference', the name of the first row: choose another name")
     origin, rows = None, []
     for name, patches in ({"reference": reference} | dict(sets)).items():
         scores = principal_scores(flattened(network, patches, layer), components)
@@ -50,14 +51,14 @@ def srga_index(kl: float) -> float:
 
 
 def generalized_gaussian(values: ArrayLike) -> tuple[float, float]:
-    """Scale α and shape β of exp(−(|x − μ|/α)^β) by moment match, β from 0.2 to 10 in steps of 0.001.
+    """Scale α and shape β of exp(−(|x − μ|/α)^β) by moment matching; β is between 0.2 and 10, in steps of 0.001.
 
-    What is 5 standard deviations or more from the mean is left out.
+    Values at least 5 standard deviations from the mean are left out.
     """
     x = np.asarray(values, dtype=np.float64).ravel()
     x = x[np.abs(x - x.mean()) < 5 * x.std()]
     if not x.size or not x.std():
-        raise InputError("features that do not differ between images have no distribution: is the layer dead?")
+        raise InputError("the features do not differ between images: name a layer that responds to its input")
     size = np.abs(x - x.mean())
     wanted = np.log((x**2).mean() / size.mean() ** 2)
     beta = BETAS[np.abs(_log_ratio(BETAS) - wanted).argmin()]
@@ -65,9 +66,9 @@ def generalized_gaussian(values: ArrayLike) -> tuple[float, float]:
 
 
 def divergence(first: tuple[float, float], second: tuple[float, float]) -> float:
-    """The Kullback–Leibler divergence of the first generalized Gaussian (α, β) from the second, of equal mean."""
+    """The Kullback–Leibler divergence of the first generalized Gaussian (α, β) from the second, with equal means."""
     if first == second:
-        return 0.0  # exactly, where the formula is so up to rounding
+        return 0.0  # exactly: the formula is so only up to rounding
     (alpha1, beta1), (alpha2, beta2) = first, second
     return float(
         np.log(beta1 * alpha2 / (beta2 * alpha1))

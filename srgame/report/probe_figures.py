@@ -1,4 +1,4 @@
-"""Pictures of what probes measured: networks side by side, one colour each."""
+"""Pictures of the probes' frames: networks side by side, one colour each."""
 
 import math
 
@@ -15,25 +15,25 @@ from srgame.report.style import GREY, colours, styled
 
 
 def response_plot(responses: pd.DataFrame) -> Figure:
-    """A row per layer: each channel's mean response, and the channels' shares of all responses, sorted."""
+    """A row per layer: each filter's mean response, and the filters' sorted shares of all responses."""
     layers = list(responses["layer"].unique())
     with styled():
         figure = Figure(figsize=(6.6, 2.1 * len(layers) + 0.3))
-        for (by_channel, by_size), layer in zip(figure.subplots(len(layers), 2, squeeze=False), layers, strict=True):
+        for (by_filter, by_size), layer in zip(figure.subplots(len(layers), 2, squeeze=False), layers, strict=True):
             of_layer = responses[responses["layer"] == layer]
-            _dots(by_channel, of_layer)
+            _dots(by_filter, of_layer)
             _sorted_shares(by_size, of_layer, "mean_abs")
-            by_channel.set_ylabel(f"{layer}\nmean response")
+            by_filter.set_ylabel(f"{layer}\nmean response")
             by_size.set_ylabel("share of all |response| (%)")
             by_size.legend(loc="upper right", handlelength=1.2)
-        by_channel.set_xlabel("filter")
-        by_size.set_xlabel("channel, sorted by |response|")
+        by_filter.set_xlabel("filter")
+        by_size.set_xlabel("filter, sorted by |response|")
         _legend_of_checkpoints(figure, responses)
     return figure
 
 
 def cosine_matrices(cosine: pd.DataFrame) -> Figure:
-    """A row per layer, a column per network: the matrix of its channels' cosines."""
+    """A row per layer, a column per network: the matrix of its filters' cosines."""
     layers, names = list(cosine["layer"].unique()), list(cosine["checkpoint"].unique())
     with styled():
         figure = Figure(figsize=(max(3.4, 2.3 * len(names) + 0.6), 2.4 * len(layers)))
@@ -45,7 +45,7 @@ def cosine_matrices(cosine: pd.DataFrame) -> Figure:
                 panel.grid(False)
                 panel.set_title(f"{name}\nmean |cos| {pairs['cosine'].abs().mean():.3f}")
                 panel.set_xlabel("filter")
-            row[0].set_ylabel(f"{layer}\nchannel")
+            row[0].set_ylabel(f"{layer}\nfilter")
         figure.colorbar(image, ax=panels, shrink=0.6, aspect=30, label="cosine of responses")
     return figure
 
@@ -65,8 +65,8 @@ def salience_mosaics(salience: pd.DataFrame, maps: pd.DataFrame) -> Figure:
                 panel.set_title(title)
                 panel.set_axis_off()
             panels[0].text(-0.04, 0.5, name, transform=panels[0].transAxes, rotation=90, va="center", ha="right")
-            chosen = salience[(salience["layer"] == layer) & (salience["checkpoint"] == name)]
-            _sorted_shares(panels[2], chosen, "salience", palette)
+            scores = salience[(salience["layer"] == layer) & (salience["checkpoint"] == name)]
+            _sorted_shares(panels[2], scores, "salience", palette)
             panels[2].set_ylabel("share of all salience (%)")
             panels[2].legend(loc="lower left", handlelength=1.2)
         panels[2].set_xlabel("channel, sorted by salience")
@@ -120,12 +120,12 @@ def ddr_planes(points: pd.DataFrame, most: int = 3) -> Figure:
 
 def srga_bars(indices: pd.DataFrame) -> Figure:
     """A group of bars per set, a bar per network."""
-    compared = indices[indices["set"] != "reference"]
-    return _grouped_bars(compared, "set", "srga", "SRGA (0: unmoved)")
+    degraded = indices[indices["set"] != "reference"]
+    return _grouped_bars(degraded, "set", "srga", "SRGA (0: unmoved)")
 
 
 def lorenz_curves(scores: pd.DataFrame) -> Figure:
-    """A panel per score and layer: which share of the whole the filters with the smallest shares make up together."""
+    """A panel per score and layer: the cumulative share of the filters, smallest first (Lorenz curve)."""
     groups = list(scores.groupby(["score", "layer"], sort=False))
     palette = colours(list(scores["checkpoint"].unique()))
     columns = 2 if len(groups) == 4 else min(3, len(groups))
@@ -150,18 +150,18 @@ def lorenz_curves(scores: pd.DataFrame) -> Figure:
 
 
 def attribution_plot(attributions: pd.DataFrame, unit: str) -> Figure:
-    """A row per layer and network: its channels sorted by the first method, and what each method attributes to them."""
+    """A row per layer and network: what each method attributes to the filters, sorted by the first method."""
     rows = list(attributions.groupby(["layer", "checkpoint"], sort=False))
     palette = colours(list(attributions["method"].unique()))
     with styled():
         figure = Figure(figsize=(5.2, 2.0 * len(rows) + 0.3))
         for panel, ((layer, name), of_one) in zip(figure.subplots(len(rows), squeeze=False).flat, rows, strict=True):
             by_method = {str(m): rows.set_index("filter") for m, rows in of_one.groupby("method", sort=False)}
-            order = next(iter(by_method.values()))["attribution"].sort_values(ascending=False).index
+            largest_first = next(iter(by_method.values()))["attribution"].sort_values(ascending=False).index
             for method, values in by_method.items():
-                y, error = values.loc[order, "attribution"], values.loc[order, "stderr"]
+                y, error = (values.loc[largest_first, column] for column in ("attribution", "stderr"))
                 panel.errorbar(
-                    np.arange(len(order)),
+                    np.arange(len(largest_first)),
                     y,
                     error,
                     fmt="o",
@@ -173,7 +173,7 @@ def attribution_plot(attributions: pd.DataFrame, unit: str) -> Figure:
             panel.axhline(0, color="black", linewidth=0.6)
             panel.set_title(f"{name}, {layer}")
             panel.set_ylabel(f"attribution{f' ({unit})' if unit else ''}")
-        panel.set_xlabel("channel, sorted by the first method")
+        panel.set_xlabel("filter, sorted by the first method")
         figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(palette))
     return figure
 
@@ -188,7 +188,7 @@ def _dots(panel: Axes, of_layer: pd.DataFrame) -> None:
 
 
 def _sorted_shares(panel: Axes, scores: pd.DataFrame, column: str, palette: dict[str, str] | None = None) -> None:
-    """For each network the shares in percent, largest first, labelled with the effective number of channels."""
+    """For each network the shares in percent, largest first, with the effective number of filters as label."""
     palette = palette or colours(list(scores["checkpoint"].unique()))
     for name, rows in scores.groupby("checkpoint", sort=False):
         share = np.sort(shares(rows[column]))[::-1] * 100
@@ -235,7 +235,7 @@ def _maps(tidy: pd.DataFrame, column: str) -> Float[np.ndarray, "c h w"]:
 
 
 def mosaic(maps: Float[np.ndarray, "c h w"]) -> Float[np.ndarray, "H W"]:
-    """All channels' maps in one picture, row after row, with gaps (NaN) between them."""
+    """The maps of all channels in one picture, row after row, with gaps (NaN) between them."""
     count, height, width = maps.shape
     across = math.ceil(math.sqrt(count))
     down = math.ceil(count / across)

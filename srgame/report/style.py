@@ -28,7 +28,7 @@ STYLE: dict[str, Any] = {
     "figure.constrained_layout.use": True,
 }
 
-# Okabe and Ito's palette: told apart by colour-blind readers too.
+# Okabe and Ito's palette, which colour-blind readers can distinguish too.
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#7F7F7F"
 SKY, PURPLE = "#56B4E9", "#CC79A7"
 
@@ -36,33 +36,33 @@ STRATEGIES = {"original": BLUE, "dropout": ORANGE, "bicubic-pull": RED, "eats": 
 
 
 def colours(names: Sequence[str]) -> dict[str, str]:
-    """A colour for each name: the strategy's where one is named in it and no other name has it yet, else one left."""
-    found: dict[str, str] = {}
+    """A colour per name: that of the strategy in the name, if no earlier name has it; otherwise an unused colour."""
+    taken: dict[str, str] = {}
     for name in names:
         strategy = next((colour for word, colour in STRATEGIES.items() if word in name.lower()), None)
-        if strategy and strategy not in found.values():
-            found[name] = strategy
-    rest = [c for c in (BLUE, ORANGE, GREEN, RED, PURPLE, SKY, GREY) if c not in found.values()]
-    others = [name for name in dict.fromkeys(names) if name not in found]
-    return found | {name: rest[place % len(rest)] for place, name in enumerate(others)}
+        if strategy and strategy not in taken.values():
+            taken[name] = strategy
+    rest = [c for c in (BLUE, ORANGE, GREEN, RED, PURPLE, SKY, GREY) if c not in taken.values()]
+    others = [name for name in dict.fromkeys(names) if name not in taken]
+    return taken | {name: rest[place % len(rest)] for place, name in enumerate(others)}
 
 
 def styled() -> AbstractContextManager[None]:
-    """Figures made and saved in here look alike."""
+    """A context in which figures are drawn and saved in srgame's style."""
     return mpl.rc_context(STYLE)  # type: ignore[arg-type]
 
 
 def with_literal_text(figure: Figure) -> Figure:
-    """The figure, whose texts are shown as they are: a name with dollar signs is a name, no formula."""
+    """The same figure, after its texts were set to appear literally: dollar signs in a name do not make a formula."""
     for text in figure.findobj(Text):
         text.set_parse_math(False)
     return figure
 
 
 def save_figure(stem: Path, figure: Figure) -> list[Path]:
-    """Writes `stem`.png and `stem`.pdf, without a date, so that equal pictures are equal files; returns their paths.
+    """Writes `stem`.png and `stem`.pdf and returns their paths; without a date, so that equal pictures are equal files.
 
-    Raises InputError where they cannot be written.
+    Raises InputError if they cannot be written.
     """
     png, pdf = BytesIO(), BytesIO()
     with styled():
