@@ -18,7 +18,7 @@ PACKAGES = ("srgame", "torch", "numpy", "scipy", "opencv-python", "scikit-image"
 
 
 def provenance(settings: dict[str, Any], **facts: Any) -> dict[str, Any]:
-    """What is needed to repeat a measurement: its settings, `facts` about its inputs, the code, versions and the date."""
+    """What repeats a measurement: its settings, `facts` about its inputs, the code, the versions and the date."""
     return {
         "settings": settings,
         **facts,

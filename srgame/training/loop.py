@@ -25,8 +25,7 @@ from srgame.devices import device_of
 from srgame.errors import InputError
 from srgame.evaluation.evaluate import evaluate
 from srgame.files import ensure_writable, lock
-from srgame.filters import filters_of
-from srgame.networks.modes import eval_mode
+from srgame.filters import evaluating, filters_of
 from srgame.networks.weights import save_weights
 from srgame.training import processes
 from srgame.training.patches import Batches
@@ -249,7 +248,7 @@ class _Meter:
 def _restores_in_bfloat16(network: nn.Module) -> bool:
     """Whether autocast rounds the SR image itself, as it does if a network ends with a conv, such as RRDBNet."""
     device = device_of(network)
-    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16), eval_mode(network):
+    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16), evaluating(network):
         sr = network(torch.zeros(1, 3, 16, 16, device=device))
     return bool(sr.dtype == torch.bfloat16)
 
@@ -285,7 +284,7 @@ def _channels_last(images: Tensor) -> Tensor:
 
 def _validation(network: nn.Module, validation: Mapping[str, Pairs]) -> Row:
     """The mean PSNR on each set of pairs, for the log."""
-    with eval_mode(network):
+    with evaluating(network):
         scores = {name: evaluate(network, pairs) for name, pairs in validation.items()}
     return {f"{p}_{name}": float(score[p].mean()) for name, score in scores.items() for p in ("psnr_rgb", "psnr_y")}
 
