@@ -12,7 +12,7 @@ from srgame.data.degradations.testing import SETTINGS
 from srgame.report.recipe import run
 from srgame.report.style import STRATEGIES, styled
 
-SMOKE = {"image": "photographs", "size": 32}
+SMOKE = {"image": "photographs", "size": 32, "degradations": ("clean", "b+n")}
 
 
 def measure(

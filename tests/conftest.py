@@ -3,6 +3,8 @@
 Networks are imported before, without these checks, since torch.fx traces them with proxies.
 """
 
+import os
+
 import pytest
 import torch
 from hypothesis import settings
@@ -19,6 +21,7 @@ settings.register_profile("srgame", deadline=None)  # nothing is timed in tests
 settings.load_profile("srgame")
 
 torch.set_num_threads(1)  # the networks of the tests are too small for more
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the commands that tests start, beside the other test processes
 
 
 @pytest.fixture(scope="session")
