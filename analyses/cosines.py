@@ -7,14 +7,11 @@ import numpy as np
 import pandas as pd
 from families import (
     AUTO,
-    PAPERS,
     Architectures,
     Checkpoints,
     colours_in,
     empty,
     family_of,
-    family_title,
-    first_of_each,
     layer_title,
     measured,
     probed,
@@ -24,7 +21,8 @@ from families import (
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from printed import judged
-from psnr_tables import WIDTH, missing_networks
+from psnr_tables import WIDTH
+from zoo_names import PAPERS, family_title, first_of_each, missing_networks
 
 from srgame.data.lazy import lr_images
 from srgame.probes.cosine import channel_cosine, cosine_matrix

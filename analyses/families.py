@@ -10,21 +10,14 @@ from typing import Annotated
 import pandas as pd
 import tyro
 from matplotlib.axes import Axes
-from psnr_tables import NOT_THERE, family_named, shipped, strategy_of
 from torch import nn
+from zoo_names import KNOWN, NOT_THERE, family_named, first_of_each, strategy_of
 
 from srgame.cli.comparison import architectures_of, labels
 from srgame.errors import InputError
 from srgame.networks import load_network
 from srgame.report.style import STRATEGIES, colours
 
-PAPERS = "srresnet-x4"  # the paper's SRResNet ×4, of one seed
-SMALL = "small-x4"  # half as wide and half as deep, of several seeds
-KNOWN = {
-    SMALL: ("small SRResNet ×4 (32 features, 8 blocks)", 8),
-    PAPERS: ("SRResNet ×4", 16),
-    "rrdbnet-x4": ("RRDBNet ×4", 23),
-}
 Checkpoints = Annotated[
     tuple[str, ...],
     tyro.conf.arg(help="networks to compare: names in the zoo, or files of torch or safetensors"),
@@ -34,15 +27,6 @@ Architectures = Annotated[
     tyro.conf.arg(help="for files: name of an architecture, or module:function; one for all or one each"),
 ]
 AUTO = ("auto",)  # the architecture is read from the weights
-
-
-def first_of_each(family: str, networks: Sequence[str] | None = None) -> tuple[str, ...]:
-    """Of each strategy of `family` the network with the lowest seed, of `networks` or of the zoo."""
-    by_strategy: dict[str, tuple[int, str]] = {}
-    for name in shipped(family) if networks is None else networks:
-        strategy, seed = strategy_of(name, family) or ("", 0)
-        by_strategy[strategy] = min((seed, name), by_strategy.get(strategy, (seed, name)))
-    return tuple(by_strategy[strategy][1] for strategy in STRATEGIES if strategy in by_strategy)
 
 
 def by_strategy(networks: Iterable[str], family: str) -> dict[str, str]:
@@ -153,11 +137,6 @@ def family_of(frame: pd.DataFrame) -> str:
     if len(families) == 1 and not families & set(names):
         return families.pop()
     return f"{len(names)} network{'s' * (len(names) != 1)}"
-
-
-def family_title(family: str) -> str:
-    """A family in words."""
-    return KNOWN[family][0] if family in KNOWN else family
 
 
 def sample_title(dataset: str, images: int, crop: int | None) -> str:

@@ -10,14 +10,11 @@ import numpy as np
 import pandas as pd
 from families import (
     AUTO,
-    PAPERS,
     Architectures,
     Checkpoints,
     colours_in,
     empty,
     family_of,
-    family_title,
-    first_of_each,
     measured,
     probed,
     reason_of,
@@ -27,9 +24,9 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from printed import eats_over, judged
-from psnr_tables import missing_networks
 from rasters import LINE, extremes, picture_of, raster
 from torch import nn
+from zoo_names import PAPERS, family_title, first_of_each, missing_networks
 
 from srgame.data.images import Image
 from srgame.data.lazy import LRImages, lr_images

@@ -6,14 +6,11 @@ Responses are those of a block's output, and of conv_hr before its activation.
 import pandas as pd
 from families import (
     AUTO,
-    PAPERS,
     Architectures,
     Checkpoints,
     colours_in,
     empty,
     family_of,
-    family_title,
-    first_of_each,
     layer_title,
     measured,
     probed,
@@ -23,7 +20,7 @@ from families import (
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from printed import eats_over, judged
-from psnr_tables import missing_networks
+from zoo_names import PAPERS, family_title, first_of_each, missing_networks
 
 from srgame.data.lazy import lr_images
 from srgame.probes.equity import effective_players
