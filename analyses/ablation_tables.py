@@ -8,7 +8,8 @@ from collections.abc import Mapping
 import pandas as pd
 from matplotlib.figure import Figure
 from printed import CELL, cells
-from psnr_tables import NOT_THERE, SET_COLOURS
+from psnr_tables import SET_COLOURS
+from zoo_names import NOT_THERE
 
 from srgame.evaluation.benchmark import benchmark
 from srgame.networks import load_network, zoo

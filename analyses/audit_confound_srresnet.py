@@ -7,8 +7,7 @@ from audit_confound import SMOKE as SMOKE
 from audit_confound import draw as draw
 from audit_confound import found as found
 from audit_confound import verdict as verdict
-from families import PAPERS
-from psnr_tables import shipped
+from zoo_names import PAPERS, shipped
 
 from srgame.report.recipe import run
 

@@ -6,8 +6,7 @@ import audit_equity
 from audit_equity import draw as draw
 from audit_equity import found as found
 from audit_equity import verdict as verdict
-from families import PAPERS
-from psnr_tables import shipped
+from zoo_names import PAPERS, shipped
 
 from srgame.report.recipe import run
 

@@ -8,8 +8,8 @@ from audited import FAMILY, NETWORKS, correlated, family_in, headed, in_words, p
 from families import measured
 from matplotlib.figure import Figure
 from printed import judged
-from psnr_tables import along_training
 from torch import nn
+from zoo_names import along_training
 
 from srgame.data.degradations.testing import SETTINGS
 from srgame.data.pairs import Pairs, load_pairs

@@ -13,7 +13,8 @@ from audited import FAMILY, correlated, gain_against_bicubic, headed, in_words
 from families import empty, measured, reason_of
 from matplotlib.figure import Figure
 from printed import CELL, judged
-from psnr_tables import NOT_THERE, SETS, paired_bootstrap
+from psnr_tables import SETS, paired_bootstrap
+from zoo_names import NOT_THERE
 
 from srgame.evaluation.benchmark import BASELINE, benchmark
 from srgame.networks import load_network, zoo

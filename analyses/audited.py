@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from families import SMALL, measured
+from families import measured
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from psnr_tables import NOT_THERE, SET_COLOURS, WIDTH, family_named, missing_networks, shipped, strategy_of
+from psnr_tables import SET_COLOURS, WIDTH
 from scipy import stats
 from torch import nn
+from zoo_names import NOT_THERE, SMALL, family_named, missing_networks, shipped, strategy_of
 
 from srgame.errors import InputError
 from srgame.networks import load_network, zoo

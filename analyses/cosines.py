@@ -6,11 +6,12 @@ from textwrap import fill
 import numpy as np
 import pandas as pd
 from families import (
-    PAPERS,
+    AUTO,
+    Architectures,
+    Checkpoints,
+    colours_in,
     empty,
     family_of,
-    family_title,
-    first_of_each,
     layer_title,
     measured,
     probed,
@@ -20,34 +21,43 @@ from families import (
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from printed import judged
-from psnr_tables import WIDTH, missing_networks
+from psnr_tables import WIDTH
+from zoo_names import PAPERS, family_title, first_of_each, missing_networks
 
 from srgame.data.lazy import lr_images
 from srgame.probes.cosine import channel_cosine, cosine_matrix
-from srgame.report.style import STRATEGIES, styled
+from srgame.report.style import styled
 
 CHEAP = {"dataset": "photographs", "images": 1, "crop": 32}
 
 
 def measured_in(layers: tuple[str, ...], family: str = PAPERS, crop: int = 96) -> Callable[..., pd.DataFrame]:
     """The `measure` of a recipe: by default in these layers, with one network per strategy of `family`."""
+    default = first_of_each(family)
 
     def measure(
         family: str = family,
-        networks: tuple[str, ...] = first_of_each(family),
+        networks: Checkpoints = default,
+        network: Architectures = AUTO,
         layers: tuple[str, ...] = layers,
         dataset: str = "unseen109",
         images: int | None = 20,
         crop: int | None = crop,
     ) -> pd.DataFrame:
         """The frame of `cosines.cosine_frame`."""
-        return cosine_frame(family, networks, layers, dataset, images, crop)
+        return cosine_frame(family, networks, network, layers, dataset, images, crop)
 
     return measure
 
 
 def cosine_frame(
-    family: str, networks: tuple[str, ...], layers: tuple[str, ...], dataset: str, images: int | None, crop: int | None
+    family: str,
+    networks: tuple[str, ...],
+    architectures: tuple[str, ...],
+    layers: tuple[str, ...],
+    dataset: str,
+    images: int | None,
+    crop: int | None,
 ) -> pd.DataFrame:
     """One row per strategy, layer and pair of channels.
 
@@ -57,7 +67,7 @@ def cosine_frame(
     Means over the first `images` images of `dataset`, which are LR as they are, cut to their middle `crop` pixels.
     """
     lr = lr_images(dataset, images=images, crop=crop)
-    frame = probed(networks, family, lambda network: channel_cosine(network, lr, layers))
+    frame = probed(networks, family, lambda network: channel_cosine(network, lr, layers), architectures)
     for column in {"layer", "first", "second", "cosine"} - set(frame):
         frame[column] = np.nan
     frame["sample"] = sample_title(dataset, len(lr), crop)
@@ -71,8 +81,9 @@ def found(frame: pd.DataFrame) -> str:
     family, size = family_of(frame), frame.assign(size=frame["cosine"].abs())
     means = size.groupby(["layer", "strategy"], sort=False)["size"].mean()
     parts = []
+    names = frame["strategy"].unique()
     for layer in measured(frame)["layer"].dropna().unique():
-        own = [f"{strategy} {means[layer, strategy]:.2f}" for strategy in STRATEGIES if (layer, strategy) in means]
+        own = [f"{name} {means[layer, name]:.2f}" for name in names if (layer, name) in means]
         parts.append(f"{layer_title(layer, family)}: {', '.join(own)}")
     return f"Mean |cosine| between a layer's channels — {'; '.join(parts)}." if parts else ""
 
@@ -85,16 +96,16 @@ def verdict(frame: pd.DataFrame) -> str:
 
 def draw(frame: pd.DataFrame) -> Figure:
     """A row per layer: each strategy's matrix, and how many pairs of channels are less alike than |cos|."""
-    family = family_of(frame)
+    family, colours = family_of(frame), colours_in(frame)
     title = f"Cosine between channels' responses, {family_title(family)}"
     layers = list(measured(frame)["layer"].dropna().unique()) or [""]
     with styled():
         figure = Figure(figsize=(7.2, 1.1 + 1.5 * len(layers) if len(measured(frame)) else 1.4))
-        panels = figure.subplots(len(layers), len(STRATEGIES) + 1, squeeze=False)
+        panels = figure.subplots(len(layers), len(colours) + 1, squeeze=False)
         image = None
         for row, layer in zip(panels, layers, strict=True):
             of_layer = frame[frame["layer"] == layer]
-            for panel, strategy in zip(row, STRATEGIES, strict=False):
+            for panel, strategy in zip(row, colours, strict=False):
                 pairs = of_layer[of_layer["strategy"] == strategy]
                 if pairs.empty:
                     empty(panel, reason_of(frame, strategy))
@@ -105,10 +116,10 @@ def draw(frame: pd.DataFrame) -> Figure:
                     panel.grid(False)
                     panel.tick_params(labelsize=6)
             row[0].set_ylabel(layer_title(layer, family))
-            _distributions(row[-1], of_layer)
-        for panel, strategy in zip(panels[0], STRATEGIES, strict=False):
+            _distributions(row[-1], of_layer, colours)
+        for panel, strategy in zip(panels[0], colours, strict=False):
             own = panel.get_title()
-            panel.set_title(f"{strategy}\n{own}".strip(), fontsize=7, pad=2, color=STRATEGIES[strategy])
+            panel.set_title(f"{strategy}\n{own}".strip(), fontsize=7, pad=2, color=colours[strategy])
         panels[0, -1].set_title("pairs below |cos|", fontsize=7, pad=2)
         panels[-1, -1].set_xlabel("|cos|" if panels[-1, -1].lines else "", fontsize=7)
         for panel in panels[-1, :-1]:
@@ -130,8 +141,8 @@ def draw(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-def _distributions(panel: Axes, of_layer: pd.DataFrame) -> None:
-    for strategy, colour in STRATEGIES.items():
+def _distributions(panel: Axes, of_layer: pd.DataFrame, colours: dict[str, str]) -> None:
+    for strategy, colour in colours.items():
         sizes = np.sort(of_layer.loc[of_layer["strategy"] == strategy, "cosine"].abs().to_numpy(dtype=float))
         if len(sizes):
             panel.plot(sizes, np.linspace(0, 100, len(sizes)), color=colour, linewidth=1.2)

@@ -13,9 +13,9 @@ import torch
 from families import by_strategy, loaded
 from jaxtyping import Float
 from matplotlib.axes import Axes
-from psnr_tables import NOT_THERE
 from rasters import LINE, picture_of, raster
 from torch import Tensor
+from zoo_names import NOT_THERE
 
 from srgame.data.images import Image, image_paths, to_bytes, upsample
 from srgame.data.pairs import Pairs, load_pairs

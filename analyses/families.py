@@ -1,33 +1,32 @@
-"""The networks that a figure compares: of one family of the zoo, one per strategy. What is not there stays visible."""
+"""The networks that a figure compares: of one family of the zoo, one per strategy; or checkpoints of your own.
+
+By default, a strategy without a network in the zoo stays visible.
+"""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from typing import Annotated
 
 import pandas as pd
+import tyro
 from matplotlib.axes import Axes
-from psnr_tables import NOT_THERE, family_named, shipped, strategy_of
 from torch import nn
+from zoo_names import KNOWN, NOT_THERE, family_named, first_of_each, strategy_of
 
+from srgame.cli.comparison import architectures_of, labels
 from srgame.errors import InputError
 from srgame.networks import load_network
-from srgame.report.style import STRATEGIES
+from srgame.report.style import STRATEGIES, colours
 
-PAPERS = "srresnet-x4"  # the paper's SRResNet ×4, of one seed
-SMALL = "small-x4"  # half as wide and half as deep, of several seeds
-KNOWN = {
-    SMALL: ("small SRResNet ×4 (32 features, 8 blocks)", 8),
-    PAPERS: ("SRResNet ×4", 16),
-    "rrdbnet-x4": ("RRDBNet ×4", 23),
-}
-
-
-def first_of_each(family: str, networks: Sequence[str] | None = None) -> tuple[str, ...]:
-    """Of each strategy of `family` the network with the lowest seed, of `networks` or of the zoo."""
-    by_strategy: dict[str, tuple[int, str]] = {}
-    for name in shipped(family) if networks is None else networks:
-        strategy, seed = strategy_of(name, family) or ("", 0)
-        by_strategy[strategy] = min((seed, name), by_strategy.get(strategy, (seed, name)))
-    return tuple(by_strategy[strategy][1] for strategy in STRATEGIES if strategy in by_strategy)
+Checkpoints = Annotated[
+    tuple[str, ...],
+    tyro.conf.arg(help="networks to compare: names in the zoo, or files of torch or safetensors"),
+]
+Architectures = Annotated[
+    tuple[str, ...],
+    tyro.conf.arg(help="for files: name of an architecture, or module:function; one for all or one each"),
+]
+AUTO = ("auto",)  # the architecture is read from the weights
 
 
 def by_strategy(networks: Iterable[str], family: str) -> dict[str, str]:
@@ -50,24 +49,60 @@ def loaded(networks: Iterable[str], family: str) -> dict[str, nn.Module]:
     return {strategy: load_network(names[strategy], scale=scale) for strategy in STRATEGIES if strategy in names}
 
 
-def probed(networks: Sequence[str], family: str, probe: Callable[[nn.Module], pd.DataFrame]) -> pd.DataFrame:
-    """What `probe` finds in each network, with the columns strategy, network and reason.
+def named(networks: Sequence[str], family: str) -> dict[str, str]:
+    """The checkpoints by strategy; by file name if one is not of `family`, or if two are of one strategy.
 
-    A strategy without a network has one row, whose reason says so.
+    Raises InputError if all are of one other family.
     """
-    names, found = by_strategy(networks, family), loaded(networks, family)
-    frames = [
-        probe(found[strategy]).assign(strategy=strategy, network=names[strategy], reason="")
-        if strategy in found
-        else pd.DataFrame([{"strategy": strategy, "reason": f"{NOT_THERE}{family}-{strategy}"}])
-        for strategy in STRATEGIES
-    ]
+    families = {family_named(name) for name in networks}
+    if len(families) == 1 and not families & {family, *networks}:
+        other = families.pop()
+        raise InputError(f"'{networks[0]}' is not of the family {family}: give --family {other}, or other networks")
+    strategies = [(strategy_of(name, family) or ("", 0))[0] for name in networks]
+    if "" not in strategies and len(set(strategies)) == len(strategies):
+        return by_strategy(networks, family)
+    return dict(zip(labels(networks), networks, strict=True))
+
+
+def probed(
+    networks: Sequence[str],
+    family: str,
+    probe: Callable[[nn.Module], pd.DataFrame],
+    architectures: Sequence[str] = AUTO,
+) -> pd.DataFrame:
+    """What `probe` measures in each network, with the columns strategy, network and reason.
+
+    The column strategy holds the names of `named`. If `networks` are the default ones of `family`, a strategy that they
+    lack has one row, whose reason says so. `architectures` are as the flag --network of srgame.
+    """
+    names = named(networks, family)
+    built = dict(zip(networks, architectures_of(architectures, len(networks)), strict=True))
+    default = tuple(networks) == first_of_each(family)
+    frames = []
+    for name in STRATEGIES if default else sorted(names, key=_place):
+        if name in names:
+            rows = probe(load_network(names[name], built[names[name]]))
+            frames.append(rows.assign(strategy=name, network=names[name], reason=""))
+        else:
+            frames.append(pd.DataFrame([{"strategy": name, "reason": f"{NOT_THERE}{family}-{name}"}]))
     whole = pd.concat(frames, ignore_index=True)
-    if not found:
+    if not names:
         whole["network"] = ""
     return whole[
         ["strategy", "network", *whole.columns.difference(["strategy", "network", "reason"], sort=False), "reason"]
     ]
+
+
+def _place(name: str) -> int:
+    """Where a strategy stands in every picture; other names keep their order, behind."""
+    return list(STRATEGIES).index(name) if name in STRATEGIES else len(STRATEGIES)
+
+
+def colours_in(frame: pd.DataFrame) -> dict[str, str]:
+    """What the column strategy names, in its order, with the colour of each."""
+    names = list(frame["strategy"].unique())
+    by_name = colours([str(name) for name in names])
+    return {name: by_name[str(name)] for name in names}
 
 
 def measured(frame: pd.DataFrame) -> pd.DataFrame:
@@ -95,15 +130,13 @@ def empty(panel: Axes, reason: str) -> None:
 
 
 def family_of(frame: pd.DataFrame) -> str:
-    """The family whose networks a frame tells of, or of whose absence."""
-    names = [*measured(frame)["network"].dropna(), *(r.removeprefix(NOT_THERE) for r in frame["reason"].dropna())]
-    name = next((str(name) for name in names if name), "")
-    return family_named(name)
-
-
-def family_title(family: str) -> str:
-    """A family in words."""
-    return KNOWN[family][0] if family in KNOWN else family
+    """The family of a frame's networks, or of those it lacks; "2 networks" if they are not of one family."""
+    names = [str(name) for name in measured(frame)["network"].dropna().unique() if name]
+    names = names or [str(reason).removeprefix(NOT_THERE) for reason in frame["reason"].dropna().unique() if reason]
+    families = {family_named(name) for name in names}
+    if len(families) == 1 and not families & set(names):
+        return families.pop()
+    return f"{len(names)} network{'s' * (len(names) != 1)}"
 
 
 def sample_title(dataset: str, images: int, crop: int | None) -> str:

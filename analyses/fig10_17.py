@@ -5,8 +5,9 @@ The crop is one of medium difficulty, at the 75th percentile of bicubic upsampli
 
 import pandas as pd
 from crops import BICUBIC, HR, crop_frame, crop_of, crop_title, score, shown
-from families import PAPERS, empty, family_title, first_of_each, reason_of
+from families import empty, reason_of
 from matplotlib.figure import Figure
+from zoo_names import PAPERS, family_title, first_of_each
 
 from srgame.data.degradations.testing import SETTINGS
 from srgame.report.recipe import run

@@ -11,16 +11,17 @@ import numpy as np
 import pandas as pd
 from audited import mean_interval
 from crops import bare
-from families import SMALL, family_of, family_title, first_of_each, layer_title, probed, sample_title
+from families import family_of, layer_title, probed, sample_title
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure, SubFigure
 from printed import eats_over, judged
-from psnr_tables import COLOURS, OFFSETS, WIDTH, missing_networks, shipped, strategy_of
+from psnr_tables import COLOURS, OFFSETS, WIDTH
 from rasters import LINE, extremes, picture_of, raster
 from torch import nn
 from torch.nn.functional import adaptive_avg_pool2d
+from zoo_names import SMALL, family_title, first_of_each, missing_networks, shipped, strategy_of
 
 from srgame.data.images import Image
 from srgame.data.lazy import LRImages, lr_images

@@ -11,23 +11,15 @@ import numpy as np
 import pandas as pd
 import torch
 from crops import bare
-from families import (
-    PAPERS,
-    by_strategy,
-    family_of,
-    family_title,
-    first_of_each,
-    loaded,
-    reason_of,
-)
+from families import by_strategy, family_of, loaded, reason_of
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
-from psnr_tables import NOT_THERE, missing_networks, strategy_of
 from rasters import LINE, extremes, picture_of, raster
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
+from zoo_names import NOT_THERE, PAPERS, family_title, first_of_each, missing_networks, strategy_of
 
 from srgame.data.images import image_paths, read_rgb, upsample
 from srgame.probes.features import listening

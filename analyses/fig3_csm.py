@@ -9,11 +9,12 @@ from functools import partial
 import numpy as np
 import pandas as pd
 from families import (
-    PAPERS,
+    AUTO,
+    Architectures,
+    Checkpoints,
+    colours_in,
     empty,
     family_of,
-    family_title,
-    first_of_each,
     measured,
     probed,
     reason_of,
@@ -23,9 +24,9 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from printed import eats_over, judged
-from psnr_tables import missing_networks
 from rasters import LINE, extremes, picture_of, raster
 from torch import nn
+from zoo_names import PAPERS, family_title, first_of_each, missing_networks
 
 from srgame.data.images import Image
 from srgame.data.lazy import LRImages, lr_images
@@ -33,8 +34,9 @@ from srgame.probes.equity import effective_players, gini, shares
 from srgame.probes.salience import channel_salience, salience_maps
 from srgame.report.probe_figures import mosaic
 from srgame.report.recipe import run
-from srgame.report.style import GREY, STRATEGIES, styled
+from srgame.report.style import GREY, styled
 
+NETWORKS = first_of_each(PAPERS)
 COLUMNS = ["strategy", "network", "layer", "map", "filter", "salience", "share", *LINE, "sample", "reason"]
 SCORES = "scores"
 
@@ -43,7 +45,8 @@ SMOKE = {"dataset": "photographs", "images": 1, "crop": 32, "size": 8}
 
 def measure(
     family: str = PAPERS,
-    networks: tuple[str, ...] = first_of_each(PAPERS),
+    networks: Checkpoints = NETWORKS,
+    network: Architectures = AUTO,
     layer: str = "conv_last:input",
     dataset: str = "unseen109",
     images: int | None = 10,
@@ -57,7 +60,7 @@ def measure(
     Network and sample stand in the first row of each strategy.
     """
     lr = lr_images(dataset, images=images, crop=crop)
-    frame = probed(networks, family, partial(_measured, lr=lr, layer=layer, size=size))
+    frame = probed(networks, family, partial(_measured, lr=lr, layer=layer, size=size), network)
     frame["sample"] = sample_title(dataset, len(lr), crop)
     frame.loc[frame["strategy"].duplicated(), ["network", "sample"]] = ""  # not in every line of pixels
     return frame.reindex(columns=COLUMNS).astype({"filter": "Int64", "line": "Int64"})
@@ -89,14 +92,15 @@ def verdict(frame: pd.DataFrame) -> str:
 
 def draw(frame: pd.DataFrame) -> Figure:
     """A column per strategy: features, salience maps, and below them the sorted shares of all salience."""
+    colours = colours_in(frame)
     with styled():
         figure = Figure(figsize=(7.2, 5.3))
-        panels = figure.subplots(3, len(STRATEGIES), height_ratios=[1.25, 1.25, 1])
-        for column, strategy in zip(panels.T, STRATEGIES, strict=True):
+        panels = figure.subplots(3, len(colours), squeeze=False, height_ratios=[1.25, 1.25, 1])
+        for column, strategy in zip(panels.T, colours, strict=True):
             rows = frame[(frame["strategy"] == strategy)]
             reason = reason_of(frame, strategy)
-            _column(column, rows, STRATEGIES[strategy], reason)
-            column[0].set_title(strategy, color=STRATEGIES[strategy])
+            _column(column, rows, colours[strategy], reason)
+            column[0].set_title(strategy, color=colours[strategy])
         for panel, label in zip(
             panels[:, 0], ("feature maps", "salience maps (CSM)", "share of salience (%)\n(dashed: equal)"), strict=True
         ):

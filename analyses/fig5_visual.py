@@ -6,14 +6,13 @@ The crop is one of medium difficulty, at the 75th percentile of bicubic upsampli
 import numpy as np
 import pandas as pd
 from crops import BICUBIC, HR, bare, crop_frame, crop_of, crop_title, score, shown
-from families import PAPERS, empty, family_title, first_of_each, reason_of
+from families import empty, reason_of
 from matplotlib.figure import Figure
-from psnr_tables import NOT_THERE
+from zoo_names import NOT_THERE, PAPERS, RRDBNET, family_title, first_of_each
 
 from srgame.report.recipe import run
 from srgame.report.style import STRATEGIES, styled
 
-RRDBNET = "rrdbnet-x4"
 GAIN = 4
 
 SMOKE = {"image": "photographs", "size": 32}

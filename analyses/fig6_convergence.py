@@ -4,11 +4,12 @@ from pathlib import Path
 from textwrap import fill
 
 import pandas as pd
-from families import SMALL, empty, family_title
+from families import empty
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from printed import judged
-from psnr_tables import WIDTH, strategy_of
+from psnr_tables import WIDTH
+from zoo_names import SMALL, family_title, strategy_of
 
 from srgame.errors import InputError
 from srgame.report.recipe import run

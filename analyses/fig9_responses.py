@@ -5,11 +5,12 @@ Responses are those of a block's output, and of conv_hr before its activation.
 
 import pandas as pd
 from families import (
-    PAPERS,
+    AUTO,
+    Architectures,
+    Checkpoints,
+    colours_in,
     empty,
     family_of,
-    family_title,
-    first_of_each,
     layer_title,
     measured,
     probed,
@@ -19,14 +20,15 @@ from families import (
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from printed import eats_over, judged
-from psnr_tables import missing_networks
+from zoo_names import PAPERS, family_title, first_of_each, missing_networks
 
 from srgame.data.lazy import lr_images
 from srgame.probes.equity import effective_players
 from srgame.probes.responses import channel_responses
 from srgame.report.recipe import run
-from srgame.report.style import STRATEGIES, styled
+from srgame.report.style import styled
 
+NETWORKS = first_of_each(PAPERS)
 COLUMNS = ["layer", "filter", "mean", "mean_abs", "std", "active", "sparsity", "stderr"]
 
 SMOKE = {"dataset": "photographs", "images": 2, "crop": 32}
@@ -34,7 +36,8 @@ SMOKE = {"dataset": "photographs", "images": 2, "crop": 32}
 
 def measure(
     family: str = PAPERS,
-    networks: tuple[str, ...] = first_of_each(PAPERS),
+    networks: Checkpoints = NETWORKS,
+    network: Architectures = AUTO,
     layers: tuple[str, ...] = ("body.1", "conv_hr"),
     dataset: str = "unseen109",
     images: int | None = 100,
@@ -42,7 +45,7 @@ def measure(
 ) -> pd.DataFrame:
     """One row per strategy, layer and channel: columns of `channel_responses`, strategy, network, sample, reason."""
     lr = lr_images(dataset, images=images, crop=crop)
-    frame = probed(networks, family, lambda network: channel_responses(network, lr, layers))
+    frame = probed(networks, family, lambda network: channel_responses(network, lr, layers), network)
     frame["sample"] = sample_title(dataset, len(lr), crop)
     return frame.reindex(columns=["strategy", "network", *COLUMNS, "sample", "reason"]).astype({"filter": "Int64"})
 
@@ -55,21 +58,22 @@ def verdict(frame: pd.DataFrame) -> str:
 
 def draw(frame: pd.DataFrame) -> Figure:
     """A row per layer, a panel per strategy: each channel's mean response, each panel on its own scale."""
-    family, layers = family_of(frame), list(measured(frame)["layer"].dropna().unique()) or [""]
+    family, colours = family_of(frame), colours_in(frame)
+    layers = list(measured(frame)["layer"].dropna().unique()) or [""]
     with styled():
         figure = Figure(figsize=(7.2, 0.8 + 1.75 * len(layers)))
-        for row, layer in zip(figure.subplots(len(layers), len(STRATEGIES), squeeze=False), layers, strict=True):
+        for row, layer in zip(figure.subplots(len(layers), len(colours), squeeze=False), layers, strict=True):
             of_layer = frame[frame["layer"] == layer]
-            for panel, strategy in zip(row, STRATEGIES, strict=True):
+            for panel, strategy in zip(row, colours, strict=True):
                 rows = of_layer[of_layer["strategy"] == strategy]
                 if rows.empty:
                     empty(panel, reason_of(frame, strategy))
-                    panel.set_title(strategy, fontsize=7, color=STRATEGIES[strategy])
+                    panel.set_title(strategy, fontsize=7, color=colours[strategy])
                 else:
-                    bars(panel, rows, STRATEGIES[strategy])
+                    bars(panel, rows, colours[strategy])
                     effective = effective_players(rows["mean_abs"])
                     panel.set_title(
-                        f"{strategy}\n{effective:.1f} of {len(rows)} effective", fontsize=7, color=STRATEGIES[strategy]
+                        f"{strategy}\n{effective:.1f} of {len(rows)} effective", fontsize=7, color=colours[strategy]
                     )
                 panel.set_xlabel("filter" if layer == layers[-1] and len(rows) else "")
             row[0].set_ylabel(f"{layer_title(layer, family)}\nmean response")

@@ -1,11 +1,8 @@
 """The paper's PSNR tables measured anew: what Tables 1–5 share.
 
-A strategy is a network of the zoo named FAMILY-STRATEGY or, one of several seeds, FAMILY-STRATEGY-SEED, trained with
-second-order degradations; FAMILY-STRATEGY-SEED-stepSTEPS is what it was on the way, and plays no part in tables. What
-is not in the zoo, and sets that are not there, stay visible with the reason.
+Networks that are not in the zoo, and sets that are not there, stay visible with the reason.
 """
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from textwrap import fill
@@ -17,10 +14,11 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from printed import CELL, cells, judged, number
+from zoo_names import NOT_THERE, missing_networks, shipped, strategy_of
 
 from srgame.errors import InputError
 from srgame.evaluation.benchmark import BASELINE, Benchmark, benchmark
-from srgame.networks import load_network, zoo
+from srgame.networks import load_network
 from srgame.report.style import BLUE, GREEN, GREY, ORANGE, RED, STRATEGIES, styled
 
 SIZES = {"Set5": 5, "Set14": 14, "BSD100": 100, "Urban100": 100, "Manga109": 109}
@@ -28,24 +26,12 @@ SETS = tuple(SIZES)
 SET_COLOURS = dict(zip(SETS, (BLUE, ORANGE, GREEN, RED, GREY), strict=True))
 AGAINST = ("original", "dropout", "bicubic-pull", BASELINE)
 COLOUR_SPACES = ("rgb", "y")
-NOT_THERE = "not in the zoo: "
-ON_THE_WAY = "-step"
 WIDTH = 112  # characters in a line above a picture
 NONE = "nothing"  # a row of PSNR itself, not of a difference
 COLUMNS = ["strategy", "against", *CELL, "colour", "psnr", "low", "high", "images", "seeds", "reported", "reason"]
 COLOURS = {BASELINE: "black"} | STRATEGIES
 CHEAP = {"sets": ("photographs",), "degradations": ("clean", "b+n"), "images": 1, "crop": 48}  # a table in a second
 OFFSETS = {name: (place - 2) * 0.13 for place, name in enumerate(COLOURS)}
-
-
-def shipped(family: str) -> tuple[str, ...]:
-    """The networks of the zoo that a table of `family` needs: those that are trained to the end."""
-    return tuple(name for name in zoo() if strategy_of(name, family))
-
-
-def along_training(family: str) -> tuple[str, ...]:
-    """The networks of `family` in the zoo, on the way and trained to the end."""
-    return tuple(name for name in zoo() if strategy_of(name, family, on_the_way=True))
 
 
 def measured_as(table: int, family: str) -> Callable[..., pd.DataFrame]:
@@ -105,18 +91,6 @@ def psnr_table(
         seed=[trained.get(name, (BASELINE, 0))[1] for name in measured.scores["checkpoint"]],
     )
     return pd.DataFrame(_rows(scores, measured, table, family, tuple(sets)), columns=COLUMNS)
-
-
-def strategy_of(name: str, family: str, on_the_way: bool = False) -> tuple[str, int] | None:
-    """The strategy and the seed that a name tells; None for others and, unless asked for, for one on the way."""
-    ended = name.partition(ON_THE_WAY)[0] if on_the_way else name
-    parts = re.fullmatch(rf"{re.escape(family)}-({'|'.join(STRATEGIES)})(?:-(\d+))?", ended)
-    return (parts[1], int(parts[2] or 0)) if parts else None
-
-
-def family_named(name: str) -> str:
-    """The family of a network that is named FAMILY-STRATEGY…; of others the name itself."""
-    return re.sub(rf"-({'|'.join(STRATEGIES)})(-\d+)?({ON_THE_WAY}\d+)?$", "", name)
 
 
 def _rows(
@@ -273,9 +247,3 @@ def _measured_images(dataset: str, images: float) -> str:
     if np.isnan(images):
         return f"{dataset}: not measured, no images of this set"
     return f"{dataset}: {f'first {images:.0f} of {whole}' if images < whole else f'all {images:.0f}'} images"
-
-
-def missing_networks(reasons: pd.Series) -> str:
-    """Which networks the zoo lacks, of the reasons why there is nothing; "" where it lacks none."""
-    named = [str(reason) for reason in reasons.unique() if str(reason).startswith(NOT_THERE)]
-    return NOT_THERE + ", ".join(reason.removeprefix(NOT_THERE) for reason in named) if named else ""

@@ -5,12 +5,13 @@ from functools import partial
 from psnr_tables import CHEAP, draw_table, measured_as
 from psnr_tables import found as found
 from psnr_tables import verdict as verdict
+from zoo_names import RRDBNET
 
 from srgame.report.recipe import run
 
 SMOKE = CHEAP
 
-measure = measured_as(2, "rrdbnet-x4")
+measure = measured_as(2, RRDBNET)
 draw = partial(draw_table, title="Table 2: RRDBNet ×4, trained with second-order degradations")
 
 if __name__ == "__main__":

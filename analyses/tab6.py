@@ -3,10 +3,11 @@
 import pandas as pd
 from ablation_tables import ablation, best, draw_ablation, there
 from matplotlib.figure import Figure
+from zoo_names import RRDBNET
 
 from srgame.report.recipe import run
 
-FAMILY = "rrdbnet-x4"
+FAMILY = RRDBNET
 AGAINST = "eats"
 VARIANTS = {f"eats-{part}%": f"{FAMILY}-eats-ratio{part}" for part in (20, 40, 60, 80)} | {"eats": f"{FAMILY}-eats"}
 SMOKE = {"networks": ()}

@@ -3,10 +3,11 @@
 import pandas as pd
 from ablation_tables import ablation, draw_ablation, there
 from matplotlib.figure import Figure
+from zoo_names import RRDBNET
 
 from srgame.report.recipe import run
 
-FAMILY = "rrdbnet-x4"
+FAMILY = RRDBNET
 AGAINST = "eats-1-filter"
 VARIANTS = {
     f"eats-{count}-filter{s}": f"{FAMILY}-eats{more}"

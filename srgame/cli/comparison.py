@@ -45,7 +45,7 @@ def compare(
     """
     measures = measures if isinstance(measures, Mapping) else {name: measures}
     names = labels(networks.checkpoints)
-    architectures = _architectures(networks.network, len(names))
+    architectures = architectures_of(networks.network, len(names))
     ensure_writable(output.output)
     rows: dict[str, list[pd.DataFrame]] = {stem: [] for stem in measures}
     weights: dict[str, str] = {}
@@ -113,7 +113,8 @@ def labels(checkpoints: Sequence[str]) -> list[str]:
     return list(checkpoints)
 
 
-def _architectures(networks: Sequence[str], count: int) -> list[str | None]:
+def architectures_of(networks: Sequence[str], count: int) -> list[str | None]:
+    """What --network names for each of `count` checkpoints; None: read from the weights."""
     if len(networks) not in (1, count):
         raise InputError(f"{len(networks)} networks for {count} checkpoints: give --network one name, or one for each")
     each = networks if len(networks) == count else [*networks] * count

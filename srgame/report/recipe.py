@@ -1,5 +1,6 @@
 """The command line of every analysis: measure, or reuse the csv of the same settings, and draw."""
 
+import hashlib
 import inspect
 import json
 import sys
@@ -7,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import Annotated, Any
+from typing import Annotated, Any, get_origin
 
 import pandas as pd
 import tyro
@@ -166,8 +167,8 @@ def _flags(measure: Callable[..., pd.DataFrame]) -> tuple[dict[str, Any], bool, 
 
 
 def _with_help(parameter: inspect.Parameter) -> inspect.Parameter:
-    """The parameter, its annotation with the sentence of HELP."""
-    if parameter.name not in HELP:
+    """The parameter, its annotation with the sentence of HELP, unless it has one."""
+    if parameter.name not in HELP or get_origin(parameter.annotation) is Annotated:  # has its own sentence
         return parameter
     return parameter.replace(annotation=Annotated[parameter.annotation, tyro.conf.arg(help=HELP[parameter.name])])
 
@@ -185,7 +186,7 @@ def stem_of(file: Path, draft: bool) -> Path:
 
 
 def measured_with(settings: dict[str, Any], stem: Path) -> bool:
-    """Whether csv and json exist, and the json shows these settings and the weights of the zoo."""
+    """Whether csv and json exist, and the json shows these settings and the same weights."""
     source = stem.with_suffix(".json")
     if not (source.exists() and stem.with_suffix(".csv").exists()):
         return False
@@ -196,8 +197,10 @@ def measured_with(settings: dict[str, Any], stem: Path) -> bool:
 
 
 def _weights(settings: dict[str, Any]) -> dict[str, str]:
-    """The sha256 of each network of the zoo that a setting names, by name."""
+    """The sha256 of each network of the zoo that a setting names, and of each file in `networks`, by name."""
     values = [
         value for setting in settings.values() for value in (setting if isinstance(setting, tuple) else [setting])
     ]
-    return {name: row["sha256"] for name, row in zoo().items() if name in values}
+    weights = {name: row["sha256"] for name, row in zoo().items() if name in values}
+    files = [name for name in settings.get("networks", ()) if name not in weights and Path(name).is_file()]
+    return weights | {name: hashlib.sha256(Path(name).read_bytes()).hexdigest() for name in files}

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from crops import typical_corner
-from families import by_strategy, first_of_each
+from families import by_strategy
 from matplotlib.figure import Figure
 from rasters import picture_of, raster
 from torch import Tensor, nn
+from zoo_names import first_of_each
 
 from srgame.data.images import upsample
 from srgame.data.pairs import load_pairs

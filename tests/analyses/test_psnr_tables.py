@@ -7,12 +7,14 @@ import pandas as pd
 import psnr_tables
 import pytest
 import torch
+import zoo_names
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from psnr_tables import NONE, along_training, draw_table, paired_bootstrap, psnr_table, shipped
+from psnr_tables import NONE, draw_table, paired_bootstrap, psnr_table
 from scipy import stats
 from small_networks import small
 from torch import nn
+from zoo_names import along_training, shipped
 
 from srgame.data.pairs import load_pairs
 from srgame.errors import InputError
@@ -65,7 +67,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> dict[str, nn.Module]:
     for place, network in enumerate(networks.values()):
         with torch.no_grad():
             network.conv_last.bias.add_(0.01 * place)
-    monkeypatch.setattr(psnr_tables, "zoo", lambda: dict.fromkeys([*names, "srresnet-x4-eats", "small-x4-bicubic"]))
+    monkeypatch.setattr(zoo_names, "zoo", lambda: dict.fromkeys([*names, "srresnet-x4-eats", "small-x4-bicubic"]))
     monkeypatch.setattr(psnr_tables, "load_network", lambda name, scale: networks[name])
     return networks
 

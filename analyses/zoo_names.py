@@ -1,0 +1,66 @@
+"""Names of networks in the zoo, and of the families that they belong to.
+
+FAMILY-STRATEGY is a network, FAMILY-STRATEGY-SEED one of several seeds, trained with second-order degradations.
+FAMILY-STRATEGY-SEED-stepSTEPS is the same network earlier in training: tables leave it out.
+"""
+
+import re
+from collections.abc import Sequence
+
+import pandas as pd
+
+from srgame.networks import zoo
+from srgame.report.style import STRATEGIES
+
+NOT_THERE = "not in the zoo: "
+ON_THE_WAY = "-step"
+PAPERS = "srresnet-x4"  # the paper's SRResNet ×4, of one seed
+SMALL = "small-x4"  # half as wide and half as deep, of several seeds
+RRDBNET = "rrdbnet-x4"
+KNOWN = {  # a family in words, and its number of blocks
+    SMALL: ("small SRResNet ×4 (32 features, 8 blocks)", 8),
+    PAPERS: ("SRResNet ×4", 16),
+    RRDBNET: ("RRDBNet ×4", 23),
+}
+
+
+def shipped(family: str) -> tuple[str, ...]:
+    """The networks of the zoo that a table of `family` needs: those that are trained to the end."""
+    return tuple(name for name in zoo() if strategy_of(name, family))
+
+
+def along_training(family: str) -> tuple[str, ...]:
+    """The networks of `family` in the zoo, on the way and trained to the end."""
+    return tuple(name for name in zoo() if strategy_of(name, family, on_the_way=True))
+
+
+def first_of_each(family: str, networks: Sequence[str] | None = None) -> tuple[str, ...]:
+    """Of each strategy of `family` the network with the lowest seed, of `networks` or of the zoo."""
+    by_strategy: dict[str, tuple[int, str]] = {}
+    for name in shipped(family) if networks is None else networks:
+        strategy, seed = strategy_of(name, family) or ("", 0)
+        by_strategy[strategy] = min((seed, name), by_strategy.get(strategy, (seed, name)))
+    return tuple(by_strategy[strategy][1] for strategy in STRATEGIES if strategy in by_strategy)
+
+
+def strategy_of(name: str, family: str, on_the_way: bool = False) -> tuple[str, int] | None:
+    """The strategy and the seed that a name tells; None for others and, unless asked for, for one on the way."""
+    ended = name.partition(ON_THE_WAY)[0] if on_the_way else name
+    parts = re.fullmatch(rf"{re.escape(family)}-({'|'.join(STRATEGIES)})(?:-(\d+))?", ended)
+    return (parts[1], int(parts[2] or 0)) if parts else None
+
+
+def family_named(name: str) -> str:
+    """The family of a network that is named FAMILY-STRATEGY…; of others the name itself."""
+    return re.sub(rf"-({'|'.join(STRATEGIES)})(-\d+)?({ON_THE_WAY}\d+)?$", "", name)
+
+
+def family_title(family: str) -> str:
+    """A family in words."""
+    return KNOWN[family][0] if family in KNOWN else family
+
+
+def missing_networks(reasons: pd.Series) -> str:
+    """Which networks the zoo lacks, of the reasons why there is nothing; "" where it lacks none."""
+    named = [str(reason) for reason in reasons.unique() if str(reason).startswith(NOT_THERE)]
+    return NOT_THERE + ", ".join(reason.removeprefix(NOT_THERE) for reason in named) if named else ""
