@@ -233,7 +233,7 @@ def always_writing() -> None:
 def undrawn() -> None:
     """Leaves out pictures, which take most of a small command's time."""
     always_writing()
-    vars(import_module("srgame.provenance"))["save_figure"] = lambda *_: []
+    vars(import_module("srgame.report.style"))["save_figure"] = lambda *_: []
 
 
 # ---------------------------------------------------------------------------------------------------------- starving

@@ -186,7 +186,7 @@ def test_a_command_stopped_from_outside_continues(
     before = pd.read_csv(kept)
     assert 0 < len(before) < 8 * 8 * 2, errors
     if how is signal.SIGINT:
-        assert running.returncode == 130 and "interrupted: the same command continues" in errors
+        assert running.returncode == 130 and "interrupted" in errors
     monkeypatch.setattr(sys, "argv", ["srgame", *map(str, words)])
     main()
     after = pd.read_csv(kept)

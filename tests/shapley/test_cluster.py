@@ -121,14 +121,14 @@ def test_gradients_are_taken_by_the_workers(small: SRResNet, two: Cluster) -> No
 
 
 @pytest.mark.parametrize("antithetic", [True, False])
-def test_a_precision_is_reached_with_the_same_units(
+def test_a_tolerance_is_reached_with_the_same_replicates(
     small: SRResNet, photographs: Pairs, two: Cluster, antithetic: bool
 ) -> None:
     how = {"until": Until(tolerance=0.06), "antithetic": antithetic}
     filters = filters_of(small, LAYERS)
     one = network_values(small, filters, photographs, **how)
     found = network_values(small, filters, photographs, executor=two.executor, **how)
-    assert found.equals(one) and (one["ended"] == "relative_stderr").all()
+    assert found.equals(one) and (one["ended"] == "tolerance").all()
 
 
 def test_units_of_a_killed_worker_are_made_again(
@@ -229,7 +229,7 @@ def test_what_workers_say_arrives(small: SRResNet, photographs: Pairs, threads: 
     [
         (["--scheduler", "tcp://127.0.0.1:1"], "no dask scheduler answers at 'tcp://127.0.0.1:1'"),
         (["--scheduler", "nonsense://there"], "no dask scheduler answers at 'nonsense://there'"),
-        (["--scheduler", "tcp://127.0.0.1:1", "--workers", "2"], "say which"),
+        (["--scheduler", "tcp://127.0.0.1:1", "--workers", "2"], "scheduler"),
         (["--workers", "0"], "workers must be at least 1, not 0"),
     ],
 )
