@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from importlib.metadata import version
+from inspect import signature
 from pathlib import Path
 
 import cv2
@@ -20,12 +21,14 @@ from commands import HEARS_CTRL_C
 from safetensors.torch import load_file
 
 from srgame.cli.comparison import labels
+from srgame.cli.flags import FIRST_CHECKPOINT, Images, Network, Output, Worth, flat
+from srgame.cli.shapley import LIMITS, shapley
 from srgame.cli.verbs import main
 from srgame.data.degradations.steps import degraded
 from srgame.data.images import read_image
 from srgame.data.pairs import load_pairs
 from srgame.files import lock
-from srgame.networks import SRResNet
+from srgame.networks import SRResNet, fingerprint, load_network
 from srgame.networks.weights import save_weights
 from srgame.training.loop import seeded
 
@@ -496,3 +499,23 @@ def test_bfloat16_is_told_of_and_refused_where_it_is_imitated(
         assert ("emulates bfloat16" in complaint) == (expected == 2)
     status, _, complaint = srgame("shapley", checkpoint, *words, "--device", "nowhere", "--output", tmp_path / "out")
     assert status == 2 and "there is no device 'nowhere'" in complaint
+
+
+def test_the_first_picture_is_what_the_first_command_makes_today() -> None:
+    stem = Path(__file__).parents[2] / "figures" / "shapley"
+    source = json.loads(stem.with_suffix(".json").read_text(encoding="utf-8"))
+    groups = {
+        "network": Network(),
+        "images": Images(),
+        "worth": Worth(),
+        "limits": LIMITS,
+        "output": Output(output=Path("figures")),
+    }
+    flags = {name: flag.default for name, flag in signature(shapley).parameters.items() if name not in groups}
+    assert source["settings"] == json.loads(json.dumps(flat(*groups.values(), **flags)))
+    assert source["weights"] == fingerprint(load_network(FIRST_CHECKPOINT))
+    assert "changes" not in source["commit"]
+    values = pd.read_csv(stem.with_suffix(".csv"))
+    assert values["ended"].unique().tolist() == ["tolerance"]
+    assert values.columns[:4].tolist() == ["checkpoint", "layer", "filter", "shapley"]
+    assert {"replicates", "relative_stderr", "gradients_reduction"} <= set(values.columns)
