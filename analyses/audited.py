@@ -6,17 +6,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from families import measured
+from families import measured, measured_in_each
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from psnr_tables import SET_COLOURS, WIDTH
 from scipy import stats
 from torch import nn
-from zoo_names import NOT_THERE, SMALL, family_named, missing_networks, shipped, strategy_of
+from zoo_names import SMALL, family_named, missing_networks, shipped, strategy_of
 
 from srgame.errors import InputError
-from srgame.networks import load_network, zoo
+from srgame.networks import zoo
 from srgame.report.style import STRATEGIES
 
 FAMILY = SMALL
@@ -31,27 +31,19 @@ def family_in(networks: Sequence[str]) -> str:
 def per_network(
     networks: Sequence[str], probe: Callable[[nn.Module], pd.DataFrame], settings: str, on_the_way: bool = False
 ) -> pd.DataFrame:
-    """The rows that `probe` finds for each network, with columns strategy, seed, steps, reason and settings.
+    """The rows that `probe` measures in each network, with columns strategy, seed, steps, reason and settings.
 
     A strategy that none of the networks is trained with has a row of its own with the reason and no number. Raises
     InputError for a network that is not of the first one's family, trained to the end or, if asked for, `on_the_way`.
     """
-    frames, found, family = [], set[str](), family_in(networks)
+    about, family = {}, family_in(networks)
     for name in networks:
         if (trained := strategy_of(name, family, on_the_way)) is None:
             raise InputError(f"'{name}' is no {family}-STRATEGY-SEED: name networks of that family")
-        found.add(trained[0])
-        rows, steps = probe(load_network(name)), int(zoo()[name]["steps"])
-        frames.append(rows.assign(strategy=trained[0], seed=trained[1], steps=steps, reason=""))
-    missing = [name for name in STRATEGIES if name not in found]
-    reasons = [f"{NOT_THERE}{family}-{name}" for name in missing]
-    if missing:
-        frames.append(pd.DataFrame({"strategy": missing, "reason": reasons}))
-    together = pd.concat(frames, ignore_index=True).assign(settings=settings)
-    first = ["strategy", "seed", "steps"]
-    order = together["strategy"].map(list(STRATEGIES).index)
-    together = together.iloc[np.argsort(order, kind="stable")].reset_index(drop=True)
-    return together[[*first, *(name for name in together if name not in first)]]
+        about[name] = {"strategy": trained[0], "seed": trained[1], "steps": int(zoo()[name]["steps"])}
+    there = {columns["strategy"] for columns in about.values()}
+    missing = [strategy for strategy in STRATEGIES if strategy not in there]
+    return measured_in_each(about, family, probe, missing).assign(settings=settings)
 
 
 def strategies_in(frame: pd.DataFrame) -> list[str]:

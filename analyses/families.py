@@ -4,9 +4,10 @@ By default, a strategy without a network in the zoo stays visible.
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
-from typing import Annotated
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Annotated, Any
 
+import numpy as np
 import pandas as pd
 import tyro
 from matplotlib.axes import Axes
@@ -76,21 +77,42 @@ def probed(
     lack has one row, whose reason says so. `architectures` are as the flag --network of srgame.
     """
     names = named(networks, family)
-    built = dict(zip(networks, architectures_of(architectures, len(networks)), strict=True))
+    label_of = {checkpoint: name for name, checkpoint in names.items()}
+    about = {checkpoint: {"strategy": label_of[checkpoint], "network": checkpoint} for checkpoint in networks}
     default = tuple(networks) == first_of_each(family)
-    frames = []
-    for name in STRATEGIES if default else sorted(names, key=_place):
-        if name in names:
-            rows = probe(load_network(names[name], built[names[name]]))
-            frames.append(rows.assign(strategy=name, network=names[name], reason=""))
-        else:
-            frames.append(pd.DataFrame([{"strategy": name, "reason": f"{NOT_THERE}{family}-{name}"}]))
-    whole = pd.concat(frames, ignore_index=True)
+    if not (networks or default):
+        raise InputError("--networks is empty: name at least one network of the zoo, or a file")
+    missing = [strategy for strategy in STRATEGIES if default and strategy not in names]
+    whole = measured_in_each(about, family, probe, missing, architectures)
     if not names:
-        whole["network"] = ""
-    return whole[
-        ["strategy", "network", *whole.columns.difference(["strategy", "network", "reason"], sort=False), "reason"]
+        whole.insert(1, "network", "")
+    return whole[[*(column for column in whole if column != "reason"), "reason"]]
+
+
+def measured_in_each(
+    checkpoints: Mapping[str, Mapping[str, Any]],
+    family: str,
+    probe: Callable[[nn.Module], pd.DataFrame],
+    missing: Sequence[str] = (),
+    architectures: Sequence[str] = AUTO,
+) -> pd.DataFrame:
+    """What `probe` measures in each of the checkpoints, behind the columns given for each, with the column reason.
+
+    A `missing` strategy has one row, whose reason names the network that `family` lacks. Rows are in the order of
+    strategies in every picture.
+    """
+    built = architectures_of(architectures, len(checkpoints))
+    frames = [
+        probe(load_network(name, architecture)).assign(**columns, reason="")
+        for (name, columns), architecture in zip(checkpoints.items(), built, strict=True)
     ]
+    if missing:
+        reasons = [f"{NOT_THERE}{family}-{strategy}" for strategy in missing]
+        frames.append(pd.DataFrame({"strategy": missing, "reason": reasons}))
+    whole = pd.concat(frames, ignore_index=True)
+    whole = whole.iloc[np.argsort(whole["strategy"].map(_place), kind="stable")].reset_index(drop=True)
+    first = list(dict.fromkeys(column for columns in checkpoints.values() for column in columns))
+    return whole[[*first, *(column for column in whole if column not in first)]]
 
 
 def _place(name: str) -> int:

@@ -80,3 +80,5 @@ def test_a_strategy_that_was_not_asked_for_is_not_called_missing() -> None:
 
     assert list(families.probed(["small-x4-eats-0"], "small-x4", probe)["strategy"]) == ["eats"]
     assert list(families.probed([], "rrdbnet-x4", probe)["strategy"]) == list(families.STRATEGIES)
+    with pytest.raises(InputError, match="--networks"):
+        families.probed([], "small-x4", probe)
