@@ -82,6 +82,7 @@ HELP = {  # what the flags of all recipes mean, by the name of the parameter
     "scores": "scores of filters: shapley, salience, responses",
     "seed": "seed of all random draws",
     "sets": "test sets: names of data sets, or folders",
+    "shares": "shares of bicubic upsampling in the SR image, between 0 and 1",
     "size": "side of the crop or of the stored maps, in pixels",
     "steps": "number of steps",
     STORE: "folder that keeps the score of each image, so that the same command resumes",
