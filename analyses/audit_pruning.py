@@ -145,8 +145,8 @@ def found(frame: pd.DataFrame) -> str:
         for row in half[half["score"] == "shapley"].to_dict("records")
     ]
     return (
-        f"The score whose removals lose least PSNR on held-out images, up to half of a layer: {by_score} of {len(best)} "
-        "layers. Sum of φ of the half with the lowest φ, and what their joint removal costs on the same images: "
+        f"Removing up to half of a layer loses least PSNR on held-out images by {by_score} of {len(best)} layers. "
+        "Sum of φ of the half with the lowest φ, and what their joint removal costs on the same images: "
         f"{'; '.join(pairs)}."
     )
 
@@ -174,7 +174,7 @@ def draw(frame: pd.DataFrame) -> Figure:
         for panel in panels[-1]:
             panel.set_xlabel("filters removed")
         handles, texts = panels[0, 0].get_legend_handles_labels()
-        figure.legend(handles, texts, loc="outside lower center", ncols=4)
+        figure.legend(handles, texts, loc="outside lower center", ncols=3)
     return figure
 
 

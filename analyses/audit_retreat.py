@@ -5,6 +5,7 @@ gains over Original stand beside the printed gains of EATS and of Dropout (Table
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from families import AUTO, Architectures, Checkpoints
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from printed import CELL, cells, judged
-from torch import nn
+from torch import Tensor, nn
 
 from srgame.cli.comparison import architectures_of, labels
 from srgame.data.degradations.testing import SETTINGS
@@ -67,8 +68,9 @@ def _mixed(
         for share, psnr in _of_image(restore, load_pairs(str(path), setting, scale, None, crop, seed), shares)
     ]
     means = pd.DataFrame(rows).groupby([*CELL, "share"], sort=False)["psnr"].mean().reset_index()
-    at_zero = means[means["share"] == 0].set_index(CELL)["psnr"]
-    return means.assign(gain=means["psnr"] - means.set_index(CELL).index.map(at_zero))
+    original = means[means["share"] == 0].set_index(CELL)["psnr"].rename("original")
+    with_original = means.join(original, on=CELL)
+    return with_original.assign(gain=with_original["psnr"] - with_original["original"])
 
 
 @torch.inference_mode()
@@ -77,8 +79,12 @@ def _of_image(restore: Tiled, pair: Pairs, shares: Sequence[float]) -> Iterator[
     lr = pair.lr[0][None]
     sr, upsampled = restore(lr), bicubic(pair.hr[0].shape[-1] // lr.shape[-1])(lr)
     for share in shares:
-        mixed = sr.lerp(upsampled, share)
-        yield share, float(evaluate(lambda _, mixed=mixed: mixed, pair)["psnr_rgb"].iloc[0])
+        mixed: Tensor = sr.lerp(upsampled, share)
+        yield share, float(evaluate(partial(_given, mixed), pair)["psnr_rgb"].iloc[0])
+
+
+def _given(sr: Tensor, _: Tensor) -> Tensor:
+    return sr
 
 
 def by_share(frame: pd.DataFrame) -> pd.DataFrame:
