@@ -8,7 +8,8 @@ import math
 from collections.abc import Callable
 from typing import Literal
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from srgame.errors import chosen
@@ -34,7 +35,12 @@ def l1(sr: Images, hr: Targets) -> PerImage:
 
 def psnr(sr: Images, hr: Targets) -> PerImage:
     """Peak signal-to-noise ratio in dB, of values in [0, 1]; at most 100 dB, so that it is finite for equal images."""
-    return -10 * mse(sr, hr).clamp(min=1e-10).log10()
+    return psnr_of(mse(sr, hr))
+
+
+def psnr_of(mse: Float64[Tensor, "..."]) -> Float64[Tensor, "..."]:
+    """PSNR in dB of a mean squared error, as `psnr`."""
+    return -10 * mse.clamp(min=1e-10).log10()
 
 
 def ssim(sr: Images, hr: Targets) -> PerImage:
@@ -91,6 +97,8 @@ PAYOFFS: dict[str, Payoff] = {
     "-mse": lambda sr, hr: -mse(sr, hr),
     "-l1": lambda sr, hr: -l1(sr, hr),
 }
+
+OF_MSE: dict[Payoff, Callable[[Tensor], Tensor]] = {PAYOFFS["psnr"]: psnr_of, PAYOFFS["-mse"]: torch.neg}
 
 
 def payoff_named(payoff: str | Payoff) -> Payoff:

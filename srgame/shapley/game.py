@@ -139,6 +139,12 @@ class RestorationGame:
         with torch.autocast(device, torch.bfloat16, enabled=low_precision):
             return self._in_batches(coalitions, image, evaluated)
 
+    @torch.inference_mode()
+    def sr_images(self, coalitions: Coalitions, image: int) -> Float[Tensor, "coalition 3 h w"]:
+        """The SR image of each coalition, on the CPU."""
+        recorded = self.recorded[image]
+        return self._in_batches(coalitions, image, lambda part: self._restored(self.cut, recorded, part))
+
     def gradient(self, presences: Float[Tensor, "row player"], image: int) -> Float64[Tensor, "row player"]:
         """The derivative of the payoff on one image by each presence, as `erased` has it between 0 and 1."""
         hr = self.pairs.hr[image][None].to(self.device)

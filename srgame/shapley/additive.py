@@ -1,0 +1,160 @@
+"""Games on images to which filters contribute additively, as those of the layer in front of the last conv do.
+
+If the SR image of a coalition S is f(∅) + Σ dᵢ over i in S, then n + 1 images and their inner products give the squared
+error of every coalition. A coalition then takes microseconds, and shows the contribution of every player at once.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from srgame.metrics import OF_MSE
+from srgame.shapley.exact import exact_shapley
+from srgame.shapley.game import Coalitions, Game, RestorationGame, Worth
+from srgame.shapley.values import ROUNDING, PerPlayer, ShapleyValues, mean_of
+
+TRIALS = 16  # random coalitions on which additivity is tested
+TOLERANCE = 1e-4  # root mean square of the standard errors, as a share of the range of the values
+ENUMERATED = 16  # players: with 16 or fewer, all coalitions are evaluated
+LEAST, MOST = 12, 1200  # replicates
+DRAWN = 2**12  # in each replicate and image, at least this number of coalitions
+LARGEST = 2**28  # numbers in the images of a pair, 1 GiB
+CHUNK = 2**22  # numbers of them that are multiplied at once, in float64
+
+Grams = Float64[Tensor, "image n n"]
+OfMSE = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class AdditiveGame:
+    """The mean over images of a function of the mean squared error, to which players add images.
+
+    grams: per image, the inner products of f(∅) − HR, d₁, …, dₙ, each divided by the number of values in the image.
+    of_mse: the worth of an image by its mean squared error.
+    """
+
+    grams: Grams
+    of_mse: OfMSE
+
+    @property
+    def players(self) -> int:
+        return self.grams.shape[1] - 1
+
+    def __call__(self, coalitions: Coalitions) -> Worth:
+        present = torch.cat([torch.ones(len(coalitions), 1), coalitions], 1).double()
+        return self.of_mse(((present @ self.grams) * present).sum(2)).mean(0)
+
+
+def additive_tail(game: Game) -> AdditiveGame | None:
+    """The same game as sums of images; None if they are no sums, or if the payoff is no function of the squared error.
+
+    The image of each filter alone is restored. Then the images of the grand coalition and of 16 random ones must agree
+    with their sums up to float32 rounding, and their worths too within 1e-5 of the largest change of worth.
+    """
+    if not isinstance(game, RestorationGame) or game.payoff not in OF_MSE or game.bfloat16:
+        return None
+    if max(hr.numel() for hr in game.pairs.hr) * (game.players + 1) > LARGEST or not _may_be_additive(game):
+        return None
+    tests = _tests(game.players)
+    grams = [_gram(game, image, tests) for image in range(len(game.pairs))]
+    known = [gram for gram in grams if gram is not None]
+    if len(known) < len(grams):
+        return None
+    additive, worth = AdditiveGame(torch.stack(known), OF_MSE[game.payoff]), game(tests)
+    room = ROUNDING * (worth - worth[0]).abs().max() + torch.finfo(torch.float32).eps * worth.abs().max()
+    return additive if (additive(tests) - worth).abs().max() <= room else None
+
+
+def _tests(players: int) -> Coalitions:
+    """The empty and the grand coalition, and random ones, small to large."""
+    shares = torch.linspace(0.05, 0.95, TRIALS)[:, None]
+    drawn = torch.rand(TRIALS, players, generator=torch.Generator().manual_seed(0)) < shares
+    return torch.cat([torch.tensor([[False], [True]]).repeat(1, players), drawn])
+
+
+def _may_be_additive(game: RestorationGame) -> bool:
+    """Whether the images of two halves of the players add up on the first image: four runs rule out most layers."""
+    half = torch.arange(game.players) % 2 == 0
+    nobody, first, second, everybody = game.sr_images(torch.stack([half & ~half, half, ~half, half | ~half]), 0)
+    return _equal(first + second - nobody, everybody, game.players)
+
+
+def _equal(sums: Tensor, images: Tensor, terms: int) -> bool:
+    """Whether images equal sums of that many terms, up to rounding."""
+    return bool((sums - images).abs().max() <= torch.finfo(images.dtype).eps * terms * images.abs().max().clamp(min=1))
+
+
+def _gram(game: RestorationGame, image: int, tests: Coalitions) -> Float64[Tensor, "n n"] | None:
+    """The inner products on one image; None if the images of the tests are no sums."""
+    alone = torch.eye(game.players + 1, game.players).roll(1, 0).bool()  # nobody, then each player
+    nobody, *added = game.sr_images(alone, image).flatten(1)
+    added = torch.stack(added) - nobody
+    if not _equal(nobody + tests.to(added) @ added, game.sr_images(tests, image).flatten(1), game.players + 1):
+        return None
+    terms = torch.cat([(nobody - game.pairs.hr[image].flatten())[None], added])
+    pieces = [piece.double() for piece in terms.split(max(1, CHUNK // len(terms)), dim=1)]
+    return torch.stack([piece @ piece.T for piece in pieces]).sum(0) / terms.shape[1]
+
+
+def additive_shapley(game: AdditiveGame, tolerance: float = TOLERANCE, seed: int = 0) -> ShapleyValues:
+    """The Shapley values: exact for up to 16 players, otherwise sampled until their errors are at most `tolerance`.
+
+    `tolerance` bounds the root mean square of the standard errors, as a share of the range of the values. Under −mse
+    all replicates agree up to float64 rounding.
+    """
+    known: dict[str, Any] = {
+        "evaluations": 1 + game.players + 1 + TRIALS,
+        "ended": "additive tail",
+        "used": ("additive tail",),
+    }
+    if game.players <= ENUMERATED:
+        return replace(exact_shapley(game), **known)
+    nobody, everybody = game(torch.tensor([[False], [True]]).repeat(1, game.players))
+    replicates: list[PerPlayer] = []
+    for number in range(MOST):
+        contributions = _contributions(game, np.random.default_rng([seed, number]))
+        efficient = contributions + (everybody - nobody - contributions.sum()) / game.players  # they add up
+        replicates.append(efficient.numpy())
+        estimate = mean_of(np.stack(replicates))
+        if len(replicates) >= LEAST and estimate.relative_rms <= tolerance:
+            break
+    return ShapleyValues(
+        value=estimate.value,
+        stderr=estimate.stderr,
+        replicates=len(replicates),
+        empty=nobody.item(),
+        grand=everybody.item(),
+        **known,
+    )
+
+
+def _contributions(game: AdditiveGame, rng: np.random.Generator) -> Float64[Tensor, " player"]:
+    """Each player's mean contribution to the coalitions of players that follow each other in random circles.
+
+    In a circle of n players there are n such coalitions of each size. Together they hold n + 1 contributions of each
+    player to coalitions of each size, so all contributions have the same weight. Each other player is a member of half
+    of these coalitions, so a quadratic worth gives the exact value.
+    """
+    n = game.players
+    grams = game.grams.repeat(math.ceil(DRAWN / n**2), 1, 1)  # several circles if they are small
+    circle = torch.from_numpy(rng.permuted(np.tile(np.arange(n), (len(grams), 1)), axis=1))
+    row, start = torch.arange(len(grams))[:, None], torch.arange(n)
+    between, squares = grams[:, 1:, 1:], grams[:, 1:, 1:].diagonal(dim1=1, dim2=2)
+    error = grams[:, 0, :1].repeat(1, n)  # of each coalition: a row per circle, a column per start
+    along = grams[:, None, 0, 1:].repeat(1, n, 1)  # inner products of its image with each player's
+    sign = torch.ones(len(grams), n, n, dtype=torch.float64)  # −1 for the members of the coalition
+    total = torch.zeros(n, dtype=torch.float64)
+    for size in range(n + 1):
+        changed = game.of_mse(error[..., None] + 2 * sign * along + squares[:, None])  # one player more, or one fewer
+        total += (sign * (changed - game.of_mse(error)[..., None])).sum((0, 1))
+        joining = circle[:, (start + size) % n]
+        error = error + 2 * along[row, start, joining] + squares[row, joining]
+        along = along + between[row, joining]
+        sign[row, start, joining] = -1
+    return total / (len(grams) * n * (n + 1))

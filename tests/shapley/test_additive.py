@@ -1,0 +1,102 @@
+"""Games whose images are sums: found where they are, solved like any game, and never seen where they are not."""
+
+import numpy as np
+import pytest
+import torch
+from small_networks import small
+from torch import Tensor, nn
+
+from srgame.data.pairs import Pairs
+from srgame.filters import filters_of
+from srgame.metrics import OF_MSE, PAYOFFS, psnr_of
+from srgame.shapley.additive import AdditiveGame, additive_shapley, additive_tail
+from srgame.shapley.exact import exact_shapley
+from srgame.shapley.game import RestorationGame
+
+
+def sums(players: int, images: int, payoff: str = "psnr") -> AdditiveGame:
+    """Players add random images, which shrink the distance between f(∅) and HR in part."""
+    rng = torch.Generator().manual_seed(players)
+    terms = torch.randn(images, players + 1, 40, generator=rng, dtype=torch.float64)
+    terms[:, 0] = -0.4 * terms[:, 1:].sum(1) + 0.1 * terms[:, 0]
+    return AdditiveGame(terms @ terms.mT / 40, OF_MSE[PAYOFFS[payoff]])
+
+
+def test_psnr_of_sums_agrees_with_all_coalitions_within_its_errors() -> None:
+    game = sums(players=17, images=2)
+    exact, found = exact_shapley(game), additive_shapley(game, tolerance=1e-3)
+    assert found.ended == "additive tail" and 12 <= found.replicates < 100
+    assert np.abs((found.value - exact.value) / found.stderr).max() < 4
+    assert found.relative_rms <= 1e-3
+    assert found.value.sum() == pytest.approx(exact.grand - exact.empty, rel=1e-12)
+
+
+def test_the_squared_error_of_sums_is_solved_exactly() -> None:
+    game = sums(players=17, images=2, payoff="-mse")
+    exact, found = exact_shapley(game), additive_shapley(game)
+    np.testing.assert_allclose(found.value, exact.value, rtol=1e-10)
+    assert found.relative_stderr < 1e-12
+
+
+def test_standard_errors_are_as_large_as_the_deviations() -> None:
+    game = sums(players=17, images=1)
+    exact = exact_shapley(game).value
+    found = [additive_shapley(game, tolerance=1.0, seed=seed) for seed in range(12)]
+    scores = np.stack([(each.value - exact) / each.stderr for each in found])
+    assert 0.8 < np.sqrt(np.mean(scores**2)) < 1.35  # Student's t over 12 replicates: 1.11
+
+
+def strong() -> nn.Module:
+    """An SRResNet whose filters change the image by more than float32 rounding."""
+    network = small("srresnet-x2")
+    for weights in network.parameters():
+        weights.data *= 6
+    return network
+
+
+def photographs() -> Pairs:
+    rng = torch.Generator().manual_seed(0)
+    lr = torch.rand(2, 3, 6, 5, generator=rng)
+    hr = nn.functional.interpolate(lr, scale_factor=2, mode="bicubic") + 0.05 * torch.randn(2, 3, 12, 10, generator=rng)
+    return Pairs(("a", "b"), tuple(lr), tuple(hr))
+
+
+@pytest.mark.parametrize("ablation", ["zero", "mean", "noise", "donor"])
+@pytest.mark.parametrize("payoff", ["psnr", "-mse"])
+def test_the_layer_in_front_of_the_last_conv_is_additive(ablation: str, payoff: str) -> None:
+    network = strong()
+    game = RestorationGame(network, filters_of(network, ["conv_hr"]), photographs(), payoff, ablation)
+    additive = additive_tail(game)
+    coalitions = torch.rand(32, game.players, generator=torch.Generator().manual_seed(5)) < 0.5
+    torch.testing.assert_close(additive(coalitions), game(coalitions), rtol=0, atol=1e-5)
+    expected = exact_shapley(game).value
+    np.testing.assert_allclose(additive_shapley(additive).value, expected, rtol=0, atol=1e-3 * np.ptp(expected))
+
+
+@pytest.mark.parametrize(("layer", "payoff"), [("body.0.conv2", "psnr"), ("conv_first", "-mse"), ("conv_hr", "-l1")])
+def test_other_layers_and_payoffs_are_not(layer: str, payoff: str) -> None:
+    network = strong()
+    assert additive_tail(RestorationGame(network, filters_of(network, [layer]), photographs(), payoff)) is None
+
+
+class Synergy(nn.Module):
+    """Its first two filters add something only together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features, self.last = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 12, 3, padding=1)
+
+    def forward(self, lr: Tensor) -> Tensor:
+        features = self.features(lr)
+        together = features[:, :1] * features[:, 1:2]
+        return nn.functional.pixel_shuffle(self.last(features) + 1e-4 * together, 2)
+
+
+def test_a_small_synergy_is_seen() -> None:
+    torch.manual_seed(0)
+    network = Synergy()
+    assert additive_tail(RestorationGame(network, filters_of(network, ["features"]), photographs())) is None
+
+
+def test_psnr_of_a_squared_error_is_psnr() -> None:
+    assert psnr_of(torch.tensor([1e-3, 0.0], dtype=torch.float64)).tolist() == [pytest.approx(30.0), 100.0]
