@@ -6,6 +6,7 @@ An image is a float32 tensor "3 h w" with RGB values in [0, 1] that are whole mu
 import os
 import re
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.resources import files
@@ -19,7 +20,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Num, UInt8
 from torch import Tensor
 
-from srgame.data.headers import FORMATS, Header, header_of
+from srgame.data.headers import FORMATS, Header, header_of, without_transparency
 from srgame.errors import InputError
 
 PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")  # shipped in scikit-image's wheel
@@ -44,7 +45,7 @@ def image_paths(dataset: str) -> list[Path]:
     below_data = Path(os.environ.get("SRGAME_DATA", "")) / dataset
     path = next((p for p in (Path(dataset), below_data) if p.exists()), None)
     if path is None:
-        known = f" or in $SRGAME_DATA ({below_data.parent})" if "SRGAME_DATA" in os.environ else ""
+        known = f" or in $SRGAME_DATA ({os.environ['SRGAME_DATA']})" if "SRGAME_DATA" in os.environ else ""
         raise InputError(
             f"no images at '{dataset}'{known}: give a folder, a file, 'photographs' (embedded), "
             "or the name of a set in the folder that $SRGAME_DATA names"
@@ -69,10 +70,11 @@ def _check_name(path: Path) -> None:
 
 
 def read_image(path: Path) -> Image:
-    """The image in `path` as 8-bit RGB: grey is repeated, alpha is dropped, and 16 bits are rounded to 8.
+    """The image in `path` as 8-bit RGB: grey is repeated, and 16 bits are rounded to 8.
 
-    EXIF orientation is ignored. Damage is detected in PNG, which has checksums, and in JPEG if libjpeg reports it; in
-    other formats it may go unnoticed.
+    Alpha is dropped, with a warning if some pixels are transparent: colours are those stored under it. EXIF orientation
+    is ignored. Damage is detected in PNG, which has checksums, and in JPEG if libjpeg reports it; in other formats it
+    may go unnoticed.
 
     Raises InputError, with the name of the file, if it holds no readable image or several (an animation, pages), if its
     colours are for print (CMYK), which take a profile to convert, and, before decoding, if it has more pixels than
@@ -97,7 +99,21 @@ def read_rgb(path: Path) -> UInt8[np.ndarray, "h w 3"]:
         raise InputError(
             f"'{path}' cannot be read as an image (its header does not match its pixels): replace or remove it"
         )
-    return cv2.cvtColor(pixels, COLOURS[channels])
+    return cv2.cvtColor(_without_alpha(path, pixels, header) if channels == 4 else pixels, COLOURS[channels])
+
+
+def _without_alpha(path: Path, pixels: UInt8[np.ndarray, "h w 4"], header: Header) -> UInt8[np.ndarray, "h w 4"]:
+    """The pixels with the colours that they have before alpha is applied; warns if it is not 255 everywhere."""
+    alpha = pixels[:, :, 3:]
+    if alpha.min() < 255:
+        warnings.warn(
+            f"images in '{path.parent}' are transparent in part: alpha is dropped, and the colours under it are used",
+            stacklevel=2,
+        )
+    if header.premultiplied:
+        colours = pixels[:, :, :3] * 255.0 / np.maximum(alpha, 1)
+        return np.dstack([colours.round().clip(0, 255).astype(np.uint8), alpha])
+    return pixels
 
 
 def _decoded(path: Path) -> tuple[Header, np.ndarray]:
@@ -114,7 +130,7 @@ def _decoded(path: Path) -> tuple[Header, np.ndarray]:
     pixels, complaint = None, ""
     with _captured_stderr() as messages:
         try:
-            pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+            pixels = cv2.imdecode(np.frombuffer(without_transparency(content), np.uint8), cv2.IMREAD_UNCHANGED)
         except cv2.error:
             complaint = "it is damaged"
     if content.startswith(b"\xff\xd8"):  # libjpeg guesses what it cannot read, and only prints that
@@ -142,6 +158,10 @@ def _check_header(path: Path, header: Header) -> None:
         )
     if header.printed:
         raise InputError(f"'{path}' has colours for print (CMYK or Lab): convert it to RGB with its profile")
+    if header.deep_planes:
+        raise InputError(
+            f"'{path}' stores each colour with 16 bits in a plane of its own: save it with interleaved colours"
+        )
 
 
 @contextmanager
