@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from srgame.data.images import image_paths, read_rgb
     from srgame.data.lazy import lr_images
-    from srgame.data.pairs import Pairs, load_pairs
+    from srgame.data.pairs import Pairs, load_pairs, paired
     from srgame.errors import InputError
     from srgame.evaluation.benchmark import benchmark
     from srgame.evaluation.evaluate import evaluate
@@ -45,7 +45,7 @@ _MODULES = {
     "errors": ("InputError",),
     "data.images": ("image_paths", "read_rgb"),
     "data.lazy": ("lr_images",),
-    "data.pairs": ("Pairs", "load_pairs"),
+    "data.pairs": ("Pairs", "load_pairs", "paired"),
     "networks": ("HAN", "RRDBNet", "SRResNet", "load_network", "zoo"),
     "filters": ("Filters", "erased", "filters_of", "resume"),
     "shapley.game": ("Differentiable", "Game", "RestorationGame"),
@@ -122,6 +122,7 @@ __all__ = [
     "multilevel_shapley",
     "network_values",
     "pair_interactions",
+    "paired",
     "read_rgb",
     "response_summary",
     "resume",

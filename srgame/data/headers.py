@@ -21,7 +21,7 @@ class Header:
     printed: bool = False  # CMYK, or Lab
     white: int | None = None
     premultiplied: bool = False  # colours are stored multiplied by alpha
-    deep_planes: bool = False  # more than 8 bits, one plane after the other: OpenCV mixes them up
+    misread: bool = False  # by OpenCV: more than 8 bits, with a plane for each colour or with 0 for white
 
 
 def header_of(content: bytes) -> Header | None:
@@ -127,7 +127,7 @@ def _tiff(content: bytes) -> Header:
         len(pages),
         printed=first.get(262) in (5, 8, 9),
         premultiplied=first.get(EXTRA_SAMPLES) == ASSOCIATED,
-        deep_planes=first.get(284) == 2 and first.get(277, 1) > 1 and first.get(BITS) != 8,
+        misread=first.get(BITS, 1) > 8 and (first.get(262) == 0 or (first.get(284) == 2 and first.get(277, 1) > 1)),
     )
 
 
