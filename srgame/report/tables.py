@@ -120,7 +120,7 @@ def _set(dataset: str, rows: pd.DataFrame) -> str:
 def _too_small(rows: pd.DataFrame) -> str:
     """How many images each mean leaves out, if any; empty if all have all scores."""
     scored = {
-        title.split()[0]: int(rows.groupby("image")[score].count().gt(0).sum()) for score, title in SCORES.items()
+        title.split(",")[0]: int(rows.groupby("image")[score].count().gt(0).sum()) for score, title in SCORES.items()
     }
     if min(scored.values()) == rows["image"].nunique():
         return ""
