@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from srgame.errors import InputError
     from srgame.evaluation.benchmark import benchmark
     from srgame.evaluation.evaluate import evaluate
+    from srgame.evaluation.restore import restore_images
     from srgame.filters import Filters, erased, filters_of, resume
     from srgame.networks import HAN, RRDBNet, SRResNet, load_network, zoo
     from srgame.probes.attributions import channel_attributions
@@ -58,6 +59,7 @@ _MODULES = {
     "shapley.semivalues": ("Contributions", "leave_one_out", "marginal_contributions"),
     "shapley.audit": ("network_values",),
     "evaluation.evaluate": ("evaluate",),
+    "evaluation.restore": ("restore_images",),
     "evaluation.benchmark": ("benchmark",),
     "probes.attributions": ("channel_attributions",),
     "probes.cosine": ("channel_cosine",),
@@ -125,6 +127,7 @@ __all__ = [
     "paired",
     "read_rgb",
     "response_summary",
+    "restore_images",
     "resume",
     "sampled_shapley",
     "seeded",

@@ -36,12 +36,14 @@ class LRImages:
         return tuple(path.stem for path in self.paths)
 
     def __iter__(self) -> Iterator[Image]:
-        for path in self.paths:
-            if self.degradation is not None:
-                yield load_pairs(str(path), self.degradation, self.scale, crop=self.crop).lr[0]
-            else:
-                image = read_image(path)
-                yield image if self.crop is None else center_crop(image, self.crop)
+        return map(self.read, self.paths)
+
+    def read(self, path: Path) -> Image:
+        """The LR image of one of the files."""
+        if self.degradation is not None:
+            return load_pairs(str(path), self.degradation, self.scale, crop=self.crop).lr[0]
+        image = read_image(path)
+        return image if self.crop is None else center_crop(image, self.crop)
 
 
 def lr_images(
