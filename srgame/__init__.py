@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from srgame.data.images import image_paths, read_rgb
     from srgame.data.lazy import lr_images
-    from srgame.data.pairs import Pairs, load_pairs
+    from srgame.data.pairs import Pairs, load_pairs, paired
     from srgame.errors import InputError
     from srgame.evaluation.benchmark import benchmark
     from srgame.evaluation.evaluate import evaluate
+    from srgame.evaluation.restore import restore_images
     from srgame.filters import Filters, erased, filters_of, resume
     from srgame.networks import HAN, RRDBNet, SRResNet, load_network, zoo
     from srgame.probes.attributions import channel_attributions
@@ -45,7 +46,7 @@ _MODULES = {
     "errors": ("InputError",),
     "data.images": ("image_paths", "read_rgb"),
     "data.lazy": ("lr_images",),
-    "data.pairs": ("Pairs", "load_pairs"),
+    "data.pairs": ("Pairs", "load_pairs", "paired"),
     "networks": ("HAN", "RRDBNet", "SRResNet", "load_network", "zoo"),
     "filters": ("Filters", "erased", "filters_of", "resume"),
     "shapley.game": ("Differentiable", "Game", "RestorationGame"),
@@ -58,6 +59,7 @@ _MODULES = {
     "shapley.semivalues": ("Contributions", "leave_one_out", "marginal_contributions"),
     "shapley.audit": ("network_values",),
     "evaluation.evaluate": ("evaluate",),
+    "evaluation.restore": ("restore_images",),
     "evaluation.benchmark": ("benchmark",),
     "probes.attributions": ("channel_attributions",),
     "probes.cosine": ("channel_cosine",),
@@ -122,8 +124,10 @@ __all__ = [
     "multilevel_shapley",
     "network_values",
     "pair_interactions",
+    "paired",
     "read_rgb",
     "response_summary",
+    "restore_images",
     "resume",
     "sampled_shapley",
     "seeded",

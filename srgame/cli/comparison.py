@@ -13,7 +13,7 @@ from srgame.cli.flags import Dataset, Images, LRImages, Networks, Output, flat
 from srgame.data.degradations.testing import SETTINGS
 from srgame.data.images import Image, image_paths
 from srgame.data.lazy import LRPatches, lr_images
-from srgame.data.pairs import Pairs, load_pairs
+from srgame.data.pairs import Pairs, load_pairs, matched, paired
 from srgame.devices import available
 from srgame.errors import InputError, check_counts
 from srgame.files import ensure_writable
@@ -21,6 +21,13 @@ from srgame.networks import fingerprint, load_network, scale_of
 from srgame.provenance import provenance, save_frame
 from srgame.report.style import save_figure, with_literal_text
 
+DEFAULTS = {
+    "dataset": "photographs",
+    "degradation": "clean",
+    "sets": ("photographs",),
+    "degradations": ("all",),
+    "seed": 0,
+}
 Measure = Callable[[nn.Module], pd.DataFrame]
 
 
@@ -61,7 +68,7 @@ def compare(
     summary = summarise(frames[name])
     facts = {
         "weights": weights,
-        "images": [path.stem for path in image_paths(images.dataset)[: images.images]],
+        "images": names_of(images),
         "summary": json.loads(summary.to_json(orient="records")),
     }
     written = []
@@ -75,13 +82,42 @@ def compare(
 
 def lr_of(images: LRImages, network: nn.Module) -> Iterable[Image]:
     """The LR images for a network, with a progress bar."""
-    lr = lr_images(images.dataset, images.degradation, scale_of(network), images.images, images.crop)
+    lr = lr_images(images.dataset, images.degradation, scale_of(network), images.images, images.crop, images.subfolders)
     return tqdm(lr, desc="images", disable=None, leave=False)
 
 
 def pairs_of(images: Images, network: nn.Module) -> Pairs:
-    """The LR and HR images for a network."""
-    return load_pairs(images.dataset, images.degradation, scale_of(network), images.images, images.crop)
+    """The LR and HR images for a network.
+
+    Raises InputError if real pairs are named only in part, or beside a dataset or degradation.
+    """
+    scale = scale_of(network)
+    if real := real_pairs(images.lr, images.hr, dataset=images.dataset, degradation=images.degradation):
+        return paired(*real, scale, images.images, images.crop, images.subfolders)
+    return load_pairs(
+        images.dataset, images.degradation, scale, images.images, images.crop, subfolders=images.subfolders
+    )
+
+
+def real_pairs(lr: str | None, hr: str | None, **instead: object) -> tuple[str, str] | None:
+    """What --lr and --hr name; None without them. Raises InputError unless all other flags have their defaults."""
+    if lr is None and hr is None:
+        return None
+    if lr is None or hr is None:
+        raise InputError(
+            f"--{'hr' if lr is None else 'lr'} '{lr or hr}' is half of real pairs: give both --lr and --hr"
+        )
+    for name, value in instead.items():
+        if value != DEFAULTS[name]:
+            raise InputError(f"real pairs (--lr, --hr) have no --{name}: leave out one or the other")
+    return lr, hr
+
+
+def names_of(images: Dataset) -> list[str]:
+    """The names of the images, for the json."""
+    if isinstance(images, Images) and images.lr and images.hr:
+        return [hr.stem for _, hr in matched(images.lr, images.hr, images.subfolders)[: images.images]]
+    return [path.stem for path in image_paths(images.dataset, images.subfolders)[: images.images]]
 
 
 def patches_of(
@@ -92,7 +128,7 @@ def patches_of(
     patches: dict[str, Iterable[Image]] = {}
     for name in sets:
         dataset, degradation = (images.dataset, name) if name in SETTINGS else (name, None)
-        lr = lr_images(dataset, degradation, scale_of(network), images.images)
+        lr = lr_images(dataset, degradation, scale_of(network), images.images, subfolders=images.subfolders)
         patches[name] = tqdm(LRPatches(lr, side, count), desc=name, total=count, disable=None, leave=False)
     return patches
 

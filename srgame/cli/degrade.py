@@ -5,7 +5,7 @@ from typing import Literal
 
 from tyro.conf import Positional
 
-from srgame.cli.flags import ImageSet, Sharpen
+from srgame.cli.flags import ImageSet, Sharpen, Subfolders
 from srgame.errors import InputError
 
 
@@ -15,6 +15,7 @@ def degrade(
     degradation: Literal["bicubic", "second-order", "bsrgan"] = "second-order",
     scale: int = 4,
     sharpen: Sharpen = False,
+    subfolders: Subfolders = False,
     patches: int | None = None,
     patch: int | None = None,
     crop: int | None = None,
@@ -42,15 +43,16 @@ def degrade(
             raise InputError(f"--{given[0]} needs --patches: leave it out, or give --patches a number")
         from srgame.data.degradations.folder import degrade_set
 
-        written = degrade_set(data, output, degradation, scale, sharpen, seed)
+        written = degrade_set(data, output, degradation, scale, sharpen, seed, subfolders)
         print(f"written: {len(written) - 1} LR images, {written[-1]}")
         return
-    from srgame.data.images import image_paths, read_rgb
+    from srgame.data.images import image_paths
+    from srgame.data.lazy import LazyImages
     from srgame.training.patch_store import write_patches
     from srgame.training.patches import Patches
 
     if workers < 0:
         raise InputError(f"--workers is 0 or more, not {workers}")
-    images = [read_rgb(path) for path in image_paths(data)]
+    images = LazyImages(image_paths(data, subfolders))
     crops = Patches(images, degradation, scale, patch or 128, 8, 400 if crop is None else crop, sharpen, seed)
     print(f"written: {patches:,} patches, {write_patches(crops, patches, output, workers, progress=True)}")

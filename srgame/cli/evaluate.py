@@ -5,7 +5,19 @@ from typing import Annotated
 
 import tyro
 
-from srgame.cli.flags import FIRST_CHECKPOINT, SETTINGS, Architecture, Crop, ImageCount, ImageSets, Output, Scale
+from srgame.cli.flags import (
+    FIRST_CHECKPOINT,
+    SETTINGS,
+    Architecture,
+    Crop,
+    ImageCount,
+    ImageSets,
+    Output,
+    RealHR,
+    RealLR,
+    Scale,
+    Subfolders,
+)
 
 
 def evaluate(
@@ -14,7 +26,10 @@ def evaluate(
     network: Architecture = None,
     sets: ImageSets = ("photographs",),
     degradations: Annotated[tuple[str, ...], tyro.conf.arg(help=f"one or more of {SETTINGS}; or: all.")] = ("all",),
+    lr: RealLR = None,
+    hr: RealHR = None,
     images: ImageCount = None,
+    subfolders: Subfolders = False,
     crop: Crop = None,
     scale: Scale = None,
     tile: int | None = None,
@@ -22,6 +37,8 @@ def evaluate(
     seed: int = 0,
 ) -> None:
     """Measure PSNR and SSIM of networks, and of bicubic upsampling, on image sets under the eight test settings.
+
+    With --lr and --hr, measures them on real pairs instead.
 
     Writes benchmark.csv, one row per image, and benchmark.json into the output folder. The same command resumes after
     an interruption; a command with more checkpoints, sets or settings measures only what is new. As in the tables of SR
@@ -35,6 +52,7 @@ def evaluate(
             then the result is an approximation.
         seed: seed of the noise.
     """
+    from srgame.cli.comparison import real_pairs
     from srgame.devices import available
     from srgame.evaluation.benchmark import benchmark
     from srgame.files import ensure_writable
@@ -42,12 +60,13 @@ def evaluate(
     from srgame.report.tables import score_table
 
     folder, device = output.output, available(output.device)
+    real = real_pairs(lr, hr, sets=sets, degradations=degradations, seed=seed)
     ensure_writable(folder)
     models = {name: load_network(name, None if name in zoo() else network, scale).to(device) for name in checkpoints}
     try:
         measured = benchmark(
             models,
-            sets,
+            () if real else sets,
             degradations,
             scale,
             folder,
@@ -57,6 +76,8 @@ def evaluate(
             overlap=overlap,
             seed=seed,
             progress=True,
+            subfolders=subfolders,
+            real=real,
         )
     except KeyboardInterrupt:
         print("srgame: interrupted: the same command resumes", file=sys.stderr)

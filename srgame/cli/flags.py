@@ -21,8 +21,17 @@ SQUARE = "side, in pixels, of the square cut from the middle of each"
 ImageSet = Annotated[str, arg(help=f"{SET}.")]
 ImageSets = Annotated[tuple[str, ...], arg(help=f"one or more image sets; each is {SET}.")]
 ImageCount = Annotated[int | None, arg(help="number of images to use: the first of each set; None: all of them.")]
+Subfolders = Annotated[bool, arg(help="include the images in subfolders of a folder.")]
 Crop = Annotated[int | None, arg(help=f"{SQUARE} HR image; None: the whole image.")]
 Setting = Annotated[str, arg(help=f"how the HR images are degraded: {SETTINGS}.")]
+RealLR = Annotated[
+    str | None,
+    arg(help="LR images of real pairs: a folder, or a set in the folder that $SRGAME_DATA names. Needs --hr."),
+]
+RealHR = Annotated[
+    str | None,
+    arg(help="HR images of real pairs, of the same names as the LR images apart from tags such as x4, _LR4 and _HR."),
+]
 Architecture = Annotated[str | None, arg(help=f"{ARCHITECTURE}; None: read from the weights.")]
 Scale = Annotated[int | None, arg(help="expected scale; an error if the network's differs.")]
 ConvLayers = Annotated[tuple[str, ...], arg(help="conv layers, as `srgame layers` lists them, or: all.")]
@@ -61,14 +70,22 @@ class Dataset:
 
     dataset: ImageSet = "photographs"
     images: ImageCount = None
+    subfolders: Subfolders = False
 
 
 @dataclass(frozen=True)
 class Images(Dataset):
-    """The images: HR images, and LR images made from them."""
+    """The images: HR images and LR images made from them, or real pairs of LR and HR images (--lr and --hr)."""
 
     crop: Crop = 96
     degradation: Setting = "clean"
+    lr: RealLR = None
+    hr: RealHR = None
+
+    @property
+    def setting(self) -> str:
+        """The degradation, or "real" for real pairs."""
+        return self.degradation if self.lr is None else "real"
 
 
 @dataclass(frozen=True)

@@ -36,13 +36,13 @@ def interactions(
 
     import pandas as pd
 
-    from srgame.cli.comparison import labels
+    from srgame.cli.comparison import labels, pairs_of
     from srgame.cli.shapley import named
-    from srgame.data.pairs import load_pairs, toward_bicubic
+    from srgame.data.pairs import toward_bicubic
     from srgame.devices import available
     from srgame.files import ensure_writable
     from srgame.filters import filters_of
-    from srgame.networks import fingerprint, load_network, scale_of
+    from srgame.networks import fingerprint, load_network
     from srgame.provenance import provenance, save_frame
     from srgame.report.figures import interaction_matrices
     from srgame.report.style import save_figure
@@ -54,12 +54,12 @@ def interactions(
     ensure_writable(output.output)
     model = load_network(network.checkpoint, network.network, network.scale).to(available(output.device))
     asked = filters_of(model, named(layers)).layers
-    pairs = load_pairs(images.dataset, images.degradation, scale_of(model), images.images, images.crop)
+    pairs = pairs_of(images, model)
     target = toward_bicubic(pairs) if worth.target == "bicubic" else pairs
     of_filters = list(combinations(filters, 2)) if filters else None
     unit = "dB" if worth.payoff == "psnr" else ""
     frames = []
-    print(f"{network.checkpoint}: {', '.join(asked)} on {', '.join(pairs.names)} ({images.degradation})")
+    print(f"{network.checkpoint}: {', '.join(asked)} on {', '.join(pairs.names)} ({images.setting})")
     print(f"worth: {worth.payoff} against {worth.target}")
     for layer in asked:
         game = RestorationGame(model, filters_of(model, [layer]), target, worth.payoff, worth.ablation)

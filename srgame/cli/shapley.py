@@ -48,12 +48,12 @@ def shapley(
         scheduler: address or scheduler file of a dask cluster that computes; trust it as you trust your own shell.
         workers: number of local processes that compute, each with as many threads as one process alone.
     """
-    from srgame.cli.comparison import labels
-    from srgame.data.pairs import load_pairs, toward_bicubic
+    from srgame.cli.comparison import labels, pairs_of
+    from srgame.data.pairs import toward_bicubic
     from srgame.devices import available, faster_in_bfloat16
     from srgame.files import ensure_writable
     from srgame.filters import filters_of
-    from srgame.networks import fingerprint, load_network, scale_of
+    from srgame.networks import fingerprint, load_network
     from srgame.provenance import provenance, save_frame
     from srgame.report.figures import shapley_bars
     from srgame.report.style import save_figure
@@ -66,9 +66,9 @@ def shapley(
     if bfloat16 and not scheduler and not faster_in_bfloat16(available(output.device)):
         raise InputError("this processor emulates bfloat16, which takes longer than float32: leave out --bfloat16")
     filters = filters_of(model, named(layers))
-    pairs = load_pairs(images.dataset, images.degradation, scale_of(model), images.images, images.crop)
+    pairs = pairs_of(images, model)
     print(f"{network.checkpoint}: {len(filters)} filters of {', '.join(filters.layers)}")
-    print(f"on {', '.join(pairs.names)} ({images.degradation}); worth: {worth.payoff} against {worth.target}")
+    print(f"on {', '.join(pairs.names)} ({images.setting}); worth: {worth.payoff} against {worth.target}")
     with _executor(scheduler, workers, output.device) as executor:
         values = network_values(
             model if scheduler or workers else model.to(available(output.device)),

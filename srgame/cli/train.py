@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from srgame.cli.flags import SET, Device, Sharpen
+from srgame.cli.flags import SET, Device, Sharpen, Subfolders
 from srgame.errors import InputError
 
-_NOT_OF_THE_RUN = ("output", "preset", "validation", "validation_degradations", "resume", "device", "workers")
+_NOT_OF_THE_RUN = ("output", "preset", "validation", "validation_degradations", "resume", "device", "workers", "cache")
 
 
 def train(
@@ -38,6 +38,8 @@ def train(
     batch: int | None = None,
     patch: int | None = None,
     crop: int | None = None,
+    subfolders: Subfolders = False,
+    cache: float = 0.25,
     pool: int = 8,
     workers: int = 0,
     learning_rate: float = 2e-4,
@@ -83,6 +85,7 @@ def train(
         patch: side of an HR patch, in pixels; None: that of the stored patches or the preset.
         crop: side of the HR crop that is degraded and from which a patch is cut, in pixels; 0: the patch itself; None:
             that of the stored patches or the preset.
+        cache: GiB of decoded images that each process keeps; the others are decoded again for each crop.
         pool: number of successive batches whose patches are mixed.
         workers: number of processes that make patches on the CPU; 0: the training process makes them, on its device.
         learning_rate: learning rate of Adam in the first step; it is annealed to 0 along a cosine.
@@ -96,8 +99,8 @@ def train(
         seed: seed of the initial weights, the patches and the erasures.
     """
     identity = {name: value for name, value in locals().items() if name not in _NOT_OF_THE_RUN}
-    from srgame.data.images import image_paths, read_rgb
-    from srgame.data.pairs import load_pairs
+    from srgame.data.images import image_paths
+    from srgame.data.lazy import LazyImages, lazy_pairs
     from srgame.devices import available, faster_in_bfloat16
     from srgame.networks import NETWORKS
     from srgame.training import processes
@@ -123,7 +126,7 @@ def train(
             raise InputError(f"the patches in '{patches}' have {what}: leave out --{', --'.join(differ)}")
         identity |= {"patches": store}
         amount |= {name: store[name] for name in ("patch", "crop")}
-    images = [read_rgb(path) for path in image_paths(data)] if data else []
+    images = LazyImages(image_paths(data, subfolders), int(cache * 2**30)) if data else []
     scale = store["scale"] if patches else scale or 4
     size = {name: value for name, value in {"features": features, "blocks": blocks}.items() if value}
     model = seeded(lambda: NETWORKS[network](scale=scale, **size), seed)
@@ -175,7 +178,7 @@ def train(
             Schedule(amount["steps"], learning_rate, save_every, bfloat16, ema),
             output,
             seed,
-            {name: load_pairs(validation, name, scale) for name in validation_degradations},
+            {name: lazy_pairs(validation, name, scale) for name in validation_degradations},
             identity | amount,
         )
         first = rank == 0

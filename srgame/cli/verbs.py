@@ -18,6 +18,7 @@ from srgame.cli.evaluate import evaluate
 from srgame.cli.flags import unwrapped
 from srgame.cli.interactions import interactions
 from srgame.cli.layers import layers
+from srgame.cli.restore import restore
 from srgame.cli.shapley import shapley
 from srgame.cli.train import train
 from srgame.errors import InputError
@@ -25,7 +26,7 @@ from srgame.errors import InputError
 DESCRIPTION = "Audit a super-resolution network as a cooperative game. `srgame --version` prints the version."
 
 app = tyro.extras.SubcommandApp()
-for verb in (shapley, interactions, layers, evaluate, train, degrade):
+for verb in (shapley, interactions, layers, evaluate, restore, train, degrade):
     app.command(unwrapped(verb))
 app.command(probe.app, name="probe", help="Measure and compare what the filters of one or more networks do.")
 

@@ -6,17 +6,22 @@ from dataclasses import dataclass
 from itertools import islice
 
 FORMATS = "PNG, JPEG, WebP, BMP, TIFF, PPM, PGM, GIF"
+GIF_FRAME = 0x2C
+BITS, EXTRA_SAMPLES, ASSOCIATED, UNASSOCIATED = 258, 338, 1, 2  # TIFF: tags, and kinds of alpha
+FORMS = {3: "H", 4: "I", 16: "Q"}  # TIFF's integers of 16, 32 and 64 bits
 
 
 @dataclass(frozen=True)
 class Header:
-    """Size in pixels, number of frames or pages, whether colours are for print, and the value of white if known."""
+    """Size in pixels, number of frames or pages, how colours are stored, and the value of white if known."""
 
     width: int
     height: int
     frames: int = 1
     printed: bool = False  # CMYK, or Lab
     white: int | None = None
+    premultiplied: bool = False  # colours are stored multiplied by alpha
+    misread: bool = False  # by OpenCV: more than 8 bits, with a plane for each colour or with 0 for white
 
 
 def header_of(content: bytes) -> Header | None:
@@ -25,6 +30,26 @@ def header_of(content: bytes) -> Header | None:
         return next((read(content) for marks, read in _READERS.items() if content.startswith(marks)), None)
     except (struct.error, LookupError, ValueError, OverflowError, StopIteration):
         return None
+
+
+def without_transparency(content: bytes) -> bytes:
+    """The same image without the mark by which OpenCV replaces colours: TIFF's kind of alpha, GIF's transparent index.
+
+    `content` has a header that `header_of` could read.
+    """
+    if not content.startswith((b"GIF8", b"II", b"MM")):
+        return content
+    kept = bytearray(content)
+    if content.startswith(b"GIF8"):
+        for place in _gif_blocks(content):
+            if content[place : place + 2] == b"\x21\xf9":
+                kept[place + 3] &= ~1
+    else:
+        end, big, offset = _tiff_start(content)
+        for tag, form, at in _tiff_entries(content, offset, end, big):
+            if tag == EXTRA_SAMPLES and form == "H" and struct.unpack_from(f"{end}H", content, at)[0] == UNASSOCIATED:
+                struct.pack_into(f"{end}H", kept, at, 0)
+    return bytes(kept)
 
 
 def _png(content: bytes) -> Header:
@@ -69,15 +94,15 @@ def _bmp(content: bytes) -> Header:
 
 def _gif(content: bytes) -> Header:
     width, height = struct.unpack_from("<HH", content, 6)
-    return Header(width, height, sum(1 for _ in _gif_frames(content)))
+    return Header(width, height, sum(content[place] == GIF_FRAME for place in _gif_blocks(content)))
 
 
-def _gif_frames(content: bytes) -> Iterator[int]:
-    """The offset of each frame."""
+def _gif_blocks(content: bytes) -> Iterator[int]:
+    """The offset of each frame and extension."""
     place = 13 + (3 << (content[10] & 7) + 1 if content[10] & 0x80 else 0)
     while content[place] != 0x3B:
-        if content[place] == 0x2C:
-            yield place
+        yield place
+        if content[place] == GIF_FRAME:
             packed = content[place + 9]
             place += 11 + (3 << (packed & 7) + 1 if packed & 0x80 else 0)
         else:
@@ -89,28 +114,54 @@ def _gif_frames(content: bytes) -> Iterator[int]:
 
 def _tiff(content: bytes) -> Header:
     """The header of the first page; pages marked as smaller versions of it do not count."""
-    end = "<" if content.startswith(b"II") else ">"
-    big = content[2:4] in (b"\x2b\x00", b"\x00\x2b")
-    offset = struct.unpack_from(f"{end}Q" if big else f"{end}I", content, 8 if big else 4)[0]
+    end, big, offset = _tiff_start(content)
     pages: list[dict[int, int]] = []
     while offset and len(pages) < 64:
         page, offset = _tiff_page(content, offset, end, big)
         if not pages or not page.get(254, 0) & 1:
             pages.append(page)
-    return Header(pages[0][256], pages[0][257], len(pages), pages[0].get(262) in (5, 8, 9))
+    first = pages[0]
+    return Header(
+        first[256],
+        first[257],
+        len(pages),
+        printed=first.get(262) in (5, 8, 9),
+        premultiplied=first.get(EXTRA_SAMPLES) == ASSOCIATED,
+        misread=first.get(BITS, 1) > 8 and (first.get(262) == 0 or (first.get(284) == 2 and first.get(277, 1) > 1)),
+    )
+
+
+def _tiff_start(content: bytes) -> tuple[str, bool, int]:
+    """The byte order as `struct` has it, whether offsets have 64 bits, and the offset of the first page."""
+    end = "<" if content.startswith(b"II") else ">"
+    big = content[2:4] in (b"\x2b\x00", b"\x00\x2b")
+    return end, big, struct.unpack_from(f"{end}Q" if big else f"{end}I", content, 8 if big else 4)[0]
 
 
 def _tiff_page(content: bytes, offset: int, end: str, big: bool) -> tuple[dict[int, int], int]:
     """The first value of each integer tag of a page, and the offset of the next page."""
+    page = {
+        tag: struct.unpack_from(end + form, content, at)[0]
+        for tag, form, at in _tiff_entries(content, offset, end, big)
+    }
+    (count,) = struct.unpack_from(f"{end}Q" if big else f"{end}H", content, offset)
+    after = offset + (8 + 20 * count if big else 2 + 12 * count)
+    return page, struct.unpack_from(f"{end}Q" if big else f"{end}I", content, after)[0]
+
+
+def _tiff_entries(content: bytes, offset: int, end: str, big: bool) -> Iterator[tuple[int, str, int]]:
+    """For each integer tag of a page: the tag, the format of its values, and the offset of the first."""
     (count,) = struct.unpack_from(f"{end}Q" if big else f"{end}H", content, offset)
     entries, size = (offset + 8, 20) if big else (offset + 2, 12)
-    page = {}
     for at in range(entries, entries + min(count, 4096) * size, size):
         tag, kind = struct.unpack_from(f"{end}HH", content, at)
-        if kind in (3, 4, 16):
-            form = {3: "H", 4: "I", 16: "Q"}[kind]
-            page[tag] = struct.unpack_from(end + form, content, at + (12 if big else 8))[0]
-    return page, struct.unpack_from(f"{end}Q" if big else f"{end}I", content, entries + count * size)[0]
+        if kind in FORMS:
+            form = FORMS[kind]
+            values = struct.unpack_from(f"{end}Q" if big else f"{end}I", content, at + 4)[0]
+            inline = at + (12 if big else 8)
+            if values * struct.calcsize(f"{end}{form}") > (8 if big else 4):
+                inline = struct.unpack_from(f"{end}Q" if big else f"{end}I", content, inline)[0]
+            yield tag, form, inline
 
 
 def _pnm(content: bytes) -> Header:

@@ -6,7 +6,8 @@ An image is a float32 tensor "3 h w" with RGB values in [0, 1] that are whole mu
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -19,7 +20,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Num, UInt8
 from torch import Tensor
 
-from srgame.data.headers import FORMATS, Header, header_of
+from srgame.data.headers import FORMATS, Header, header_of, without_transparency
 from srgame.errors import InputError
 
 PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")  # shipped in scikit-image's wheel
@@ -33,31 +34,75 @@ FORMULA = re.compile(r"[=@\t]|[+-](?![\d.]*$)")  # the beginning of a cell that 
 Image = Float[Tensor, "3 _ _"]  # height and width
 
 
-def image_paths(dataset: str) -> list[Path]:
-    """The image files of `dataset`, sorted by name.
+def image_paths(dataset: str, subfolders: bool = False) -> list[Path]:
+    """The image files of `dataset`, sorted by path.
 
-    `dataset` is "photographs" (embedded), a folder, a file, or the name of a set in the folder $SRGAME_DATA. Raises
-    InputError if there are no images, and for file names that cannot stand in a csv.
+    `dataset` is "photographs" (embedded), a folder, a file, or the name of a set in the folder $SRGAME_DATA. With
+    `subfolders`, a folder's images include those in its subfolders; without, a warning reports that they are ignored.
+    Files of macOS and Windows that only seem to be images are skipped, with a warning.
+
+    Raises InputError if there are no images, for file names that cannot stand in a csv, and if images in several
+    folders have the same name.
     """
     if dataset == "photographs":
         return [Path(str(files("skimage.data") / name)) for name in PHOTOGRAPHS]
     below_data = Path(os.environ.get("SRGAME_DATA", "")) / dataset
     path = next((p for p in (Path(dataset), below_data) if p.exists()), None)
     if path is None:
-        known = f" or in $SRGAME_DATA ({below_data.parent})" if "SRGAME_DATA" in os.environ else ""
+        known = f" or in $SRGAME_DATA ({os.environ['SRGAME_DATA']})" if "SRGAME_DATA" in os.environ else ""
         raise InputError(
             f"no images at '{dataset}'{known}: give a folder, a file, 'photographs' (embedded), "
             "or the name of a set in the folder that $SRGAME_DATA names"
         )
-    if not path.is_dir():
-        _check_name(path)
-        return [path]
-    paths = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
-    if not paths:
-        raise InputError(f"the folder '{path}' holds no image ({', '.join(SUFFIXES)}): choose another")
+    paths = _in_folder(path, subfolders) if path.is_dir() else [path]
     for each in paths:
         _check_name(each)
     return paths
+
+
+def _in_folder(folder: Path, subfolders: bool) -> list[Path]:
+    """The image files of a folder, sorted."""
+    found = sorted(folder.rglob("*") if subfolders else folder.iterdir())
+    paths = [path for path in found if _is_image(path)]
+    ignored = (
+        [] if subfolders else [each.name for each in found if each.is_dir() and any(map(_is_image, _inside(each)))]
+    )
+    if not paths:
+        where = f"but its subfolder '{ignored[0]}' does: add --subfolders" if ignored else "choose another"
+        raise InputError(f"the folder '{folder}' holds no image ({', '.join(SUFFIXES)}): {where}")
+    if ignored:
+        warnings.warn(
+            f"images in subfolders of '{folder}' are ignored ({_some(ignored)}): include them with --subfolders",
+            stacklevel=3,
+        )
+    if skipped := [path.name for path in found if _seems_image(path) and not _is_image(path)]:
+        warnings.warn(f"'{folder}': {_some(skipped)} skipped, which cannot be an image", stacklevel=3)
+    names = [path.name for path in paths]
+    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        raise InputError(f"several images in subfolders of '{folder}' have the name '{twice[0]}': rename them")
+    return paths
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith("._") and not path.is_dir()
+
+
+def _seems_image(path: Path) -> bool:
+    """Whether the entry has the name of an image, or stores small copies of images, as Windows' Thumbs.db does."""
+    return path.suffix.lower() in SUFFIXES or path.name.lower() == "thumbs.db"
+
+
+def _inside(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:  # not readable: nothing is known of it
+        return []
+
+
+def _some(names: Sequence[str], most: int = 3) -> str:
+    """The first names, and the number of the others."""
+    others = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + others
 
 
 def _check_name(path: Path) -> None:
@@ -69,10 +114,11 @@ def _check_name(path: Path) -> None:
 
 
 def read_image(path: Path) -> Image:
-    """The image in `path` as 8-bit RGB: grey is repeated, alpha is dropped, and 16 bits are rounded to 8.
+    """The image in `path` as 8-bit RGB: grey is repeated, and 16 bits are rounded to 8.
 
-    EXIF orientation is ignored. Damage is detected in PNG, which has checksums, and in JPEG if libjpeg reports it; in
-    other formats it may go unnoticed.
+    Alpha is dropped, with a warning if some pixels are transparent: colours are those stored under it. EXIF orientation
+    is ignored. Damage is detected in PNG, which has checksums, and in JPEG if libjpeg reports it; in other formats it
+    may go unnoticed.
 
     Raises InputError, with the name of the file, if it holds no readable image or several (an animation, pages), if its
     colours are for print (CMYK), which take a profile to convert, and, before decoding, if it has more pixels than
@@ -97,7 +143,21 @@ def read_rgb(path: Path) -> UInt8[np.ndarray, "h w 3"]:
         raise InputError(
             f"'{path}' cannot be read as an image (its header does not match its pixels): replace or remove it"
         )
-    return cv2.cvtColor(pixels, COLOURS[channels])
+    return cv2.cvtColor(_without_alpha(path, pixels, header) if channels == 4 else pixels, COLOURS[channels])
+
+
+def _without_alpha(path: Path, pixels: UInt8[np.ndarray, "h w 4"], header: Header) -> UInt8[np.ndarray, "h w 4"]:
+    """The pixels with the colours that they have before alpha is applied; warns if it is not 255 everywhere."""
+    alpha = pixels[:, :, 3:]
+    if alpha.min() < 255:
+        warnings.warn(
+            f"images in '{path.parent}' are transparent in part: alpha is dropped, and the colours under it are used",
+            stacklevel=2,
+        )
+    if header.premultiplied:
+        colours = pixels[:, :, :3] * 255.0 / np.maximum(alpha, 1)
+        return np.dstack([colours.round().clip(0, 255).astype(np.uint8), alpha])
+    return pixels
 
 
 def _decoded(path: Path) -> tuple[Header, np.ndarray]:
@@ -114,7 +174,7 @@ def _decoded(path: Path) -> tuple[Header, np.ndarray]:
     pixels, complaint = None, ""
     with _captured_stderr() as messages:
         try:
-            pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+            pixels = cv2.imdecode(np.frombuffer(without_transparency(content), np.uint8), cv2.IMREAD_UNCHANGED)
         except cv2.error:
             complaint = "it is damaged"
     if content.startswith(b"\xff\xd8"):  # libjpeg guesses what it cannot read, and only prints that
@@ -142,6 +202,10 @@ def _check_header(path: Path, header: Header) -> None:
         )
     if header.printed:
         raise InputError(f"'{path}' has colours for print (CMYK or Lab): convert it to RGB with its profile")
+    if header.misread:
+        raise InputError(
+            f"'{path}' has 16 bits per channel, but a plane for each colour or 0 for white: save it as ordinary RGB"
+        )
 
 
 @contextmanager
@@ -176,6 +240,11 @@ def from_bytes(pixels: UInt8[np.ndarray, "h w 3"]) -> Image:
 def to_bytes(image: Image) -> UInt8[np.ndarray, "h w 3"]:
     """The 8-bit pixels of an image: clamped and rounded."""
     return (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+
+
+def in_words(image: Tensor) -> str:
+    """The size of an image as people write it: width × height."""
+    return f"{image.shape[-1]}×{image.shape[-2]}"
 
 
 def center_crop(image: Image, size: int) -> Image:

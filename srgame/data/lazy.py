@@ -1,15 +1,19 @@
-"""LR images for probes, read one by one, so memory does not grow with their number."""
+"""Images read one by one, so memory does not grow with their number: for probes, validation and training."""
 
 import warnings
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import UInt8
 
-from srgame.data.images import Image, center_crop, image_paths, read_image
-from srgame.data.pairs import load_pairs
+from srgame.data.images import Image, center_crop, image_paths, read_image, read_rgb
+from srgame.data.pairs import Pairs, load_pairs
 from srgame.errors import InputError, check_counts
+
+KEPT_BYTES = 1 << 28  # of decoded images in each process that trains: 30 images of two megapixels
 
 
 @dataclass(frozen=True)
@@ -32,12 +36,14 @@ class LRImages:
         return tuple(path.stem for path in self.paths)
 
     def __iter__(self) -> Iterator[Image]:
-        for path in self.paths:
-            if self.degradation is not None:
-                yield load_pairs(str(path), self.degradation, self.scale, crop=self.crop).lr[0]
-            else:
-                image = read_image(path)
-                yield image if self.crop is None else center_crop(image, self.crop)
+        return map(self.read, self.paths)
+
+    def read(self, path: Path) -> Image:
+        """The LR image of one of the files."""
+        if self.degradation is not None:
+            return load_pairs(str(path), self.degradation, self.scale, crop=self.crop).lr[0]
+        image = read_image(path)
+        return image if self.crop is None else center_crop(image, self.crop)
 
 
 def lr_images(
@@ -46,13 +52,78 @@ def lr_images(
     scale: int = 4,
     images: int | None = None,
     crop: int | None = None,
+    subfolders: bool = False,
 ) -> LRImages:
     """The LR images of the first `images` files of `dataset`, which is named as in `load_pairs`.
 
     Without a `degradation` the files are LR images themselves; `crop` counts pixels of the files.
     """
     check_counts(images=images, crop=crop)
-    return LRImages(tuple(image_paths(dataset)[:images]), degradation, scale, crop)
+    return LRImages(tuple(image_paths(dataset, subfolders)[:images]), degradation, scale, crop)
+
+
+@dataclass(frozen=True)
+class LazyPairs:
+    """The pairs that `load_pairs` makes of these files, one at a time: each iteration reads the files again."""
+
+    paths: tuple[Path, ...]
+    degradation: str = "clean"
+    scale: int = 4
+    crop: int | None = None
+    seed: int = 0
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __iter__(self) -> Iterator[Pairs]:
+        for path in self.paths:
+            yield load_pairs(str(path), self.degradation, self.scale, crop=self.crop, seed=self.seed)
+
+
+def lazy_pairs(dataset: str = "photographs", degradation: str = "clean", scale: int = 4) -> LazyPairs:
+    """The pairs of `load_pairs`, read one at a time.
+
+    Raises InputError as `load_pairs` does, at once: each pair is made once to find files that cannot be used.
+    """
+    pairs = LazyPairs(tuple(image_paths(dataset)), degradation, scale)
+    for _ in pairs:
+        pass
+    return pairs
+
+
+class LazyImages(Sequence[UInt8[np.ndarray, "_ _ 3"]]):
+    """The images in `paths` as bytes, decoded when they are used; the last ones used stay, up to `kept_bytes`.
+
+    `shapes` has the shape of each. To find damaged files before a training begins, each is decoded once at first.
+    A copy in another process starts with no image kept.
+
+    Raises InputError for unreadable files, and later for a file whose size has changed since.
+    """
+
+    def __init__(self, paths: Sequence[Path], kept_bytes: int = KEPT_BYTES) -> None:
+        self.paths, self.kept_bytes = tuple(paths), kept_bytes
+        self._kept: OrderedDict[int, np.ndarray] = OrderedDict()
+        self.shapes: tuple[tuple[int, ...], ...] = ()
+        self.shapes = tuple(self[index].shape for index in range(len(self.paths)))
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> UInt8[np.ndarray, "_ _ 3"]:  # type: ignore[override]
+        if index in self._kept:
+            self._kept.move_to_end(index)
+            return self._kept[index]
+        image = read_rgb(self.paths[index])
+        if self.shapes and image.shape != self.shapes[index]:
+            raise InputError(f"'{self.paths[index]}' has changed since the training began: start the training again")
+        self._kept[index] = image
+        size = sum(each.nbytes for each in self._kept.values())
+        while size > self.kept_bytes:
+            size -= self._kept.popitem(last=False)[1].nbytes
+        return image
+
+    def __getstate__(self) -> dict[str, object]:
+        return self.__dict__ | {"_kept": OrderedDict()}
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from srgame.data.degradations.testing import SETTINGS
 from srgame.data.images import image_paths
-from srgame.data.pairs import load_pairs
+from srgame.data.pairs import Pairs, load_pairs, matched, read_pair
 from srgame.errors import InputError, check_counts, chosen
 from srgame.evaluation.evaluate import Restore, bicubic, evaluate
 from srgame.evaluation.tiling import Tiled
@@ -33,8 +33,37 @@ SCORES = ["psnr_rgb", "psnr_y", "ssim_y"]
 COLUMNS = [KEY[0], "weights", *KEY[1:], *SCORES]
 SECONDS_BETWEEN_WRITES = 1.0
 
+REAL = "real"  # the setting of real pairs
+
 Row = dict[str, Any]
 Key = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Image:
+    """An image of a set under a setting: an HR file, and the LR file if the pair is real."""
+
+    dataset: str
+    setting: str
+    hr: Path
+    lr: Path | None = None
+
+    @property
+    def name(self) -> str:
+        return self.hr.name
+
+    def pair(self, scale: int, crop: int | None, seed: int) -> Pairs:
+        if self.lr:
+            return read_pair(self.lr, self.hr, scale, crop)
+        return load_pairs(str(self.hr), self.setting, scale, None, crop, seed)
+
+    def fingerprint(self) -> str:
+        """The sha256 of its files."""
+        files = (self.hr, self.lr) if self.lr else (self.hr,)
+        try:
+            return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+        except OSError as error:
+            raise InputError(f"'{error.filename}' cannot be read ({error.strerror}): replace or remove it") from error
 
 
 @dataclass(frozen=True)
@@ -61,8 +90,14 @@ def benchmark(
     overlap: int | None = None,
     seed: int = 0,
     progress: bool = False,
+    subfolders: bool = False,
+    real: tuple[str, str] | None = None,
 ) -> Benchmark:
     """The scores of the networks and of bicubic upsampling on the first `images` images of each set (default: all).
+
+    With `real`, the LR and HR sets of real pairs (`paired`), these are measured too: as a set with the name of the HR
+    set, in the setting "real", where bicubic upsamples the real LR images. A score is NaN for an image that is too
+    small for it once the border is cut.
 
     `folder` stores benchmark.csv and benchmark.json; both are written about every second and when the run ends, even by
     an error. All networks see the same LR images: noise depends only on seed, set, image and setting. Images too large
@@ -74,16 +109,15 @@ def benchmark(
     check_counts(images=images, crop=crop)
     scale = _common_scale(networks, scale)
     degradations = _settings(degradations)
-    paths, missing = _image_files(sets, images)
+    each, missing = _images(sets, degradations, images, subfolders, real)
     weights = {BASELINE: ""} | {name: fingerprint(network) for name, network in networks.items()}
     restore: dict[str, Restore] = {BASELINE: bicubic(scale)}
     restore |= {name: Tiled(network, tile, overlap) for name, network in networks.items()}
     identity = {"scale": scale, "crop": crop, "overlap": overlap, "seed": seed}
-    pairs = [(path, dataset, setting) for dataset in paths for path in paths[dataset] for setting in degradations]
     with lock(folder):
-        store = _Store(folder, identity, weights, _fingerprints(paths) if folder else {})
+        store = _Store(folder, identity, weights, _fingerprints(each) if folder else {})
         try:
-            keys = _measure(store, restore, pairs, identity, progress)
+            keys = _measure(store, restore, each, identity, progress)
         finally:
             store.write(missing)
     return Benchmark(pd.DataFrame([store.rows[key] for key in keys], columns=COLUMNS), missing)
@@ -92,18 +126,19 @@ def benchmark(
 def _measure(
     store: "_Store",
     restore: Mapping[str, Restore],
-    pairs: Sequence[tuple[Path, str, str]],
+    images: Sequence[_Image],
     identity: Mapping[str, Any],
     progress: bool,
 ) -> list[Key]:
     """Measures the rows that are not stored yet; returns the keys of all rows, in their order."""
-    keys: list[Key] = [(name, dataset, setting, path.name) for path, dataset, setting in pairs for name in restore]
+    keys_of = {image: [(name, image.dataset, image.setting, image.name) for name in restore] for image in images}
+    keys: list[Key] = [key for keys in keys_of.values() for key in keys]
     done = sum(key in store.rows for key in keys)
     with tqdm(total=len(keys), initial=done, disable=not progress, unit="image") as bar:
-        for path, dataset, setting in pairs:
-            todo = [key for name in restore if (key := (name, dataset, setting, path.name)) not in store.rows]
+        for image in images:
+            todo = [key for key in keys_of[image] if key not in store.rows]
             if todo:
-                pair = load_pairs(str(path), setting, identity["scale"], None, identity["crop"], identity["seed"])
+                pair = image.pair(identity["scale"], identity["crop"], identity["seed"])
             for key in todo:
                 store.add(key, evaluate(restore[key[0]], pair)[SCORES].iloc[0].to_dict())
                 bar.update()
@@ -131,29 +166,34 @@ def _settings(degradations: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(named))
 
 
-def _image_files(sets: Sequence[str], images: int | None) -> tuple[dict[str, list[Path]], dict[str, str]]:
-    """The image files of each set, and for each set that is missing the reason."""
-    paths, missing = dict[str, list[Path]](), dict[str, str]()
+def _images(
+    sets: Sequence[str], settings: Sequence[str], count: int | None, subfolders: bool, real: tuple[str, str] | None
+) -> tuple[list[_Image], dict[str, str]]:
+    """The images of each set under each setting, and for each set that is missing the reason."""
+    images, missing = list[_Image](), dict[str, str]()
     for dataset in sets:
         try:
-            paths[dataset] = image_paths(dataset)[:images]
+            paths = image_paths(dataset, subfolders)[:count]
         except InputError as error:
             missing[dataset] = str(error)
-    if not paths:
+        else:
+            images += [_Image(dataset, setting, path) for path in paths for setting in settings]
+    if real:
+        images += [_Image(real[1], REAL, hr, lr) for lr, hr in matched(*real, subfolders)[:count]]
+    if not images:
         raise InputError("; ".join(missing.values()) or "no set of images is named: name at least one")
-    return paths, missing
+    return images, missing
 
 
-def _fingerprints(paths: Mapping[str, Sequence[Path]]) -> dict[str, str]:
-    """The sha256 of each image file, by set and name."""
-    try:
-        return {
-            f"{dataset}/{path.name}": hashlib.sha256(path.read_bytes()).hexdigest()
-            for dataset, of_set in paths.items()
-            for path in of_set
-        }
-    except OSError as error:
-        raise InputError(f"'{error.filename}' cannot be read ({error.strerror}): replace or remove it") from error
+def _fingerprints(images: Sequence[_Image]) -> dict[str, str]:
+    """The sha256 of each image, by set and name."""
+    named = {_in_store(image): image for image in images}
+    return {name: image.fingerprint() for name, image in named.items()}
+
+
+def _in_store(image: _Image) -> str:
+    """The name of an image in the json; a real pair is another image than its HR file alone."""
+    return f"{image.dataset}/{image.name}" + (f" ({REAL})" if image.lr else "")
 
 
 class _Store:

@@ -106,7 +106,7 @@ def score_table(scores: pd.DataFrame, missing: Mapping[str, str]) -> str:
 def _set(dataset: str, rows: pd.DataFrame) -> str:
     settings, names = rows["degradation"].unique(), rows["checkpoint"].unique()
     width = max(14, *map(len, names))
-    lines = [f"\n{dataset}: {rows['image'].nunique()} images"]
+    lines = [f"\n{dataset}: {rows['image'].nunique()} images{_too_small(rows)}"]
     for score, title in SCORES.items():
         means = rows.groupby(["checkpoint", "degradation"])[score].mean()
         digits = 4 if score.startswith("ssim") else 2
@@ -115,3 +115,14 @@ def _set(dataset: str, rows: pd.DataFrame) -> str:
             cells = (f"{means[name, setting]:8.{digits}f}" for setting in settings)
             lines.append(f"{name:{width}}" + "".join(cells))
     return "\n".join(lines)
+
+
+def _too_small(rows: pd.DataFrame) -> str:
+    """How many images each mean leaves out, if any; empty if all have all scores."""
+    scored = {
+        title.split(",")[0]: int(rows.groupby("image")[score].count().gt(0).sum()) for score, title in SCORES.items()
+    }
+    if min(scored.values()) == rows["image"].nunique():
+        return ""
+    counts = ", ".join(f"{title} of {count}" for title, count in scored.items())
+    return f" ({counts}; the others are too small for it once the border is cut)"

@@ -5,7 +5,7 @@ A step depends only on the weights, the optimiser, the seed and its own number, 
 
 import math
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -81,14 +81,14 @@ def fit(
     schedule: Schedule,
     folder: Path,
     seed: int = 0,
-    validation: Mapping[str, Pairs] | None = None,
+    validation: Mapping[str, Iterable[Pairs]] | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> pd.DataFrame:
     """Trains `strategy.network` in place, resuming the run in `folder` if there is one; returns the log of the run.
 
     The log has a row for each saved state. Its columns are step; the losses by name, minimised and watched (means since
     the row before); steps_per_second; waiting, the share of time in which the network waited for patches; and, for each
-    name in `validation`, psnr_rgb_NAME and psnr_y_NAME (dB).
+    name in `validation`, psnr_rgb_NAME and psnr_y_NAME (dB), measured pair by pair.
 
     Every `save_every` steps, and when SIGTERM or Ctrl-C asks it to stop, the run writes into `folder`: log.csv,
     weights.safetensors, weights.ema.safetensors (with `ema`), the state from which it resumes, and the log for
@@ -282,10 +282,10 @@ def _channels_last(images: Tensor) -> Tensor:
     return images.contiguous(memory_format=torch.channels_last)
 
 
-def _validation(network: nn.Module, validation: Mapping[str, Pairs]) -> Row:
+def _validation(network: nn.Module, validation: Mapping[str, Iterable[Pairs]]) -> Row:
     """The mean PSNR on each set of pairs, for the log."""
     with evaluating(network):
-        scores = {name: evaluate(network, pairs) for name, pairs in validation.items()}
+        scores = {name: pd.concat([evaluate(network, pair) for pair in pairs]) for name, pairs in validation.items()}
     return {f"{p}_{name}": float(score[p].mean()) for name, score in scores.items() for p in ("psnr_rgb", "psnr_y")}
 
 

@@ -22,6 +22,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from srgame.data.degradations.training import DEGRADATIONS, sharpened
+from srgame.data.lazy import LazyImages
 from srgame.errors import InputError, chosen
 
 Batch = tuple[Float[Tensor, "b 3 h w"], Float[Tensor, "b 3 H W"]]
@@ -62,7 +63,8 @@ class Patches:
         for side in (self.patch, self.crop):
             if side % self.scale:
                 raise InputError(f"patch and crop must be multiples of the scale {self.scale}, not {side} pixels")
-        small = [image.shape for image in self.images if min(image.shape[:2]) < self.patch]
+        shapes = self.images.shapes if isinstance(self.images, LazyImages) else [image.shape for image in self.images]
+        small = [shape for shape in shapes if min(shape[:2]) < self.patch]
         if small:
             raise InputError(
                 f"{len(small)} of {len(self.images)} images are smaller than the patch of {self.patch} pixels "
@@ -124,7 +126,8 @@ def prefetched(batches: Batches, ahead: int = 1, workers: int = 0) -> Iterator[B
 
     They are computed in one thread or, on the CPU, in `workers` processes; thread and processes end when this closes.
     For mixed batches, let `ahead` be the size of a block. A batch raises InputError if a process was killed. If
-    processes are not forked (macOS, Windows, Python 3.14 and later), each has a copy of the images.
+    processes are not forked (macOS, Windows, Python 3.14 and later), each has a copy of the images, unless they are
+    LazyImages.
     """
     executor: Executor = (
         ProcessPoolExecutor(workers, initializer=_start_worker, initargs=(batches,))

@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from srgame.data.degradations.folder import degrade_set
@@ -84,6 +85,87 @@ def test_exif_orientation_is_ignored(tmp_path: Path) -> None:
 
 def animated(form: str) -> bytes:
     return stored(form, save_all=True, append_images=[Image.fromarray(image) for image in (NOISE, 255 - NOISE)])
+
+
+def transparent() -> Image.Image:
+    """NOISE under an alpha of all values."""
+    alpha = np.arange(24 * 40, dtype=np.int64).reshape(24, 40) % 256
+    return Image.fromarray(np.dstack([NOISE, alpha.astype(np.uint8)]))
+
+
+def planes(bits: int, kind: str | None, planar: str = "contig") -> bytes:
+    """NOISE as a TIFF of so many bits, with alpha of this kind."""
+    pixels = np.asarray(transparent()).astype(np.uint16 if bits == 16 else np.uint8) * (257 if bits == 16 else 1)
+    pixels = pixels if kind else pixels[..., :3]
+    file = io.BytesIO()
+    tifffile.imwrite(
+        file,
+        pixels if planar == "contig" else pixels.transpose(2, 0, 1).copy(),
+        photometric="rgb",
+        planarconfig=planar,
+        extrasamples=[kind] if kind else None,
+    )
+    return file.getvalue()
+
+
+def encoded(image: Image.Image, form: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, form, **options)
+    return file.getvalue()
+
+
+TRANSPARENT = {
+    "a.png": encoded(transparent(), "PNG"),
+    "la.png": encoded(transparent().convert("LA"), "PNG"),
+    "colour.png": encoded(transparent().convert("RGB"), "PNG", transparency=tuple(NOISE[0, 0].tolist())),
+    "a.webp": encoded(transparent(), "WEBP", lossless=True, exact=True),
+    "a.tiff": encoded(transparent(), "TIFF"),
+    "packed.tiff": encoded(transparent(), "TIFF", compression="tiff_lzw"),
+    "big.tiff": encoded(transparent(), "TIFF", compression="tiff_deflate", big_tiff=True),
+    "la.tiff": encoded(transparent().convert("LA"), "TIFF"),
+    "a.bmp": encoded(transparent(), "BMP"),
+    "p.gif": encoded(transparent().convert("RGB").quantize(16), "GIF", transparency=3),
+    "rgba.gif": encoded(transparent(), "GIF"),
+    "p.png": encoded(transparent().convert("RGB").quantize(16), "PNG", transparency=3),
+    "premultiplied.tiff": planes(8, "assocalpha"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:images in")
+@pytest.mark.parametrize("name", TRANSPARENT)
+def test_colours_under_alpha_are_those_that_pillow_reads(tmp_path: Path, name: str) -> None:
+    content = TRANSPARENT[name]
+    pillow = np.asarray(Image.open(io.BytesIO(content)).convert("RGBA"))
+    ours = read_rgb(written(tmp_path / name, content)).astype(int)
+    clear = 0 if name == "premultiplied.tiff" else -1  # there the colours are lost where alpha is 0
+    assert np.abs(ours - pillow[..., :3])[pillow[..., 3] > clear].max() <= (name == "premultiplied.tiff")
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.webp", "a.tiff"])
+def test_transparent_pixels_are_noted(tmp_path: Path, name: str) -> None:
+    with pytest.warns(UserWarning, match=f"{tmp_path}.*alpha"):
+        read_rgb(written(tmp_path / name, TRANSPARENT[name]))
+
+
+@pytest.mark.filterwarnings("ignore:images in")
+@pytest.mark.parametrize("kind", [None, "unassalpha", "unspecified"])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_tiffs_of_8_and_16_bits_are_read_or_refused_but_never_mixed_up(
+    tmp_path: Path, bits: int, kind: str | None
+) -> None:
+    for planar in ("contig", "separate"):
+        path = written(tmp_path / f"{planar}.tiff", planes(bits, kind, planar))
+        if bits == 16 and planar == "separate":
+            with pytest.raises(InputError, match=r"separate\.tiff"):
+                read_rgb(path)
+        else:
+            assert np.array_equal(read_rgb(path), NOISE)
+
+
+def test_black_and_white_may_be_swapped_in_a_tiff(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    tifffile.imwrite(file, NOISE[..., 0], photometric="miniswhite")
+    assert np.array_equal(read_rgb(written(tmp_path / "a.tiff", file.getvalue()))[..., 0], 255 - NOISE[..., 0])
 
 
 REFUSED: dict[str, tuple[bytes, str]] = {
@@ -173,6 +255,7 @@ def test_the_limit_of_pixels_can_be_changed(tmp_path: Path, monkeypatch: pytest.
         read_image(path)
 
 
+@pytest.mark.filterwarnings("ignore:images in")
 @pytest.mark.parametrize("name", [*LOSSLESS, *LOSSY, "moving.gif"])
 def test_flipped_bits_and_truncation_raise_only_input_errors(tmp_path: Path, name: str) -> None:
     good = (LOSSLESS | LOSSY | {"moving.gif": animated("GIF")})[name]

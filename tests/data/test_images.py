@@ -56,6 +56,7 @@ def rgb() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (20, 24, 3), dtype=np.uint8)
 
 
+@pytest.mark.filterwarnings("ignore:images in")
 def test_colour_grey_alpha_and_16_bits_are_read(tmp_path: Path, rgb: np.ndarray) -> None:
     bgr = np.ascontiguousarray(rgb[:, :, ::-1])
     alpha = np.dstack([bgr, np.full(bgr.shape[:2], 7, np.uint8)])
@@ -106,7 +107,7 @@ def test_a_missing_set_and_a_folder_without_images_are_named(tmp_path: Path, mon
     with pytest.raises(InputError, match=r"no images at 'Set6': give a folder"):
         image_paths("Set6")
     monkeypatch.setenv("SRGAME_DATA", str(tmp_path))
-    with pytest.raises(InputError, match=r"no images at 'Set6' or in \$SRGAME_DATA"):
+    with pytest.raises(InputError, match=rf"no images at 'Set6' or in \$SRGAME_DATA \({tmp_path}\)"):
         image_paths("Set6")
 
 

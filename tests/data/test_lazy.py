@@ -1,5 +1,6 @@
 """LR images and patches that are read one by one."""
 
+import pickle
 from pathlib import Path
 
 import cv2
@@ -7,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from srgame.data.lazy import LRImages, LRPatches, lr_images
+from srgame.data.images import image_paths, read_rgb
+from srgame.data.lazy import LazyImages, LRImages, LRPatches, lazy_pairs, lr_images
 from srgame.data.pairs import load_pairs
 from srgame.errors import InputError
+from srgame.training.patches import Patches
 
 
 def test_streamed_images_are_those_of_pairs() -> None:
@@ -54,3 +57,37 @@ def test_fewer_patches_than_asked_for_are_a_warning(two_images: LRImages) -> Non
 def test_patches_larger_than_every_image_are_an_error(two_images: LRImages) -> None:
     with pytest.raises(InputError, match="31×31"):
         list(LRPatches(two_images, 31, 4))
+
+
+@pytest.mark.parametrize("kept_bytes", [0, 1_500_000, 1 << 30])
+def test_patches_of_lazy_images_are_those_of_images_in_memory_and_few_are_kept(kept_bytes: int) -> None:
+    paths = image_paths("photographs")
+    lazy = LazyImages(paths, kept_bytes)
+    held = [read_rgb(path) for path in paths]
+    assert lazy.shapes == tuple(image.shape for image in held)
+    for images in (lazy, pickle.loads(pickle.dumps(lazy))):
+        made, expected = (Patches(each, "second-order", patch=24, batch=4, crop=36, seed=3) for each in (images, held))
+        for step in (0, 1, 5):
+            assert all(torch.equal(a, b) for a, b in zip(made(step), expected(step), strict=True))
+    assert sum(image.nbytes for image in lazy._kept.values()) <= kept_bytes
+    assert len(pickle.dumps(lazy)) < 2000
+
+
+def test_lazy_images_find_damaged_files_at_once_and_changed_ones_later(two_images: LRImages, tmp_path: Path) -> None:
+    lazy = LazyImages(two_images.paths, 0)
+    cv2.imwrite(str(tmp_path / "b.png"), np.zeros((5, 6, 3), np.uint8))
+    with pytest.raises(InputError, match=r"b\.png"):
+        _ = lazy[1]
+    (tmp_path / "b.png").write_bytes(b"")
+    for make in (lambda: LazyImages(two_images.paths), lambda: lazy_pairs(str(tmp_path))):
+        with pytest.raises(InputError, match=r"b\.png"):
+            make()
+
+
+def test_lazy_pairs_are_those_of_load_pairs() -> None:
+    lazy, pairs = lazy_pairs("photographs", "b+n"), load_pairs("photographs", "b+n")
+    assert len(lazy) == 4
+    for _ in range(2):
+        for one, other in zip(lazy, pairs, strict=True):
+            assert one.names == other.names
+            assert torch.equal(one.lr[0], other.lr[0]) and torch.equal(one.hr[0], other.hr[0])

@@ -14,7 +14,13 @@ from srgame.files import write_atomic
 
 
 def degrade_set(
-    dataset: str, output: Path, degradation: str = "second-order", scale: int = 4, sharpen: bool = False, seed: int = 0
+    dataset: str,
+    output: Path,
+    degradation: str = "second-order",
+    scale: int = 4,
+    sharpen: bool = False,
+    seed: int = 0,
+    subfolders: bool = False,
 ) -> list[Path]:
     """Writes a PNG of each image's LR image and manifest.json into `output`; returns their paths.
 
@@ -23,7 +29,7 @@ def degrade_set(
 
     Raises InputError if two images have the same name, if one is too small, and if the folder is not writable.
     """
-    paths = image_paths(dataset)
+    paths = image_paths(dataset, subfolders)
     if len({path.stem for path in paths}) < len(paths):
         raise InputError(
             f"images of '{dataset}' differ in their suffix only: rename them, since all LR images are PNGs"

@@ -1,0 +1,42 @@
+"""`srgame restore`."""
+
+import sys
+
+from srgame.cli.flags import LRImages, Network, Output
+
+IMAGES = LRImages(crop=None)
+
+
+def restore(
+    network: Network,
+    output: Output,
+    images: LRImages = IMAGES,
+    tile: int | None = None,
+    overlap: int | None = None,
+) -> None:
+    """Restore LR images, and write the SR images as PNG files with the same names into the output folder.
+
+    The same command resumes after an interruption. Weights and settings are recorded in restored.json beside them.
+
+    Args:
+        tile: side of the largest LR image that is restored at once, in pixels; None: what fits into memory. A larger
+            image is restored in overlapping tiles; the result is the same.
+        overlap: overlap of the tiles, in LR pixels; None: the reach of the network. A smaller overlap is faster, but
+            then the result is an approximation.
+    """
+    from srgame.data.lazy import lr_images
+    from srgame.devices import available
+    from srgame.evaluation.restore import restore_images
+    from srgame.files import ensure_writable
+    from srgame.networks import load_network, scale_of
+
+    device = available(output.device)
+    ensure_writable(output.output)
+    model = load_network(network.checkpoint, network.network, network.scale).to(device)
+    lr = lr_images(images.dataset, images.degradation, scale_of(model), images.images, images.crop, images.subfolders)
+    try:
+        written = restore_images(model, lr, output.output, tile=tile, overlap=overlap, progress=True)
+    except KeyboardInterrupt:
+        print("srgame: interrupted: the same command resumes", file=sys.stderr)
+        sys.exit(130)
+    print(f"written: {len(written)} SR images to {output.output}")
