@@ -216,6 +216,12 @@ BAD = {
     "train on nothing": ("train --output {folder}/run", "--patches FOLDER"),
     "train on both": ("train {images} --patches {folder} --output {folder}/run", "--patches FOLDER"),
     "train on no patches": ("train --patches {folder} --output {folder}/run", "holds no patches"),
+    "weight without eats": ("train {images} --output {folder}/run --eats-weight 0.1", "--eats-weight"),
+    "layers without eats": (
+        "train {images} --output {folder}/run --strategy bicubic-pull --eats-layers all",
+        "--eats-layers",
+    ),
+    "dropout without dropout": ("train {images} --output {folder}/run --strategy eats --dropout 0.5", "--dropout"),
     "no patches": ("degrade photographs --output {folder}/lr --patches 0", "patches must be at least 1"),
     "patches of LR images": ("degrade {images} --output {folder}/lr --patch 32", "--patch needs --patches"),
     "patches to nowhere": ("degrade photographs --output {checkpoint}/x --patches 4", "nothing can be written"),
@@ -404,6 +410,27 @@ def test_an_unknown_strategy_is_refused(srgame: Run, tmp_path: Path) -> None:
     assert status == 2 and "dreams" in printed + error and "original" in printed + error
 
 
+@pytest.mark.parametrize(
+    ("strategy", "given", "default"),
+    [
+        ("dropout", ["--dropout", 0.9], ["--dropout", 0.5]),
+        ("bicubic-pull", ["--eats-weight", 0.1], ["--eats-target", "bicubic"]),
+        ("eats", ["--eats-erase", "one per layer"], ["--eats-layers", "all", "--eats-weight", 1, "--eats-count", 1]),
+    ],
+)
+def test_a_strategy_reads_its_own_flags(
+    srgame: Run, tmp_path: Path, strategy: str, given: list[object], default: list[object]
+) -> None:
+    small = ["--features", 4, "--blocks", 1, "--steps", 1, "--batch", 1, "--patch", 32, "--crop", 0, "--pool", 1]
+    small += ["--validation-degradations", "--degradation", "bicubic", "--strategy", strategy]
+    weights = []
+    for flags in ([], default, given):
+        output = tmp_path / str(len(weights))
+        assert srgame("train", "photographs", *small, *flags, "--output", output)[0] == 0
+        weights.append((output / "weights.safetensors").read_bytes())
+    assert weights[0] == weights[1] != weights[2]
+
+
 def test_trainings_share_stored_patches_and_resume_on_them(srgame: Run, tmp_path: Path) -> None:
     store, words = tmp_path / "patches", ["--patch", 32, "--crop", 48, "--scale", 2, "--sharpen"]
     status, printed, _ = srgame("degrade", "photographs", "--output", store, "--patches", 6, *words)
@@ -463,11 +490,11 @@ def test_training_from_the_command_line(srgame: Run, tmp_path: Path, monkeypatch
         (out / "state.pt").rename(out / state)
         status, _, error = srgame(*words, "--no-resume")
         assert status == 2 and f"'{out}' holds a training already" in error
-    for told in (True, False):
-        features = {"architecture": "x86_64", "avx512_bf16": told}
+    for native in (True, False):
+        features = {"architecture": "x86_64", "avx512_bf16": native}
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda features=features: features, raising=False)
-        status, _, complaint = srgame(*words, "--bfloat16", "--output", tmp_path / str(told))
-        assert status == 0 and ("emulates bfloat16" in complaint) == (not told)
+        status, _, complaint = srgame(*words, "--bfloat16", "--output", tmp_path / str(native))
+        assert status == 0 and ("emulates bfloat16" in complaint) == (not native)
 
 
 def test_ctrl_c_leaves_no_traceback_and_keeps_what_was_measured(checkpoint: Path, tmp_path: Path) -> None:
@@ -486,12 +513,12 @@ def test_ctrl_c_leaves_no_traceback_and_keeps_what_was_measured(checkpoint: Path
     assert (pd.read_csv(tmp_path / "out" / "shapley.csv")["replicates"] >= 4).all()
 
 
-def test_bfloat16_is_told_of_and_refused_where_it_is_imitated(
+def test_bfloat16_is_reported_and_refused_where_it_is_emulated(
     srgame: Run, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ["--layers", "conv_hr", "conv_first", "--crop", 16, "--images", 1, "--evaluations", 200, "--bfloat16"]
-    for told, expected in (({"avx512_bf16": True}, 0), ({"avx512_bf16": False}, 2)):
-        features = {"architecture": "x86_64"} | told
+    for capability, expected in (({"avx512_bf16": True}, 0), ({"avx512_bf16": False}, 2)):
+        features = {"architecture": "x86_64"} | capability
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda features=features: features, raising=False)
         status, printed, complaint = srgame("shapley", checkpoint, *words, "--output", tmp_path / "out")
         assert status == expected
