@@ -98,12 +98,14 @@ def test_erasure_goes_from_the_whole_network_to_none_of_the_layers_filters() -> 
 
 
 def test_eq6_rates_are_shares_of_the_filters() -> None:
-    told = ["held", "violated", "violated", "open"]
-    frame = pd.DataFrame({"strategy": "eats", "layer": "conv_hr", "ablation": "zero", "kind": "player", "eq6": told})
+    verdicts = ["held", "violated", "violated", "open"]
+    frame = pd.DataFrame(
+        {"strategy": "eats", "layer": "conv_hr", "ablation": "zero", "kind": "player", "eq6": verdicts}
+    )
     (rates,) = audit_eq6.rates(pd.concat([frame.assign(reason=""), pd.DataFrame({"kind": ["size"]})])).to_dict(
         "records"
     )
-    assert {name: rates[name] for name in ("filters", *dict.fromkeys(told))} == {
+    assert {name: rates[name] for name in ("filters", *dict.fromkeys(verdicts))} == {
         "filters": 4, "held": 0.25, "violated": 0.5, "open": 0.25,
     }  # fmt: skip
 
@@ -219,7 +221,7 @@ def test_a_claim_is_judged_by_where_it_was_found() -> None:
 
 
 def test_every_verdict_says_what_the_committed_numbers_do() -> None:
-    """Two of them are told from the numbers by hand."""
+    """Two of them are derived from the numbers by hand."""
     verdicts = {}
     for name in regenerate.recipes():
         module = import_module(name)

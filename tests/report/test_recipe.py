@@ -112,8 +112,8 @@ def test_a_recipe_of_another_ones_measure_has_its_words_and_other_defaults(analy
         "run(__file__, measure", "from functools import partial; run(__file__, partial(measure, rows=7)"
     )
     analysis.write_text(own)
-    told = run(analysis, "--help").stdout
-    assert "Rows." in told and "default: 7" in told and "partial" not in told
+    page = run(analysis, "--help").stdout
+    assert "Rows." in page and "default: 7" in page and "partial" not in page
     assert run(analysis).returncode == 0
     assert len(pd.read_csv(analysis.parents[1] / "figures" / "fig0.csv")) == 7
 

@@ -51,18 +51,18 @@ def test_owen_values_of_a_layer_add_up_to_its_value_among_layers(
 
 
 @pytest.mark.parametrize(
-    ("replicates", "payoff", "told"),
+    ("replicates", "payoff", "warning"),
     [(1, "psnr", "a single"), (4, "psnr", "fewer than 12"), (12, "psnr", ""), (4, "-mse", "")],
 )
-def test_the_table_warns_of_units_that_are_few_unless_each_is_exact(
-    small: SRResNet, photographs: Pairs, replicates: int, payoff: str, told: str
+def test_the_table_warns_of_few_replicates_unless_each_is_exact(
+    small: SRResNet, photographs: Pairs, replicates: int, payoff: str, warning: str
 ) -> None:
     filters = filters_of(small, ["conv_hr"])
     until = Until(evaluations=2 + replicates * 2 * (len(filters) - 1))
     values = network_values(small, filters, photographs, until=until, payoff=payoff)
     printed = shapley_table(values, "dB", 0.95)
-    assert values["replicates"].eq(replicates).all() and told in printed
-    assert bool(told) == ("allow more evaluations" in printed)
+    assert values["replicates"].eq(replicates).all() and warning in printed
+    assert bool(warning) == ("allow more evaluations" in printed)
 
 
 def test_an_unknown_game_is_refused(small: SRResNet, photographs: Pairs, filters: Filters) -> None:
@@ -70,7 +70,7 @@ def test_an_unknown_game_is_refused(small: SRResNet, photographs: Pairs, filters
         network_values(small, filters, photographs, until=Until(evaluations=9), game="chess")
 
 
-def test_bfloat16_plays_a_layer_whose_orders_vary_more_than_it_rounds_off() -> None:
+def test_bfloat16_is_used_for_a_layer_whose_permutations_vary_more_than_rounding() -> None:
     network, pairs = load_network("srresnet-x4-bicubic"), load_pairs("photographs", images=1, crop=12)
     how = {"until": Until(evaluations=2 + 14 * 126), "filters": filters_of(network, ["conv_first"]), "pairs": pairs}
     fine, low_precision = network_values(network, **how), network_values(network, bfloat16=True, **how)
@@ -85,8 +85,12 @@ def test_bfloat16_plays_a_layer_whose_orders_vary_more_than_it_rounds_off() -> N
     assert 0 < difference.max() < fine["stderr"].max()
 
 
-@pytest.mark.parametrize("game", ["layers", "within layers"])  # the layers are so few that nothing of them is rough
-def test_bfloat16_plays_games_of_layers_too(small: SRResNet, photographs: Pairs, filters: Filters, game: str) -> None:
+@pytest.mark.parametrize(
+    "game", ["layers", "within layers"]
+)  # the layers are so few that they are enumerated in float32
+def test_bfloat16_is_used_for_games_of_layers_too(
+    small: SRResNet, photographs: Pairs, filters: Filters, game: str
+) -> None:
     how = {"game": game, "until": Until(evaluations=500), "filters": filters, "pairs": photographs}
     low_precision, fine = network_values(small, bfloat16=True, **how), network_values(small, **how)
     assert (low_precision["shapley"] - fine["shapley"]).abs().max() <= fine["stderr"].max() + 1e-9

@@ -51,7 +51,7 @@ class Smooth:
         return slope
 
 
-def test_one_unit_solves_a_quadratic_game_of_any_size() -> None:
+def test_one_replicate_solves_a_quadratic_game_of_any_size() -> None:
     game = quadratic(200, 0)
     found = multilevel_shapley(Smooth(game), until=ONE_REPLICATE)
     np.testing.assert_allclose(found.value, game.shapley, rtol=1e-6, atol=1e-5)
@@ -59,7 +59,7 @@ def test_one_unit_solves_a_quadratic_game_of_any_size() -> None:
 
 
 @pytest.mark.parametrize("game", [cubic(40, 1), saturating_groups(40, 2, groups=10)])
-def test_the_mean_of_many_units_approaches_the_values(game: FormulaGame) -> None:
+def test_the_mean_of_many_replicates_approaches_the_values(game: FormulaGame) -> None:
     found = multilevel_shapley(Smooth(game), until=Until(evaluations=30_000), seed=1)
     assert np.abs((found.value - game.shapley) / found.stderr).max() < 4.5
     assert found.relative_stderr < 0.02

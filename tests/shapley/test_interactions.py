@@ -54,7 +54,7 @@ def test_exact_interactions_are_what_the_definition_says(name: str, index: str) 
 
 @pytest.mark.parametrize("index", EITHER)
 @pytest.mark.parametrize("name", ["saturating", "glove", "apex"])
-def test_the_mean_of_many_units_approaches_the_exact_interactions(name: str, index: str) -> None:
+def test_the_mean_of_many_replicates_approaches_the_exact_interactions(name: str, index: str) -> None:
     game = Counting(GAMES[name])
     pairs = [(0, 1), (2, 4), (3, 1)]
     exact = pair_interactions(game, pairs, index=index)
@@ -81,7 +81,7 @@ def test_two_who_are_interchangeable_interact_negatively() -> None:
 
 @pytest.mark.parametrize("players", [16, 64])
 @pytest.mark.parametrize("family", [quadratic, cubic])
-def test_one_unit_solves_quadratic_and_cubic_games(family: Callable[[int, int], SolvedGame], players: int) -> None:
+def test_one_replicate_solves_quadratic_and_cubic_games(family: Callable[[int, int], SolvedGame], players: int) -> None:
     game = family(players, 0)
     replicate = pair_interactions(game, until=Until(evaluations=2 + players * (players + 1)))
     assert replicate.replicates == 1 and np.isinf(replicate.stderr).all()
@@ -154,7 +154,7 @@ def test_errors_are_honest_too_where_all_pairs_err_alike() -> None:
     assert 0.88 < np.mean(covered) < 0.99
 
 
-def test_a_unit_depends_on_seed_and_index_only() -> None:
+def test_a_replicate_depends_on_seed_and_number_only() -> None:
     def asked(replicates: int, seed: int) -> list[object]:
         game = Counting(saturating(9, 0))
         pair_interactions(game, [(0, 5)], until=Until(evaluations=8 * replicates), seed=seed)
@@ -189,7 +189,7 @@ def test_dummies_interact_with_nobody_and_are_never_sampled() -> None:
 
 
 @pytest.mark.parametrize("players", [2, 5, 7, 8])
-def test_few_players_are_played_out_so_that_no_error_bar_is_zero_by_luck(players: int) -> None:
+def test_few_players_are_enumerated_so_that_no_error_bar_is_zero_by_luck(players: int) -> None:
     sampled = pair_interactions(saturating(players, 0), until=Until(tolerance=0.5))
     np.testing.assert_allclose(sampled.value, upper(interaction_by_definition(saturating(players, 0))), atol=1e-12)
     assert sampled.ended == "exact" and sampled.evaluations == 2**players
@@ -198,7 +198,7 @@ def test_few_players_are_played_out_so_that_no_error_bar_is_zero_by_luck(players
 def test_an_interruption_keeps_what_was_measured() -> None:
     class Interrupted(Counting):
         def __call__(self, coalitions: torch.Tensor) -> torch.Tensor:
-            if len(self.asked) == 4 * 6:  # a unit asks for none, one and both of the pair, twice
+            if len(self.asked) == 4 * 6:  # a replicate asks for none, one and both of the pair, twice
                 raise KeyboardInterrupt
             return super().__call__(coalitions)
 
@@ -256,7 +256,7 @@ def test_games_too_large_or_too_small_are_refused() -> None:
         pair_interactions(saturating(1, 0))
 
 
-def test_precision_is_a_share_of_the_range() -> None:
+def test_the_relative_standard_error_is_a_share_of_the_range() -> None:
     found = PairInteractions(
         np.array([1.0, 3.0]), np.array([0.1, 0.02]), 5, np.array([[0, 1], [0, 2]]), 3, 50, "seconds"
     )

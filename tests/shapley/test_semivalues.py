@@ -102,7 +102,7 @@ def test_in_a_latin_square_everybody_comes_once_at_every_place(seed: int, player
         assert sorted(line) == active.tolist()
 
 
-def test_each_order_of_a_latin_square_is_evenly_random() -> None:
+def test_each_permutation_of_a_replicate_is_evenly_random() -> None:
     """Order 2 of the square of 3 players is each of the 6 orders equally often, and so for the first one of 4."""
     for players, row in ((3, 2), (4, 0)):
         drawn = [tuple(_latin_square(np.arange(players), np.random.default_rng(k))[row]) for k in range(6000)]
@@ -115,7 +115,7 @@ def test_each_order_of_a_latin_square_is_evenly_random() -> None:
 
 
 @pytest.mark.parametrize("game", [saturating(9, 0), cubic(9, 1), glove(3, 6)])
-def test_the_mean_of_many_units_approaches_the_exact_contributions(game: FormulaGame) -> None:
+def test_the_mean_of_many_replicates_approaches_the_exact_contributions(game: FormulaGame) -> None:
     exact = marginal_contributions(game)
     sampled = marginal_contributions(game, until=Until(evaluations=30_000), seed=2)
     assert len(sampled.replicates) > 10 and sampled.evaluations <= 30_000 and sampled.ended == "evaluations"
@@ -153,7 +153,7 @@ def test_intervals_cover_the_exact_contributions_about_as_often_as_they_say() ->
     assert 0.92 < np.mean(np.concatenate([c.ravel() for c in covered])) < 0.98
 
 
-def test_eq_6_is_held_where_returns_diminish_and_violated_where_players_need_each_other() -> None:
+def test_eq_6_holds_where_returns_diminish_and_fails_where_players_need_each_other() -> None:
     diminishing = marginal_contributions(saturating(6, 0))
     assert diminishing.violation_rate() == (0, 0) and set(diminishing.players()["eq6"]) == {"held"}
     together = marginal_contributions(unanimity(4, [0, 1, 2]))
@@ -203,7 +203,7 @@ def test_dummies_contribute_nothing_and_are_not_counted() -> None:
     assert nothing.shapley().value.tolist() == nothing.leave_one_out().tolist() == [0, 0]
 
 
-def test_a_unit_depends_on_seed_and_index_only() -> None:
+def test_a_replicate_depends_on_seed_and_number_only() -> None:
     game = saturating(9, 0)
     short, long = (marginal_contributions(game, until=Until(evaluations=2 + n * 72), seed=3) for n in (2, 6))
     np.testing.assert_array_equal(short.replicates, long.replicates[:2])
@@ -212,7 +212,7 @@ def test_a_unit_depends_on_seed_and_index_only() -> None:
 
 
 @pytest.mark.parametrize("players", [1, 2, 5, 7])
-def test_few_players_are_played_out_so_that_no_error_bar_is_zero_by_luck(players: int) -> None:
+def test_few_players_are_enumerated_so_that_no_error_bar_is_zero_by_luck(players: int) -> None:
     found = marginal_contributions(saturating(players, 0), until=Until(tolerance=0.5))
     assert found.ended == "exact" and found.evaluations == 2**players
 
