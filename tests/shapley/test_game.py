@@ -124,7 +124,7 @@ class BatchBound(nn.Module):
     def forward(self, lr: Tensor) -> Tensor:
         batch = lr.shape[0]
         x = self.conv1(lr)
-        return F.interpolate(self.conv2(x.reshape(batch, 4, 12, 12)), scale_factor=4)
+        return F.interpolate(self.conv2(x.reshape(batch, 4, 6, 6)), scale_factor=4)
 
 
 def test_a_wrong_resumption_is_noticed_and_not_used(photographs: Pairs) -> None:
@@ -154,7 +154,7 @@ def test_a_random_network_is_noticed(photographs: Pairs) -> None:
 
 def test_a_network_of_another_scale_is_refused(photographs: Pairs) -> None:
     network = SRResNet(scale=2, features=4, blocks=1)
-    with pytest.raises(InputError, match="makes 24×24 pixels of 12×12, where the HR image has 48×48"):
+    with pytest.raises(InputError, match="makes 12×12 pixels of 6×6, where the HR image has 24×24"):
         RestorationGame(network, filters_of(network), photographs)
 
 

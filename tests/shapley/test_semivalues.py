@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from games import (
+    Counting,
     FormulaGame,
     SolvedGame,
     additive,
@@ -29,7 +30,7 @@ from srgame.filters import filters_of
 from srgame.networks import SRResNet
 from srgame.shapley.exact import exact_shapley
 from srgame.shapley.game import RestorationGame
-from srgame.shapley.semivalues import Contributions, _latin_square, leave_one_out, marginal_contributions
+from srgame.shapley.semivalues import Contributions, leave_one_out, marginal_contributions
 from srgame.shapley.until import Until
 
 GAMES = {"saturating": saturating(6, 0), "cubic": cubic(7, 1), "glove": glove(2, 4), "apex": voting([3, 1, 1, 1, 1], 4)}
@@ -93,25 +94,32 @@ def test_leave_one_out_is_the_last_contribution() -> None:
     assert leave_one_out(FormulaGame(4, lambda p: p.amax(1))).tolist() == [0, 0, 0, 0]
 
 
-@given(seed=st.integers(0, 2**32), players=st.integers(1, 20))
-@settings(deadline=None, max_examples=30)
-def test_in_a_latin_square_everybody_comes_once_at_every_place(seed: int, players: int) -> None:
-    active = 2 + 3 * np.arange(players)
-    square = _latin_square(active, np.random.default_rng(seed))
-    for line in (*square, *square.T):
-        assert sorted(line) == active.tolist()
+def places_asked(players: int, replicates: int, seed: int, dummies: int = 0) -> np.ndarray:
+    """The place of every player in each permutation of each replicate, from the coalitions that the game was asked."""
+    base, alive = saturating(players, 0), [False] * players + [True] * dummies
+    game = Counting(FormulaGame(players + dummies, lambda p: base.worth(p[:, :players])), dummies=alive)
+    until = Until(evaluations=2 + replicates * players * (players - 1))
+    assert marginal_contributions(game, until=until, seed=seed).ended == "evaluations"
+    asked = torch.cat([rows for rows in game.asked if len(rows) > 2])[:, :players]  # without v(∅) and v(N)
+    return (~asked).reshape(replicates, players, players - 1, players).sum(2).numpy()
+
+
+@given(seed=st.integers(0, 2**32), players=st.integers(8, 14), dummies=st.integers(0, 2))
+@settings(deadline=None, max_examples=20)
+def test_in_a_replicate_everybody_comes_once_at_every_place(seed: int, players: int, dummies: int) -> None:
+    places = places_asked(players, 1, seed, dummies)[0]
+    for line in (*places, *places.T):
+        assert sorted(line) == list(range(players))
 
 
 def test_each_permutation_of_a_replicate_is_evenly_random() -> None:
-    """Order 2 of the square of 3 players is each of the 6 orders equally often, and so for the first one of 4."""
-    for players, row in ((3, 2), (4, 0)):
-        drawn = [tuple(_latin_square(np.arange(players), np.random.default_rng(k))[row]) for k in range(6000)]
+    """Three players have each of their 6 permutations equally often in the third one, and 4 players in the first."""
+    places = places_asked(9, 1500, 0)
+    for permutation, some, count in ((2, [1, 4, 7], 6), (0, [0, 3, 5, 8], 24)):
+        drawn = places[:, permutation, some].argsort(1)
         _, counts = np.unique(drawn, axis=0, return_counts=True)
-        permutations = 6 if players == 3 else 24
-        assert (
-            len(counts) == permutations
-            and np.abs(counts / 6000 - 1 / permutations).max() < 4 * (1 / permutations / 6000) ** 0.5
-        )
+        assert len(counts) == count
+        assert np.abs(counts / 1500 - 1 / count).max() < 4 * (1 / count / 1500) ** 0.5
 
 
 @pytest.mark.parametrize("game", [saturating(9, 0), cubic(9, 1), glove(3, 6)])
