@@ -32,6 +32,8 @@ from srgame.shapley.until import Until
 
 LAYERS = ["body.0.conv1", "conv_hr"]
 
+pytestmark = pytest.mark.xdist_group("cluster")  # in one process, which starts the workers once
+
 
 @pytest.fixture(scope="module")
 def two() -> Iterator[Cluster]:
