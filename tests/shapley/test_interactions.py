@@ -52,17 +52,21 @@ def test_exact_interactions_are_what_the_definition_says(name: str, index: str) 
     assert exact.ended == "exact" and exact.evaluations == 2**game.players and exact.relative_stderr == 0
 
 
+LARGER = {"saturating": saturating(8, 0), "glove": glove(3, 5), "apex": voting([3, 1, 1, 1, 1, 1, 1, 1], 6)}
+
+
 @pytest.mark.parametrize("index", EITHER)
-@pytest.mark.parametrize("name", ["saturating", "glove", "apex"])
+@pytest.mark.parametrize("name", LARGER)
 def test_the_mean_of_many_replicates_approaches_the_exact_interactions(name: str, index: str) -> None:
-    game = Counting(GAMES[name])
+    game = Counting(LARGER[name])
     pairs = [(0, 1), (2, 4), (3, 1)]
     exact = pair_interactions(game, pairs, index=index)
     game.asked.clear()
-    sampled = pair_interactions(game, pairs, until=Until(evaluations=40_000), index=index, seed=1)
+    sampled = pair_interactions(game, pairs, until=Until(evaluations=10_000), index=index, seed=1)
+    assert sampled.ended == "evaluations"
     np.testing.assert_array_less(np.abs(sampled.value - exact.value), 4.5 * sampled.stderr + 1e-12)
-    assert sampled.stderr.max() < 0.03
-    assert sampled.evaluations == sum(map(len, game.asked)) <= 40_000
+    assert sampled.stderr.max() < 0.06
+    assert sampled.evaluations == sum(map(len, game.asked)) <= 10_000
 
 
 def test_two_who_are_useful_only_together_interact_by_all_that_they_are_worth() -> None:

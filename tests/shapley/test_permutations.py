@@ -85,9 +85,9 @@ def test_exact_values_are_the_mean_over_all_permutations(game: FormulaGame) -> N
 @pytest.mark.parametrize("game", RANDOM)
 def test_the_mean_of_many_replicates_approaches_the_exact_values(game: FormulaGame, antithetic: bool) -> None:
     exact = exact_shapley(game).value
-    sampled = sampled_shapley(game, until=Until(evaluations=20_000), antithetic=antithetic)
+    sampled = sampled_shapley(game, until=Until(evaluations=5_000), antithetic=antithetic)
     assert np.all(np.abs(sampled.value - exact) <= 4.5 * sampled.stderr + 1e-12)
-    assert sampled.stderr.max() < 0.05 * np.abs(exact).max()
+    assert sampled.stderr.max() < 0.1 * np.abs(exact).max()
 
 
 @given(seed=st.integers(0, 2**32), players=st.integers(1, 12), antithetic=st.booleans())
@@ -231,7 +231,7 @@ def test_parts_have_their_own_permutations_and_their_spread_is_not_part_of_the_e
 
 def test_owen_values_are_the_mean_over_permutations_that_keep_unions_together() -> None:
     game, unions = cubic(6, 0), [[0, 3], [1, 2, 5], [4]]
-    values = sampled_shapley(game, until=Until(evaluations=40_000), unions=unions)
+    values = sampled_shapley(game, until=Until(evaluations=15_000), unions=unions)
     expected, count = np.zeros(6), 0
     for permutation in permutations(range(6)):
         places = [[permutation.index(player) for player in union] for union in unions]

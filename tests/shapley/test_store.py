@@ -18,6 +18,7 @@ from games import Counting, FormulaGame, cubic, humped
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from srgame.cli.verbs import main
 from srgame.data.pairs import Pairs
 from srgame.errors import InputError
 from srgame.filters import filters_of
@@ -168,29 +169,26 @@ def test_replicates_of_another_architecture_with_the_same_weights_are_refused(
         network_values(other, store=tmp_path, **how)
 
 
-def test_a_run_killed_at_a_random_moment_goes_on_from_the_command_line(small: SRResNet, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("without_pictures")
+def test_a_run_killed_at_a_random_moment_goes_on_from_the_command_line(
+    small: SRResNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     save_weights(small.state_dict(), tmp_path / "small.safetensors")
-    words = [
-        "shapley",
-        str(tmp_path / "small.safetensors"),
-        "--layers",
-        "body.0.conv1",
-        "--crop",
-        "32",
-        "--images",
-        "2",
-    ]
-    words += ["--network", "srresnet", "--evaluations", "900", "--tolerance", "None", "--seconds", "None"]
-    shapley = [sys.executable, "-m", "srgame", *words, "--store", str(tmp_path / "store"), "--output"]
+    sampling = ["--evaluations", "400", "--tolerance", "None", "--layers", "body.0.conv1", "--crop", "32"]
+    words = ["shapley", str(tmp_path / "small.safetensors"), "--network", "srresnet", "--images", "2", *sampling]
+    store = ["--store", str(tmp_path / "store")]
     killed = subprocess.Popen(
-        [*shapley, str(tmp_path / "killed")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-m", "srgame", *words, *store, "--output", str(tmp_path / "killed")],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     while len(list(tmp_path.glob("store/game0/*.replicate"))) < 3 and killed.poll() is None:
         time.sleep(0.005)
     killed.kill()
     assert killed.wait() == -signal.SIGKILL
     before = len(list(tmp_path.glob("store/game0/*.replicate")))
-    subprocess.run([*shapley, str(tmp_path / "resumed")], check=True, capture_output=True)
-    subprocess.run([*shapley[:-3], "--output", str(tmp_path / "whole")], check=True, capture_output=True)
+    for run, options in (("resumed", store), ("whole", [])):
+        monkeypatch.setattr(sys, "argv", ["srgame", *words, *options, "--output", str(tmp_path / run)])
+        main()
     resumed, whole = ((tmp_path / run / "shapley.csv").read_bytes() for run in ("resumed", "whole"))
     assert resumed == whole and 3 <= before < len(list(tmp_path.glob("store/game0/*.replicate")))
