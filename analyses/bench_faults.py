@@ -48,7 +48,7 @@ from srgame.report.recipe import run
 from srgame.report.style import BLUE, GREEN, ORANGE, RED, styled
 
 VERBS = ("train", "shapley", "evaluate")
-SMOKE = {"kills": 1, "disks": 1, "memories": 1, "damages": 27, "images": 60, "pairs": 1, "processes": 1}
+SMOKE = {"kills": 1, "disks": 1, "memories": 1, "damages": 9, "images": 12, "pairs": 1, "processes": 1}
 Trials = Iterator[tuple[str, str]]  # of each trial what it was done to, and the outcome
 Calm = dict[str, tuple[Contents, float]]  # what each verb writes undisturbed, and how many seconds it takes
 

@@ -40,7 +40,7 @@ NETWORKS = first_of_each(PAPERS)
 COLUMNS = ["strategy", "network", "layer", "map", "filter", "salience", "share", *LINE, "sample", "reason"]
 SCORES = "scores"
 
-SMOKE = {"dataset": "photographs", "images": 1, "crop": 32, "size": 8}
+SMOKE = {"dataset": "photographs", "images": 1, "crop": 32, "size": 4}
 
 
 def measure(

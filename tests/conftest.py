@@ -45,4 +45,11 @@ def foreign() -> Foreign:
 @pytest.fixture(scope="session")
 def photographs() -> Pairs:
     """Two small crops of the embedded photographs."""
-    return load_pairs("photographs", "clean", scale=4, images=2, crop=48)
+    return load_pairs("photographs", "clean", scale=4, images=2, crop=24)
+
+
+@pytest.fixture
+def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands and recipes draw their figures but save none: that takes a second each."""
+    for module in ("report.style", "report.recipe", "cli.comparison"):
+        monkeypatch.setattr(f"srgame.{module}.save_figure", lambda *_: [])

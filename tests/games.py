@@ -1,4 +1,4 @@
-"""Games whose Shapley values are known: textbook games, random ones of known form, and the definitions, played out.
+"""Games whose Shapley values are known: textbook games, random ones of known form, and the definitions, enumerated.
 
 The families of SolvedGame have any number of players and bring along their Shapley values and pair interactions.
 """
@@ -107,7 +107,7 @@ def cubic(players: int, seed: int, triples: int | None = None) -> SolvedGame:
 def saturating_groups(players: int, seed: int, size: int = 8, groups: int | None = None) -> SolvedGame:
     """A sum of saturating games of random, overlapping groups of `size` players, by default as many as players.
 
-    Returns diminish, every order of interaction up to `size` is there, and each group is small enough to be played out.
+    Returns diminish, every order of interaction up to `size` is there, and each group is small enough to be enumerated.
     """
     rng = torch.Generator().manual_seed(seed)
     count = players if groups is None else groups

@@ -130,6 +130,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_the_same_command_gives_the_same_csv_in_another_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

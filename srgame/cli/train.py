@@ -11,6 +11,17 @@ import tyro
 from srgame.cli.flags import SET, Device, Sharpen, Subfolders
 from srgame.errors import InputError
 
+# Flags that only some strategies read: the strategies, the name of the option there, the default.
+_OPTIONS: dict[str, tuple[tuple[str, ...], str, Any]] = {
+    "dropout": (("dropout",), "p", 0.5),
+    "eats_ratio": (("eats",), "ratio", 1.0),
+    "eats_count": (("eats",), "count", 1),
+    "eats_layers": (("eats",), "layers", ("all",)),
+    "eats_weight": (("eats", "bicubic-pull"), "weight", 1.0),
+    "eats_target": (("eats", "bicubic-pull"), "target", "bicubic"),
+    "eats_teaches": (("eats",), "teaches", "all"),
+    "eats_erase": (("eats",), "erase", "one"),
+}
 _NOT_OF_THE_RUN = ("output", "preset", "validation", "validation_degradations", "resume", "device", "workers", "cache")
 
 
@@ -24,14 +35,14 @@ def train(
     features: int | None = None,
     blocks: int | None = None,
     strategy: Literal["original", "dropout", "eats", "bicubic-pull"] = "original",
-    dropout: float = 0.5,
-    eats_ratio: float = 1.0,
-    eats_count: int = 1,
-    eats_layers: tuple[str, ...] = ("all",),
-    eats_weight: float = 1.0,
-    eats_target: Literal["bicubic", "clean bicubic", "hr"] = "bicubic",
-    eats_teaches: Literal["all", "layer", "disruptor"] = "all",
-    eats_erase: Literal["one", "one per layer", "none"] = "one",
+    dropout: float | None = None,
+    eats_ratio: float | None = None,
+    eats_count: int | None = None,
+    eats_layers: tuple[str, ...] | None = None,
+    eats_weight: float | None = None,
+    eats_target: Literal["bicubic", "clean bicubic", "hr"] | None = None,
+    eats_teaches: Literal["all", "layer", "disruptor"] | None = None,
+    eats_erase: Literal["one", "one per layer", "none"] | None = None,
     degradation: Literal["bicubic", "second-order", "bsrgan"] | None = None,
     sharpen: Sharpen = False,
     steps: int | None = None,
@@ -70,15 +81,20 @@ def train(
         strategy: what the training minimises. original: the L1 loss. dropout: the L1 loss, with channels dropped before
             the last conv layer. eats: the L1 loss and the awakening loss of an erased filter (paper, Algorithm 1).
             bicubic-pull: the L1 loss to the HR image and to bicubic upsampling; no filter is erased.
-        dropout: probability that a channel is dropped (the paper: 0.5 for SRResNet, 0.7 for RRDBNet).
-        eats_ratio: share of the layers that take part (paper, Table 6).
-        eats_count: number of filters erased in each step (paper, Table 7).
-        eats_layers: layers in which filters are erased, as `srgame layers` lists them, or: all.
-        eats_weight: weight of the awakening loss (the paper's text: 1), or of the second loss of bicubic-pull.
+        dropout: probability that a channel is dropped (the paper: 0.5 for SRResNet, 0.7 for RRDBNet); None: 0.5. Only
+            for the strategy dropout.
+        eats_ratio: share of the layers that take part (paper, Table 6); None: 1. Only for the strategy eats.
+        eats_count: number of filters erased in each step (paper, Table 7); None: 1. Only for the strategy eats.
+        eats_layers: layers in which filters are erased, as `srgame layers` lists them, or: all; None: all. Only for the
+            strategy eats.
+        eats_weight: weight of the awakening loss (the paper's text: 1), or of the second loss of bicubic-pull; None: 1.
+            Only for these two strategies.
         eats_target: target of that loss: bicubic upsampling of the degraded LR image (bicubic; the paper's text), or of
-            the downsampled HR image (clean bicubic), or the HR image (hr).
-        eats_teaches: weights that the awakening loss trains: all, those of the layer drawn, or those of the disruptor.
-        eats_erase: erase filters in one layer, in every layer, or in none, which is the control experiment.
+            the downsampled HR image (clean bicubic), or the HR image (hr); None: bicubic.
+        eats_teaches: weights that the awakening loss trains: all, those of the layer drawn, or those of the disruptor;
+            None: all. Only for the strategy eats.
+        eats_erase: erase filters in one layer, in every layer, or in none, which is the control experiment; None: one.
+            Only for the strategy eats.
         degradation: how LR images are made; None: that of the stored patches, or second-order.
         steps: number of training steps; None: that of the preset.
         batch: number of patches in each step, for all processes together; None: that of the preset.
@@ -99,6 +115,7 @@ def train(
         seed: seed of the initial weights, the patches and the erasures.
     """
     identity = {name: value for name, value in locals().items() if name not in _NOT_OF_THE_RUN}
+    identity |= _with_defaults(strategy, {flag: identity[flag] for flag in _OPTIONS})
     from srgame.data.images import image_paths
     from srgame.data.lazy import LazyImages, lazy_pairs
     from srgame.devices import available, faster_in_bfloat16
@@ -130,19 +147,9 @@ def train(
     scale = store["scale"] if patches else scale or 4
     size = {name: value for name, value in {"features": features, "blocks": blocks}.items() if value}
     model = seeded(lambda: NETWORKS[network](scale=scale, **size), seed)
-    awakening = {"weight": eats_weight, "target": eats_target}
-    options: dict[str, dict[str, Any]] = {
-        "dropout": {"p": dropout},
-        "bicubic-pull": awakening,
-        "eats": {
-            "layers": None if eats_layers == ("all",) else eats_layers,
-            "ratio": eats_ratio,
-            "count": eats_count,
-            "teaches": eats_teaches,
-            "erase": eats_erase,
-            **awakening,
-        },
-    }
+    options = {option: identity[flag] for flag, (readers, option, _) in _OPTIONS.items() if strategy in readers}
+    if options.get("layers") == ("all",):
+        options["layers"] = None
     with processes.process_group(available(device)) as place, ExitStack() as prefetching:
         if bfloat16 and not faster_in_bfloat16(device):
             warnings.warn(
@@ -173,7 +180,7 @@ def train(
                 made = moved(prefetching.enter_context(prefetched(made, 2 * workers, workers)), place)
             batches = prefetching.enter_context(prefetched(mixed(made, pool, seed), ahead=pool))
         log = fit(
-            STRATEGIES[strategy](model.to(place), **options.get(strategy, {})),
+            STRATEGIES[strategy](model.to(place), **options),
             batches,
             Schedule(amount["steps"], learning_rate, save_every, bfloat16, ema),
             output,
@@ -189,3 +196,13 @@ def train(
     if first:
         print(log.tail(1).T.to_string(header=False))
         print(f"weights: {output / 'weights.safetensors'}")
+
+
+def _with_defaults(strategy: str, flags: dict[str, Any]) -> dict[str, Any]:
+    """The flags of _OPTIONS with their defaults for None; refuses a flag that this strategy does not read."""
+    for flag, value in flags.items():
+        readers = _OPTIONS[flag][0]
+        if value is not None and strategy not in readers:
+            given = f"--{flag.replace('_', '-')}"
+            raise InputError(f"{given} is of the strategy {' or '.join(readers)}, not {strategy}: leave out {given}")
+    return {flag: _OPTIONS[flag][2] if value is None else value for flag, value in flags.items()}

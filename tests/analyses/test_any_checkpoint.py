@@ -35,6 +35,7 @@ def files(tmp_path: Path) -> tuple[str, str]:
 @pytest.mark.filterwarnings("ignore:.*carries no checksum")
 @pytest.mark.parametrize("name", list(LAYERS))
 @pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.usefixtures("without_pictures")
 def test_a_checkpoint_is_labelled_by_its_file_and_no_strategy_is_called_missing(
     name: str, count: int, files: tuple[str, str], tmp_path: Path
 ) -> None:

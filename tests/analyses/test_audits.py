@@ -25,6 +25,7 @@ import torch
 import training_cost
 from scipy import stats
 from small_networks import small
+from torch import nn
 
 from srgame.data.pairs import load_pairs
 from srgame.errors import InputError
@@ -98,12 +99,14 @@ def test_erasure_goes_from_the_whole_network_to_none_of_the_layers_filters() -> 
 
 
 def test_eq6_rates_are_shares_of_the_filters() -> None:
-    told = ["held", "violated", "violated", "open"]
-    frame = pd.DataFrame({"strategy": "eats", "layer": "conv_hr", "ablation": "zero", "kind": "player", "eq6": told})
+    verdicts = ["held", "violated", "violated", "open"]
+    frame = pd.DataFrame(
+        {"strategy": "eats", "layer": "conv_hr", "ablation": "zero", "kind": "player", "eq6": verdicts}
+    )
     (rates,) = audit_eq6.rates(pd.concat([frame.assign(reason=""), pd.DataFrame({"kind": ["size"]})])).to_dict(
         "records"
     )
-    assert {name: rates[name] for name in ("filters", *dict.fromkeys(told))} == {
+    assert {name: rates[name] for name in ("filters", *dict.fromkeys(verdicts))} == {
         "filters": 4, "held": 0.25, "violated": 0.5, "open": 0.25,
     }  # fmt: skip
 
@@ -117,7 +120,9 @@ def test_confound_of_networks_that_are_bicubic_is_the_identity() -> None:
     assert "3 cells are too few" in audit_confound.found(frame.head(3))
 
 
-def test_targets_are_compared_on_seeds_that_both_have(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> dict[str, nn.Module]:
+    """A zoo of four networks. Two of them, EATS towards HR and the Original of the other seed, are brighter."""
     names = ["small-x4-original-0", "small-x4-original-1", "small-x4-eats-hr-1", "small-x4-eats-unsharpened-0"]
     networks = {name: small("srresnet-x4") for name in names}
     with torch.no_grad():
@@ -125,22 +130,56 @@ def test_targets_are_compared_on_seeds_that_both_have(monkeypatch: pytest.Monkey
             networks[name].conv_last.bias.add_(0.02)
     monkeypatch.setattr(audit_targets, "zoo", lambda: dict.fromkeys(names))
     monkeypatch.setattr(audit_targets, "load_network", networks.__getitem__)
-    frame = audit_targets.measure(audit_targets.compared(), **audit_targets.SMOKE)
-    known, pairs = families.measured(frame), load_pairs("photographs", "blur", 4, images=2, crop=32)
+    return networks
+
+
+@pytest.fixture
+def targets(trained: dict[str, nn.Module]) -> pd.DataFrame:
+    return audit_targets.measure(audit_targets.compared(), **audit_targets.SMOKE)
+
+
+def test_targets_are_compared_on_seeds_that_both_have(targets: pd.DataFrame) -> None:
+    known = families.measured(targets)
     assert set(known["variant"]) == {audit_targets.TO_HR, audit_targets.LUCK} and set(known["seeds"]) == {1}
-    luck, known = known[known["variant"] == audit_targets.LUCK], known[known["variant"] == audit_targets.TO_HR]
-    assert luck["gain"].tolist() == pytest.approx((-known["gain"]).tolist())  # of the other seed over the brighter one
-    brighter, dark = (evaluate(networks[names[place]], pairs)["psnr_rgb"].mean() for place in (2, 1))
-    row = known.set_index("degradation").loc["blur"]
+
+
+def test_luck_is_the_gain_of_another_seed(targets: pd.DataFrame) -> None:
+    gains = {variant: rows["gain"].to_numpy() for variant, rows in families.measured(targets).groupby("variant")}
+    # The Original of the other seed is as bright as EATS towards HR.
+    assert gains[audit_targets.LUCK] == pytest.approx(-gains[audit_targets.TO_HR])
+
+
+def test_a_gain_is_a_difference_of_evaluations(trained: dict[str, nn.Module], targets: pd.DataFrame) -> None:
+    pairs = load_pairs("photographs", "blur", 4, images=2, crop=32)
+    brighter, dark = (
+        evaluate(trained[name], pairs)["psnr_rgb"].mean() for name in ("small-x4-eats-hr-1", "small-x4-original-1")
+    )
+    known = families.measured(targets)
+    row = known[known["variant"] == audit_targets.TO_HR].set_index("degradation").loc["blur"]
     assert row["gain"] == pytest.approx(brighter - dark) and row["low"] <= row["gain"] <= row["high"]
     assert row["below"] == pytest.approx(evaluate(bicubic(4), pairs)["psnr_rgb"].mean() - dark)
-    lacking = frame[frame["reason"] != ""]
+
+
+def test_trainings_that_targets_lack_are_named(targets: pd.DataFrame) -> None:
+    lacking = targets[targets["reason"] != ""]
     lacks = ["small-x4-eats", "small-x4-original-unsharpened"]
     assert lacking["reason"].tolist() == [f"not in the zoo: {name}" for name in lacks]
-    assert audit_targets.verdict(frame) == "differs" and (known["gain"] <= 0).all()
-    assert audit_targets.verdict(frame.assign(low=-frame["high"])) == "agrees so far"
-    assert "1 seed;" in audit_targets.found(frame) and "nothing to compare" in audit_targets.found(lacking)
-    assert len(audit_targets.draw(frame).axes) == 4
+    assert "nothing to compare" in audit_targets.found(lacking)
+
+
+def test_targets_are_judged_by_their_intervals(targets: pd.DataFrame) -> None:
+    known = families.measured(targets)
+    assert (known.loc[known["variant"] == audit_targets.TO_HR, "gain"] <= 0).all()
+    assert audit_targets.verdict(targets) == "differs"
+    assert audit_targets.verdict(targets.assign(low=-targets["high"])) == "agrees so far"
+
+
+def test_targets_are_drawn_and_said_with_their_seeds(targets: pd.DataFrame) -> None:
+    assert "1 seed;" in audit_targets.found(targets) and len(audit_targets.draw(targets).axes) == 4
+
+
+@pytest.mark.usefixtures("trained")
+def test_a_single_training_is_compared_with_nothing() -> None:
     alone = audit_targets.measure(("small-x4-original-1",), **audit_targets.SMOKE)
     assert alone["reason"].tolist()[-1] == "no two trainings to compare" and len(alone) == 4
 
@@ -219,7 +258,7 @@ def test_a_claim_is_judged_by_where_it_was_found() -> None:
 
 
 def test_every_verdict_says_what_the_committed_numbers_do() -> None:
-    """Two of them are told from the numbers by hand."""
+    """Two of them are derived from the numbers by hand."""
     verdicts = {}
     for name in regenerate.recipes():
         module = import_module(name)

@@ -5,6 +5,8 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+pytestmark = pytest.mark.xdist_group("faults")  # in one process, which measures once
+
 
 @pytest.fixture(scope="module")
 def faults() -> pd.DataFrame:

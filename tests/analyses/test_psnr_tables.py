@@ -131,7 +131,7 @@ def test_a_table_is_drawn_from_its_csv(trained: dict[str, nn.Module], tmp_path: 
     assert len(gain.collections) > 0
 
 
-def test_scores_that_are_kept_are_not_measured_again(
+def test_stored_scores_are_not_measured_again(
     trained: dict[str, nn.Module], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     *earlier, latest = shipped("small-x4")
@@ -158,5 +158,5 @@ def test_a_table_agrees_where_eats_is_ahead_in_every_cell() -> None:
     assert psnr_tables.verdict(pd.DataFrame([*rows, behind])) == "partly"
     assert psnr_tables.verdict(pd.DataFrame([behind])) == "differs"
     assert psnr_tables.verdict(pd.DataFrame([behind | {"psnr": np.nan}])) == "—"
-    told = psnr_tables.found(pd.DataFrame([*rows, behind | {"high": -0.05}]))
-    assert "original +0.20 dB (1 seed; above 0 in 0, below in 0); dropout +0.00 dB (1 seed; above 0 in 0" in told
+    sentence = psnr_tables.found(pd.DataFrame([*rows, behind | {"high": -0.05}]))
+    assert "original +0.20 dB (1 seed; above 0 in 0, below in 0); dropout +0.00 dB (1 seed; above 0 in 0" in sentence

@@ -31,6 +31,7 @@ from srgame.files import lock
 from srgame.networks import SRResNet, fingerprint, load_network
 from srgame.networks.weights import save_weights
 from srgame.training.loop import seeded
+from srgame.training.state import STATES
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -78,28 +79,18 @@ def test_shapley_prints_a_table_and_writes_csv_json_and_pictures(srgame: Run, ch
         assert word in printed
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_the_same_command_gives_the_same_csv(srgame: Run, checkpoint: Path, tmp_path: Path) -> None:
     for folder in ("one", "two"):
         srgame("shapley", checkpoint, "--crop", 32, "--evaluations", 100, "--output", tmp_path / folder)
     assert (tmp_path / "one" / "shapley.csv").read_bytes() == (tmp_path / "two" / "shapley.csv").read_bytes()
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_all_layers_stand_in_one_table(srgame: Run, checkpoint: Path, tmp_path: Path) -> None:
-    options = [
-        "--layers",
-        "all",
-        "--crop",
-        16,
-        "--images",
-        1,
-        "--evaluations",
-        60,
-        "--payoff",
-        "-mse",
-        "--ablation",
-        "mean",
-    ]
-    assert srgame("shapley", checkpoint, *options, "--target", "bicubic", "--output", tmp_path)[0] == 0
+    options = ["--layers", "all", "--crop", 16, "--images", 1, "--evaluations", 60, "--payoff", "-mse"]
+    options += ["--ablation", "mean", "--target", "bicubic", "--output", tmp_path]
+    assert srgame("shapley", checkpoint, *options)[0] == 0
     assert len(pd.read_csv(tmp_path / "shapley.csv")) == 6 * 6 + 24 + 24 + 3
 
 
@@ -118,6 +109,7 @@ def test_interactions_prints_the_strongest_and_writes_csv_json_and_pictures(
         assert word in printed
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_interactions_of_some_filters_take_fewer_evaluations(srgame: Run, checkpoint: Path, tmp_path: Path) -> None:
     words = ["--layers", "upconv1", "--crop", 16, "--images", 1, "--filters", 3, 8, 21, "--output", tmp_path]
     status, _, _ = srgame("interactions", checkpoint, *words, "--evaluations", 60, "--payoff", "-l1")
@@ -137,6 +129,7 @@ def test_interactions_of_several_layers_stand_in_one_table(srgame: Run, checkpoi
     assert cv2.imread(str(tmp_path / "interactions.png")).std() > 5
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_tables_of_all_verbs_merge_on_checkpoint_layer_and_filter(
     srgame: Run, two_runs: list[Path], tmp_path: Path
 ) -> None:
@@ -168,6 +161,7 @@ def test_tables_of_all_verbs_merge_on_checkpoint_layer_and_filter(
         ("probe equity", "equity", {"scores": ["responses", "salience"]}),
     ],
 )
+@pytest.mark.usefixtures("without_pictures")
 def test_the_json_records_every_flag(
     srgame: Run, checkpoint: Path, tmp_path: Path, verb: str, name: str, own: dict[str, object]
 ) -> None:
@@ -216,6 +210,12 @@ BAD = {
     "train on nothing": ("train --output {folder}/run", "--patches FOLDER"),
     "train on both": ("train {images} --patches {folder} --output {folder}/run", "--patches FOLDER"),
     "train on no patches": ("train --patches {folder} --output {folder}/run", "holds no patches"),
+    "weight without eats": ("train {images} --output {folder}/run --eats-weight 0.1", "--eats-weight"),
+    "layers without eats": (
+        "train {images} --output {folder}/run --strategy bicubic-pull --eats-layers all",
+        "--eats-layers",
+    ),
+    "dropout without dropout": ("train {images} --output {folder}/run --strategy eats --dropout 0.5", "--dropout"),
     "no patches": ("degrade photographs --output {folder}/lr --patches 0", "patches must be at least 1"),
     "patches of LR images": ("degrade {images} --output {folder}/lr --patch 32", "--patch needs --patches"),
     "patches to nowhere": ("degrade photographs --output {checkpoint}/x --patches 4", "nothing can be written"),
@@ -238,6 +238,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
+@pytest.mark.usefixtures("without_pictures")
 def test_a_users_mistake_is_one_sentence_and_status_2(srgame: Run, checkpoint: Path, tmp_path: Path, name: str) -> None:
     words, sentence = BAD[name]
     (tmp_path / "empty").mkdir()
@@ -272,6 +273,7 @@ def test_a_limit_of_the_machine_is_one_sentence_and_a_bug_is_not(
         srgame("layers", checkpoint)
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_a_second_run_in_a_folder_is_refused_by_each_verb_that_goes_on_there(
     srgame: Run, checkpoint: Path, tmp_path: Path
 ) -> None:
@@ -358,6 +360,7 @@ def test_a_probe_compares_checkpoints_in_one_table_and_picture(
     assert "original" in printed and f"{verb}.csv" in printed
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_a_probe_compares_the_zoo_with_a_network_of_ones_own(
     srgame: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -374,6 +377,7 @@ def test_a_probe_compares_the_zoo_with_a_network_of_ones_own(
     assert len(pd.read_csv(tmp_path / "out" / "responses.csv")) == 96
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_equity_reads_the_scores_that_shapley_and_probes_wrote(srgame: Run, checkpoint: Path, tmp_path: Path) -> None:
     srgame("shapley", checkpoint, "--crop", 32, "--images", 1, "--evaluations", 100, "--output", tmp_path)
     srgame("probe", "attributions", checkpoint, "--crop", 32, "--images", 1, "--steps", 2, "--output", tmp_path)
@@ -404,74 +408,128 @@ def test_an_unknown_strategy_is_refused(srgame: Run, tmp_path: Path) -> None:
     assert status == 2 and "dreams" in printed + error and "original" in printed + error
 
 
-def test_trainings_share_stored_patches_and_resume_on_them(srgame: Run, tmp_path: Path) -> None:
-    store, words = tmp_path / "patches", ["--patch", 32, "--crop", 48, "--scale", 2, "--sharpen"]
-    status, printed, _ = srgame("degrade", "photographs", "--output", store, "--patches", 6, *words)
+@pytest.mark.parametrize(
+    ("strategy", "given", "default"),
+    [
+        ("dropout", ["--dropout", 0.9], ["--dropout", 0.5]),
+        ("bicubic-pull", ["--eats-weight", 0.1], ["--eats-target", "bicubic"]),
+        ("eats", ["--eats-erase", "one per layer"], ["--eats-layers", "all", "--eats-weight", 1, "--eats-count", 1]),
+    ],
+)
+def test_a_strategy_reads_its_own_flags(
+    srgame: Run, tmp_path: Path, strategy: str, given: list[object], default: list[object]
+) -> None:
+    small = ["--features", 4, "--blocks", 1, "--steps", 1, "--batch", 1, "--patch", 32, "--crop", 0, "--pool", 1]
+    small += ["--validation-degradations", "--degradation", "bicubic", "--strategy", strategy]
+    weights = []
+    for flags in ([], default, given):
+        output = tmp_path / str(len(weights))
+        assert srgame("train", "photographs", *small, *flags, "--output", output)[0] == 0
+        weights.append((output / "weights.safetensors").read_bytes())
+    assert weights[0] == weights[1] != weights[2]
+
+
+@pytest.fixture
+def patch_store(srgame: Run, tmp_path: Path) -> Path:
+    """Six patches of scale 2."""
+    store = tmp_path / "patches"
+    words = ["--patches", 6, "--patch", 32, "--crop", 48, "--scale", 2, "--sharpen"]
+    status, printed, _ = srgame("degrade", "photographs", "--output", store, *words)
     assert status == 0 and "6 patches" in printed and str(store / "patches.json") in printed
-    train = ["train", "--patches", store, "--features", 4, "--blocks", 1, "--batch", 4, "--save-every", 1]
-    train += ["--validation-degradations", "--strategy", "eats", "--eats-weight", 0.1, "--eats-erase"]
-    for erase in ("one", "one per layer", "none"):
-        assert srgame(*train, erase, "--steps", 2, "--output", tmp_path / erase)[0] == 0
-    log = pd.read_csv(tmp_path / "one" / "log.csv")
-    assert log["step"].tolist() == [1, 2] and {"original", "awaken", "erasure", "to_bicubic"} <= set(log.columns)
-    weights = load_file(tmp_path / "one" / "weights.safetensors")
+    return store
+
+
+def on_patches(store: Path, erase: str, output: Path) -> list[object]:
+    """A training of two steps on stored patches."""
+    small = ["--features", 4, "--blocks", 1, "--batch", 4, "--steps", 2, "--save-every", 1, "--validation-degradations"]
+    eats = ["--strategy", "eats", "--eats-weight", 0.1, "--eats-erase", erase]
+    return ["train", "--patches", store, *small, *eats, "--output", output]
+
+
+@pytest.mark.parametrize("erase", ["one", "one per layer", "none"])
+def test_trainings_share_stored_patches(srgame: Run, patch_store: Path, tmp_path: Path, erase: str) -> None:
+    assert srgame(*on_patches(patch_store, erase, tmp_path / "run"))[0] == 0
+    log = pd.read_csv(tmp_path / "run" / "log.csv")
+    losses = {"pull"} if erase == "none" else {"awaken", "erasure"}
+    assert log["step"].tolist() == [1, 2] and losses | {"original", "to_bicubic"} <= set(log.columns)
+    weights = load_file(tmp_path / "run" / "weights.safetensors")
     assert weights["upconv1.weight"].shape[0] == 4 * 2**2  # of scale 2, as the patches are
-    status, _, error = srgame(*train, "none", "--steps", 2, "--output", tmp_path / "one")
+
+
+def test_a_training_on_patches_resumes_only_with_the_same_flags_on_the_same_patches(
+    srgame: Run, patch_store: Path, tmp_path: Path
+) -> None:
+    assert srgame(*on_patches(patch_store, "one", tmp_path / "run"))[0] == 0
+    status, _, error = srgame(*on_patches(patch_store, "none", tmp_path / "run"))
     assert status == 2 and "eats_erase one, not none" in error
-    for flag, value in {"--scale": 4, "--patch": 64, "--crop": 0, "--degradation": "bicubic"}.items():
-        status, _, error = srgame(*train, "one", "--output", tmp_path / "other", flag, value)
-        assert status == 2 and f"{flag[2:]} " in error and str(store) in error
-    (store / "hr.npy").write_bytes((store / "hr.npy").read_bytes()[:-1] + b"?")
-    status, _, error = srgame(*train, "one", "--steps", 2, "--output", tmp_path / "one")
+    (patch_store / "hr.npy").write_bytes((patch_store / "hr.npy").read_bytes()[:-1] + b"?")
+    status, _, error = srgame(*on_patches(patch_store, "one", tmp_path / "run"))
     assert status == 2 and "hr.npy" in error and "damaged" in error
 
 
-@pytest.mark.filterwarnings("always:this processor emulates")
-def test_training_from_the_command_line(srgame: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "images").mkdir()
+@pytest.mark.parametrize(("flag", "value"), {"scale": 4, "patch": 64, "crop": 0, "degradation": "bicubic"}.items())
+def test_stored_patches_determine_their_own_settings(
+    srgame: Run, patch_store: Path, tmp_path: Path, flag: str, value: object
+) -> None:
+    status, _, error = srgame(*on_patches(patch_store, "one", tmp_path / "run"), f"--{flag}", value)
+    assert status == 2 and f"{flag} " in error and str(patch_store) in error
+
+
+@pytest.fixture
+def training(tmp_path: Path) -> list[object]:
+    """A training of two steps on one image, in the folder `run`."""
+    images = tmp_path / "images"
+    images.mkdir()
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    cv2.imwrite(str(tmp_path / "images" / "one.png"), cv2.GaussianBlur(noise, (5, 5), 1))
-    out = tmp_path / "run"
-    words = [
-        "train",
-        tmp_path / "images",
-        "--output",
-        out,
-        "--steps",
-        2,
-        "--batch",
-        1,
-        "--patch",
-        32,
-        "--strategy",
-        "eats",
-    ]
-    words += ["--validation", tmp_path / "images", "--validation-degradations", "clean", "b+n", "--crop", 0]
-    status, printed, _ = srgame(*words)
-    assert status == 0 and str(out / "weights.safetensors") in printed
-    assert srgame(*words, "--output", tmp_path / "by-worker", "--workers", 1)[0] == 0
-    weights = [(folder / "weights.safetensors").read_bytes() for folder in (out, tmp_path / "by-worker")]
-    assert weights[0] == weights[1]
-    assert "--workers is 0 or more, not -1" in srgame(*words, "--workers", -1)[2]
+    cv2.imwrite(str(images / "one.png"), cv2.GaussianBlur(noise, (5, 5), 1))
+    small = ["--features", 4, "--blocks", 1, "--steps", 2, "--batch", 1, "--patch", 32, "--crop", 0]
+    validation = ["--validation", images, "--validation-degradations", "clean", "b+n"]
+    return ["train", images, *small, "--strategy", "eats", *validation, "--output", tmp_path / "run"]
+
+
+def test_training_writes_weights_and_a_log(srgame: Run, training: list[object], tmp_path: Path) -> None:
+    status, printed, _ = srgame(*training)
+    assert status == 0 and str(tmp_path / "run" / "weights.safetensors") in printed
     losses = ["original", "awaken", "erasure", "to_bicubic"]
     scores = [f"psnr_{colour}_{name}" for name in ("clean", "b+n") for colour in ("rgb", "y")]
-    log = pd.read_csv(out / "log.csv")
+    log = pd.read_csv(tmp_path / "run" / "log.csv")
     assert log.columns.tolist() == ["step", *losses, "steps_per_second", "waiting", *scores]
     assert log["waiting"].between(0, 1).all() and log["psnr_y_clean"][0] > log["psnr_y_b+n"][0]
-    assert srgame("layers", out / "weights.safetensors")[0] == 0
-    for state in ("state.pt", "state.before.pt"):
-        (out / "state.pt").rename(out / state)
-        status, _, error = srgame(*words, "--no-resume")
-        assert status == 2 and f"'{out}' holds a training already" in error
-    for told in (True, False):
-        features = {"architecture": "x86_64", "avx512_bf16": told}
-        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda features=features: features, raising=False)
-        status, _, complaint = srgame(*words, "--bfloat16", "--output", tmp_path / str(told))
-        assert status == 0 and ("emulates bfloat16" in complaint) == (not told)
+    assert srgame("layers", tmp_path / "run" / "weights.safetensors")[0] == 0
+
+
+def test_a_worker_makes_the_same_patches(srgame: Run, training: list[object], tmp_path: Path) -> None:
+    assert srgame(*training)[0] == 0
+    assert srgame(*training, "--output", tmp_path / "by-worker", "--workers", 1)[0] == 0
+    weights = [(tmp_path / run / "weights.safetensors").read_bytes() for run in ("run", "by-worker")]
+    assert weights[0] == weights[1]
+    status, _, error = srgame(*training, "--workers", -1)
+    assert status == 2 and "--workers" in error and "-1" in error
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_without_resume_a_training_in_the_folder_is_an_error(
+    srgame: Run, training: list[object], tmp_path: Path, state: str
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / state).touch()
+    status, _, error = srgame(*training, "--no-resume")
+    assert status == 2 and f"'{tmp_path / 'run'}'" in error and "--no-resume" in error
+
+
+@pytest.mark.filterwarnings("always:this processor emulates")
+@pytest.mark.parametrize("native", [True, False])
+def test_training_in_bfloat16_is_noted_if_the_processor_emulates_it(
+    srgame: Run, training: list[object], monkeypatch: pytest.MonkeyPatch, native: bool
+) -> None:
+    features = {"architecture": "x86_64", "avx512_bf16": native}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: features, raising=False)
+    status, _, note = srgame(*training, "--bfloat16")
+    assert status == 0 and ("emulates bfloat16" in note) == (not native)
 
 
 def test_ctrl_c_leaves_no_traceback_and_keeps_what_was_measured(checkpoint: Path, tmp_path: Path) -> None:
-    words = ["shapley", checkpoint, "--crop", 64, "--tolerance", 1e-9, "--seconds", 600, "--output", tmp_path / "out"]
+    words = ["shapley", checkpoint, "--crop", 32, "--tolerance", 1e-9, "--seconds", 600, "--output", tmp_path / "out"]
     command = [sys.executable, "-c", HEARS_CTRL_C + "from srgame.__main__ import main; main()", *map(str, words)]
     shown = tmp_path / "progress"
     with shown.open("w") as progress:
@@ -486,12 +544,13 @@ def test_ctrl_c_leaves_no_traceback_and_keeps_what_was_measured(checkpoint: Path
     assert (pd.read_csv(tmp_path / "out" / "shapley.csv")["replicates"] >= 4).all()
 
 
-def test_bfloat16_is_told_of_and_refused_where_it_is_imitated(
+@pytest.mark.usefixtures("without_pictures")
+def test_bfloat16_is_reported_and_refused_where_it_is_emulated(
     srgame: Run, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ["--layers", "conv_hr", "conv_first", "--crop", 16, "--images", 1, "--evaluations", 200, "--bfloat16"]
-    for told, expected in (({"avx512_bf16": True}, 0), ({"avx512_bf16": False}, 2)):
-        features = {"architecture": "x86_64"} | told
+    for capability, expected in (({"avx512_bf16": True}, 0), ({"avx512_bf16": False}, 2)):
+        features = {"architecture": "x86_64"} | capability
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda features=features: features, raising=False)
         status, printed, complaint = srgame("shapley", checkpoint, *words, "--output", tmp_path / "out")
         assert status == expected

@@ -1,8 +1,10 @@
 """Results and the command line of analyses."""
 
 import json
+import runpy
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +14,7 @@ from matplotlib.figure import Figure
 from srgame.provenance import provenance, save_frame
 from srgame.report.recipe import HELP, make, measured_with
 
+Run = Callable[..., subprocess.CompletedProcess[str]]
 RECIPE = '''
 from pathlib import Path
 import pandas as pd
@@ -46,8 +49,25 @@ def analysis(tmp_path: Path) -> Path:
     return file
 
 
-def run(analysis: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def run_apart(analysis: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Runs a recipe in its own process; the type checks of these tests would hide the help of its flags."""
     return subprocess.run([sys.executable, str(analysis), *words], capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a recipe as a command, but in this process."""
+
+    def run(analysis: Path, *words: str) -> subprocess.CompletedProcess[str]:
+        monkeypatch.setattr(sys, "argv", [str(analysis), *words])
+        status = 0
+        try:
+            runpy.run_path(str(analysis), run_name="__main__")
+        except SystemExit as ended:
+            status = int(ended.code or 0)
+        return subprocess.CompletedProcess(words, status, *capsys.readouterr())
+
+    return run
 
 
 def test_new_weights_under_the_name_of_old_ones_are_measured_anew(tmp_path: Path) -> None:
@@ -64,7 +84,7 @@ def test_new_weights_under_the_name_of_old_ones_are_measured_anew(tmp_path: Path
     assert not measured_with(settings, stem)
 
 
-def test_a_recipe_measures_once_and_then_redraws(analysis: Path, tmp_path: Path) -> None:
+def test_a_recipe_measures_once_and_then_redraws(run: Run, analysis: Path, tmp_path: Path) -> None:
     first = run(analysis)
     assert first.returncode == 0 and "measured" in first.stdout
     stem = tmp_path / "figures" / "fig0"
@@ -80,12 +100,12 @@ def test_a_recipe_measures_once_and_then_redraws(analysis: Path, tmp_path: Path)
 
 def test_a_recipe_prints_its_answer_and_explains_its_flags(analysis: Path) -> None:
     analysis.write_text(RECIPE.replace("measure, draw)", "measure, draw, lambda frame: f'{len(frame)} rows.')"))
-    assert run(analysis, "--rows", "4").stdout.splitlines()[1] == "4 rows."
-    shown = " ".join(run(analysis, "--help").stdout.replace("│", " ").split())
+    assert run_apart(analysis, "--rows", "4").stdout.splitlines()[1] == "4 rows."
+    shown = " ".join(run_apart(analysis, "--help").stdout.replace("│", " ").split())
     assert HELP["store"] in shown and HELP["again"] in shown
 
 
-def test_a_changed_flag_never_overwrites_a_result(analysis: Path, tmp_path: Path) -> None:
+def test_a_changed_flag_never_overwrites_a_result(run: Run, analysis: Path, tmp_path: Path) -> None:
     run(analysis)
     before = (tmp_path / "figures" / "fig0.csv").read_bytes()
     assert "measured" in run(analysis, "--rows", "5").stdout
@@ -95,40 +115,40 @@ def test_a_changed_flag_never_overwrites_a_result(analysis: Path, tmp_path: Path
 
 
 def test_where_a_recipe_keeps_what_it_measures_is_no_setting(analysis: Path, tmp_path: Path) -> None:
-    first = run(analysis, "--store", "store")
+    first = run_apart(analysis, "--store", "store")
     assert "measured, stored in store" in first.stdout and "draft" not in first.stdout
     assert json.loads((tmp_path / "figures" / "fig0.json").read_text())["settings"] == {"rows": 3, "name": "a"}
-    assert "stored in" not in run(analysis).stdout
+    assert "stored in" not in run_apart(analysis).stdout
 
 
 def test_an_interrupted_recipe_says_whether_it_goes_on(analysis: Path) -> None:
     for store, message in ((), "interrupted"), (("--store", "store"), "interrupted: the same command continues"):
-        ended = run(analysis, "--rows", "0", *store)
+        ended = run_apart(analysis, "--rows", "0", *store)
         assert (ended.returncode, ended.stderr.strip()) == (130, f"fig0.py: {message}")
 
 
-def test_a_recipe_of_another_ones_measure_has_its_words_and_other_defaults(analysis: Path) -> None:
+def test_a_recipe_of_another_ones_measure_has_its_words_and_other_defaults(run: Run, analysis: Path) -> None:
     own = RECIPE.replace(
         "run(__file__, measure", "from functools import partial; run(__file__, partial(measure, rows=7)"
     )
     analysis.write_text(own)
-    told = run(analysis, "--help").stdout
-    assert "Rows." in told and "default: 7" in told and "partial" not in told
+    page = run(analysis, "--help").stdout
+    assert "Rows." in page and "default: 7" in page and "partial" not in page
     assert run(analysis).returncode == 0
     assert len(pd.read_csv(analysis.parents[1] / "figures" / "fig0.csv")) == 7
 
 
-def test_a_mistake_in_a_recipes_flags_is_one_sentence(analysis: Path, tmp_path: Path) -> None:
+def test_a_mistake_in_a_recipes_flags_is_one_sentence(run: Run, analysis: Path, tmp_path: Path) -> None:
     ended = run(analysis, "--rows", "-1")
     assert ended.returncode == 2 and ended.stderr.strip() == "fig0.py: -1 rows are too few: ask for more"
     assert not (tmp_path / "figures").exists()
 
 
-def test_drawing_twice_gives_the_same_files(analysis: Path, tmp_path: Path) -> None:
+def test_drawing_again_in_another_process_gives_the_same_files(run: Run, analysis: Path, tmp_path: Path) -> None:
     run(analysis)
     pictures = [tmp_path / "figures" / f"fig0.{kind}" for kind in ("png", "pdf")]
     before = [picture.read_bytes() for picture in pictures]
-    run(analysis)
+    run_apart(analysis)
     assert [picture.read_bytes() for picture in pictures] == before
 
 

@@ -23,7 +23,7 @@ from srgame.errors import InputError
 from srgame.filters import filters_of
 from srgame.metrics import psnr
 from srgame.networks import SRResNet
-from srgame.shapley import cluster as room
+from srgame.shapley import cluster as clusters
 from srgame.shapley.audit import GAMES, network_values
 from srgame.shapley.cluster import Cluster, connected
 from srgame.shapley.game import RestorationGame
@@ -31,6 +31,8 @@ from srgame.shapley.gradients import PILOT, replicate_cost
 from srgame.shapley.until import Until
 
 LAYERS = ["body.0.conv1", "conv_hr"]
+
+pytestmark = pytest.mark.xdist_group("cluster")  # in one process, which starts the workers once
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +107,7 @@ def test_two_processes_find_what_one_finds(small: SRResNet, photographs: Pairs, 
     assert values_of(small, photographs, 22, game=game, executor=two.executor).equals(one)
 
 
-def test_rough_games_are_played_by_the_workers(small: SRResNet, photographs: Pairs, two: Cluster) -> None:
+def test_low_precision_games_are_evaluated_by_the_workers(small: SRResNet, photographs: Pairs, two: Cluster) -> None:
     how: dict[str, Any] = {"until": Until(evaluations=300), "bfloat16": True}
     one = network_values(small, filters_of(small, LAYERS), photographs, **how)
     assert network_values(small, filters_of(small, LAYERS), photographs, executor=two.executor, **how).equals(one)
@@ -131,7 +133,7 @@ def test_a_tolerance_is_reached_with_the_same_replicates(
     assert found.equals(one) and (one["ended"] == "tolerance").all()
 
 
-def test_units_of_a_killed_worker_are_made_again(
+def test_replicates_of_a_killed_worker_are_computed_again(
     small: SRResNet, photographs: Pairs, two: Cluster, tmp_path: Path
 ) -> None:
     how = {"payoff": slowly, "replicates": 16, "layers": LAYERS[:1]}
@@ -144,20 +146,20 @@ def test_units_of_a_killed_worker_are_made_again(
 
 def test_a_late_worker_has_all_it_needs(small: SRResNet, photographs: Pairs, threads: Opened) -> None:
     local = threads(1)
-    with connected(local.scheduler_address) as cluster, cluster.executor(small, photographs) as crew:
+    with connected(local.scheduler_address) as cluster, cluster.executor(small, photographs) as executor:
         first = list(cluster.client.nthreads())
         local.scale(2)
         cluster.client.wait_for_workers(2, timeout=60)
         cluster.client.retire_workers(first)
         filters, everybody = filters_of(small, LAYERS[:1]), torch.ones(2, 8, dtype=torch.bool)
         expected = RestorationGame(small, filters, photographs)(everybody)
-        assert torch.equal(crew.game(filters)(everybody), expected)
+        assert torch.equal(executor.game(filters)(everybody), expected)
 
 
 def test_a_cluster_that_shrinks_goes_on(
     small: SRResNet, photographs: Pairs, threads: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(room, "LOOK", 0.001)
+    monkeypatch.setattr(clusters, "LOOK", 0.001)
     local, how = threads(3), {"payoff": slowly, "replicates": 16, "layers": LAYERS[:1]}
     when(lambda: stored(tmp_path) >= 3, lambda: local.scale(1))
     with connected(local.scheduler_address) as cluster:
@@ -183,8 +185,8 @@ def test_ctrl_c_keeps_what_came_and_one_process_goes_on(
 def test_a_run_whose_workers_are_gone_says_so_and_loses_nothing(
     small: SRResNet, photographs: Pairs, threads: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(room, "PATIENCE", 0.1)
-    monkeypatch.setattr(room, "ANSWER", 1.0)
+    monkeypatch.setattr(clusters, "PATIENCE", 0.1)
+    monkeypatch.setattr(clusters, "ANSWER", 1.0)
     local = threads(1)
     when(lambda: stored(tmp_path) >= 2, lambda: local.scale(0))
     with (
@@ -236,7 +238,7 @@ def test_what_workers_say_arrives(small: SRResNet, photographs: Pairs, threads: 
 def test_a_cluster_that_cannot_be_is_a_sentence(
     flags: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(room, "ANSWER", 0.5)
+    monkeypatch.setattr(clusters, "ANSWER", 0.5)
     monkeypatch.setattr(sys, "argv", ["srgame", "shapley", "--output", str(tmp_path), *flags])
     with pytest.raises(SystemExit) as ended:
         main()

@@ -73,7 +73,7 @@ def test_the_batch_does_not_matter(small: SRResNet, photographs: Pairs) -> None:
     torch.testing.assert_close(worths[0], worths[2], rtol=0, atol=1e-6)
 
 
-def test_a_game_toward_bicubic_pays_for_being_like_bicubic(small: SRResNet, photographs: Pairs) -> None:
+def test_a_game_with_the_bicubic_target_pays_for_being_like_bicubic(small: SRResNet, photographs: Pairs) -> None:
     game = RestorationGame(small, filters_of(small, ["conv_hr"]), toward_bicubic(photographs), "-l1")
     everyone = torch.ones(1, game.players, dtype=torch.bool)
     with torch.inference_mode():
@@ -81,7 +81,7 @@ def test_a_game_toward_bicubic_pays_for_being_like_bicubic(small: SRResNet, phot
     torch.testing.assert_close(-game(everyone)[0], torch.stack(distances).mean(), rtol=1e-5, atol=0)
 
 
-def test_filters_that_equal_their_absence_are_dummies(photographs: Pairs) -> None:
+def test_filters_that_equal_their_ablation_are_dummies(photographs: Pairs) -> None:
     network = SRResNet(features=6, blocks=1).eval()
     for dead in (1, 4):
         network.body[0].conv1.weight.data[dead] = 0
@@ -124,7 +124,7 @@ class BatchBound(nn.Module):
     def forward(self, lr: Tensor) -> Tensor:
         batch = lr.shape[0]
         x = self.conv1(lr)
-        return F.interpolate(self.conv2(x.reshape(batch, 4, 12, 12)), scale_factor=4)
+        return F.interpolate(self.conv2(x.reshape(batch, 4, 6, 6)), scale_factor=4)
 
 
 def test_a_wrong_resumption_is_noticed_and_not_used(photographs: Pairs) -> None:
@@ -154,7 +154,7 @@ def test_a_random_network_is_noticed(photographs: Pairs) -> None:
 
 def test_a_network_of_another_scale_is_refused(photographs: Pairs) -> None:
     network = SRResNet(scale=2, features=4, blocks=1)
-    with pytest.raises(InputError, match="makes 24×24 pixels of 12×12, where the HR image has 48×48"):
+    with pytest.raises(InputError, match="makes 12×12 pixels of 6×6, where the HR image has 24×24"):
         RestorationGame(network, filters_of(network), photographs)
 
 
@@ -224,7 +224,7 @@ def test_memory_that_ends_as_a_game_is_made_is_a_sentence(
         RestorationGame(small, filters_of(small, ["conv_hr"]), photographs)
 
 
-def test_a_game_is_played_in_whole_float32(small: SRResNet, photographs: Pairs) -> None:
+def test_a_game_is_evaluated_in_full_float32(small: SRResNet, photographs: Pairs) -> None:
     seen = []
 
     def watching(sr: Tensor, hr: Tensor) -> Tensor:
@@ -270,7 +270,7 @@ def test_batches_are_halved_where_memory_really_ends(small: SRResNet, thread: Th
 
 @pytest.mark.parametrize("batch", [1, 16])
 def test_a_thread_that_lost_onednn_goes_on_without_it(small: SRResNet, thread: ThreadPoolExecutor, batch: int) -> None:
-    """Where a game is made, and, as batches of 16 are new to it, where it is played."""
+    """When a game is made, and, since batches of 16 are new to it, when it is evaluated."""
     filters, pairs = filters_of(small, ["conv_hr"]), load_pairs(images=1, crop=96)
     coalitions = torch.rand(16, len(filters), generator=torch.Generator().manual_seed(0)) < 0.5
     game = RestorationGame(small, filters, pairs, batch=batch)
@@ -295,7 +295,7 @@ def test_a_thread_that_lost_onednn_goes_on_without_it(small: SRResNet, thread: T
 
 
 @pytest.mark.usefixtures("thread")
-def test_without_onednn_the_rough_game_is_the_game(small: SRResNet) -> None:
+def test_without_onednn_the_low_precision_game_is_the_game(small: SRResNet) -> None:
     """Torch's own bfloat16 convolutions take far longer than its float32 ones."""
     game = RestorationGame(small, filters_of(small, ["conv_hr"]), load_pairs(images=1, crop=32), bfloat16=True)
     coalitions = torch.eye(8, dtype=torch.bool)

@@ -1,6 +1,6 @@
 """Values from gradients and their corrections, against games that are solved and the definition."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -12,21 +12,11 @@ from torch import Tensor
 
 from srgame.data.pairs import Pairs
 from srgame.errors import InputError
-from srgame.filters import filters_of
+from srgame.filters import erased, filters_of
 from srgame.networks import SRResNet
-from srgame.shapley.coalitions import worth_of_ends
 from srgame.shapley.exact import exact_shapley
 from srgame.shapley.game import Differentiable, RestorationGame
-from srgame.shapley.gradients import (
-    PAIRS,
-    PILOT,
-    Measured,
-    _chances,
-    _drawn,
-    _Multilevel,
-    multilevel_shapley,
-    replicate_cost,
-)
+from srgame.shapley.gradients import NODES, PAIRS, PILOT, multilevel_shapley, replicate_cost
 from srgame.shapley.until import Until
 
 ONE_REPLICATE = Until(evaluations=2000)
@@ -51,7 +41,28 @@ class Smooth:
         return slope
 
 
-def test_one_unit_solves_a_quadratic_game_of_any_size() -> None:
+@dataclass(frozen=True)
+class Watched(Smooth):
+    """A game that records the coalitions and presences that it is asked about."""
+
+    coalitions: list[Tensor] = field(default_factory=list)
+    presences: list[Tensor] = field(default_factory=list)
+
+    def __call__(self, coalitions: Tensor) -> Tensor:
+        self.coalitions.append(coalitions)
+        return super().__call__(coalitions)
+
+    def gradient(self, presences: Tensor) -> Tensor:
+        self.presences.append(presences)
+        return super().gradient(presences)
+
+    def corrected(self) -> list[Tensor]:
+        """The players whose contributions were evaluated, for each coalition and each complement."""
+        asked = [rows for rows in self.coalitions if len(rows) > 2]  # without the empty and the grand coalition
+        return [(rows[1:] ^ rows[0]).nonzero()[:, 1] for rows in asked]
+
+
+def test_one_replicate_solves_a_quadratic_game_of_any_size() -> None:
     game = quadratic(200, 0)
     found = multilevel_shapley(Smooth(game), until=ONE_REPLICATE)
     np.testing.assert_allclose(found.value, game.shapley, rtol=1e-6, atol=1e-5)
@@ -59,7 +70,7 @@ def test_one_unit_solves_a_quadratic_game_of_any_size() -> None:
 
 
 @pytest.mark.parametrize("game", [cubic(40, 1), saturating_groups(40, 2, groups=10)])
-def test_the_mean_of_many_units_approaches_the_values(game: FormulaGame) -> None:
+def test_the_mean_of_many_replicates_approaches_the_values(game: FormulaGame) -> None:
     found = multilevel_shapley(Smooth(game), until=Until(evaluations=30_000), seed=1)
     assert np.abs((found.value - game.shapley) / found.stderr).max() < 4.5
     assert found.relative_stderr < 0.02
@@ -86,14 +97,16 @@ def test_gradients_pay_where_many_play() -> None:
 
 def test_work_goes_where_the_variance_is() -> None:
     """Where gradients say nothing, one pair of coalitions is enough, in which everybody is corrected."""
-    weights, splits = torch.rand(300, generator=torch.Generator().manual_seed(0)).double(), []
-    for worth in (lambda p: (p @ weights) ** 3, lambda p: (p @ weights).floor()):
-        game, active = Smooth(FormulaGame(300, worth)), np.arange(300)
-        ends = worth_of_ends([game], active)
-        sampler = _Multilevel(game=game, active=active, parts=[game], ends=ends, cost=replicate_cost(300))
-        pilot = np.stack([sampler.replicate(np.random.default_rng(number), []) for number in range(PILOT)])
-        splits.append(sampler.split(Measured.unpack(pilot)))
-    assert splits[0][0] >= PAIRS == sampler.split(None)[0] and splits[1] == (1, 300)
+    weights = torch.rand(300, generator=torch.Generator().manual_seed(0)).double()
+    smooth, steps = (
+        Watched(FormulaGame(300, worth)) for worth in (lambda p: (p @ weights) ** 3, lambda p: (p @ weights).floor())
+    )
+    of_a_pair = 2 * len(NODES)  # gradients, of the coalition and its complement
+    for game in (smooth, steps):
+        multilevel_shapley(game, until=Until(evaluations=2 + (PILOT + 1) * replicate_cost(300)))
+    after_pilot = [len(game.presences) - PILOT * PAIRS * of_a_pair for game in (smooth, steps)]
+    assert after_pilot[0] >= PAIRS * of_a_pair and after_pilot[1] == of_a_pair
+    assert [sorted(players.tolist()) for players in steps.corrected()[-2:]] == [list(range(300))] * 2
 
 
 def test_filters_of_a_whole_network_get_their_values(photographs: Pairs) -> None:
@@ -125,8 +138,9 @@ def test_a_network_s_gradient_is_the_slope_of_its_worth(small: SRResNet, photogr
     assert isinstance(part, Differentiable)
 
     def worth(presences: Tensor) -> Tensor:
-        restored = game._restored(game.cut, game.recorded[1], presences)
-        return game.payoff(restored, pairs.hr[1][None])
+        lr = pairs.lr[1].expand(len(presences), *pairs.lr[1].shape)
+        with erased(network, game.filters, presences, game.ablation):
+            return game.payoff(network(lr), pairs.hr[1][None])
 
     with torch.inference_mode():
         step = 1e-4 * torch.eye(game.players).double()
@@ -145,18 +159,21 @@ def test_a_gradient_that_is_not_finite_is_refused() -> None:
         multilevel_shapley(Smooth(root), until=ONE_REPLICATE)
 
 
-@given(sizes=st.lists(st.floats(0, 1e9), min_size=1, max_size=40), share=st.floats(0, 1))
-def test_chances_share_out_so_many_places(sizes: list[float], share: float) -> None:
-    count = round(share * len(sizes))
-    chance = _chances(np.array(sizes), count)
-    assert chance.sum() == pytest.approx(count) and (chance <= 1).all() and (chance >= 0).all()
-    drawn = _drawn(chance, np.random.default_rng(0))
-    assert len(set(drawn.tolist())) == len(drawn) and abs(len(drawn) - count) <= 1
-
-
-def test_players_are_drawn_with_their_chances() -> None:
-    chance = _chances(np.array([0.0, 1.0, 2.0, 30.0, 0.0]), 2)
-    drawn = np.zeros(5)
-    for seed in range(4000):
-        drawn[_drawn(chance, np.random.default_rng(seed))] += 1 / 4000
-    np.testing.assert_allclose(drawn, chance, atol=4 * 0.5 / 4000**0.5)
+def test_corrected_players_are_drawn_by_the_size_of_their_gradients() -> None:
+    """Half of a player's chance is that of all others, half is its gradient's share; no chance exceeds 1."""
+    weights = torch.linspace(0, 1, 300).double() ** 6
+    share = (1 / 300 + weights / weights.sum()).numpy()
+    chance = share * 75 / 2  # each of the four pairs of a replicate corrects 75 players
+    while (chance > 1).any():
+        sure = chance >= 1
+        chance = np.where(sure, 1, share * (75 - sure.sum()) / share[~sure].sum())
+    draws = []
+    for seed in range(5):
+        game = Watched(FormulaGame(300, lambda p: p @ weights))
+        multilevel_shapley(game, until=Until(evaluations=2 + PILOT * replicate_cost(300)), seed=seed)
+        draws += game.corrected()[::2]  # the complement of a coalition has the same players
+    assert len(draws) == 5 * PILOT * PAIRS
+    for players in draws:
+        assert len(set(players.tolist())) == len(players) and abs(len(players) - 75) <= 1
+    often = np.bincount(torch.cat(draws).numpy(), minlength=300) / len(draws)
+    np.testing.assert_allclose(often, chance, atol=4.5 * 0.5 / len(draws) ** 0.5)

@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 
 from srgame.data.pairs import Pairs
 from srgame.errors import InputError
-from srgame.filters import filters_of
+from srgame.filters import erased, filters_of
 from srgame.networks import SRResNet
 from srgame.shapley.exact import exact_shapley
 from srgame.shapley.game import RestorationGame
@@ -52,17 +52,21 @@ def test_exact_interactions_are_what_the_definition_says(name: str, index: str) 
     assert exact.ended == "exact" and exact.evaluations == 2**game.players and exact.relative_stderr == 0
 
 
+LARGER = {"saturating": saturating(8, 0), "glove": glove(3, 5), "apex": voting([3, 1, 1, 1, 1, 1, 1, 1], 6)}
+
+
 @pytest.mark.parametrize("index", EITHER)
-@pytest.mark.parametrize("name", ["saturating", "glove", "apex"])
-def test_the_mean_of_many_units_approaches_the_exact_interactions(name: str, index: str) -> None:
-    game = Counting(GAMES[name])
+@pytest.mark.parametrize("name", LARGER)
+def test_the_mean_of_many_replicates_approaches_the_exact_interactions(name: str, index: str) -> None:
+    game = Counting(LARGER[name])
     pairs = [(0, 1), (2, 4), (3, 1)]
     exact = pair_interactions(game, pairs, index=index)
     game.asked.clear()
-    sampled = pair_interactions(game, pairs, until=Until(evaluations=40_000), index=index, seed=1)
+    sampled = pair_interactions(game, pairs, until=Until(evaluations=10_000), index=index, seed=1)
+    assert sampled.ended == "evaluations"
     np.testing.assert_array_less(np.abs(sampled.value - exact.value), 4.5 * sampled.stderr + 1e-12)
-    assert sampled.stderr.max() < 0.03
-    assert sampled.evaluations == sum(map(len, game.asked)) <= 40_000
+    assert sampled.stderr.max() < 0.06
+    assert sampled.evaluations == sum(map(len, game.asked)) <= 10_000
 
 
 def test_two_who_are_useful_only_together_interact_by_all_that_they_are_worth() -> None:
@@ -81,7 +85,7 @@ def test_two_who_are_interchangeable_interact_negatively() -> None:
 
 @pytest.mark.parametrize("players", [16, 64])
 @pytest.mark.parametrize("family", [quadratic, cubic])
-def test_one_unit_solves_quadratic_and_cubic_games(family: Callable[[int, int], SolvedGame], players: int) -> None:
+def test_one_replicate_solves_quadratic_and_cubic_games(family: Callable[[int, int], SolvedGame], players: int) -> None:
     game = family(players, 0)
     replicate = pair_interactions(game, until=Until(evaluations=2 + players * (players + 1)))
     assert replicate.replicates == 1 and np.isinf(replicate.stderr).all()
@@ -154,7 +158,7 @@ def test_errors_are_honest_too_where_all_pairs_err_alike() -> None:
     assert 0.88 < np.mean(covered) < 0.99
 
 
-def test_a_unit_depends_on_seed_and_index_only() -> None:
+def test_a_replicate_depends_on_seed_and_number_only() -> None:
     def asked(replicates: int, seed: int) -> list[object]:
         game = Counting(saturating(9, 0))
         pair_interactions(game, [(0, 5)], until=Until(evaluations=8 * replicates), seed=seed)
@@ -189,7 +193,7 @@ def test_dummies_interact_with_nobody_and_are_never_sampled() -> None:
 
 
 @pytest.mark.parametrize("players", [2, 5, 7, 8])
-def test_few_players_are_played_out_so_that_no_error_bar_is_zero_by_luck(players: int) -> None:
+def test_few_players_are_enumerated_so_that_no_error_bar_is_zero_by_luck(players: int) -> None:
     sampled = pair_interactions(saturating(players, 0), until=Until(tolerance=0.5))
     np.testing.assert_allclose(sampled.value, upper(interaction_by_definition(saturating(players, 0))), atol=1e-12)
     assert sampled.ended == "exact" and sampled.evaluations == 2**players
@@ -198,7 +202,7 @@ def test_few_players_are_played_out_so_that_no_error_bar_is_zero_by_luck(players
 def test_an_interruption_keeps_what_was_measured() -> None:
     class Interrupted(Counting):
         def __call__(self, coalitions: torch.Tensor) -> torch.Tensor:
-            if len(self.asked) == 4 * 6:  # a unit asks for none, one and both of the pair, twice
+            if len(self.asked) == 4 * 6:  # a replicate asks for none, one and both of the pair, twice
                 raise KeyboardInterrupt
             return super().__call__(coalitions)
 
@@ -218,13 +222,13 @@ def test_interactions_of_a_networks_filters(small: SRResNet, photographs: Pairs)
 def test_minus_mse_in_front_of_a_linear_tail_interacts_by_overlap(small: SRResNet, photographs: Pairs) -> None:
     """Two filters that draw the same are interchangeable: their interaction is −2⟨cᵢ, cⱼ⟩ / pixels."""
     game = RestorationGame(small, filters_of(small, ["conv_hr"]), photographs, "-mse")
-    everyone = torch.eye(8, dtype=torch.bool)
+    nobody_and_each = torch.cat([torch.zeros(1, 8, dtype=torch.bool), torch.eye(8, dtype=torch.bool)])
     drawn = []
-    for image in range(2):
-        live = game.recorded[image]
-        base = game._restored(game.cut, live, torch.zeros(1, 8, dtype=torch.bool)).double().flatten(1)
-        drawn.append(game._restored(game.cut, live, everyone).double().flatten(1) - base)
-    overlap = -2 * np.mean([(c @ c.T / c.shape[1]).detach().numpy() for c in drawn], axis=0)
+    for lr in photographs.lr:
+        with torch.inference_mode(), erased(small, game.filters, nobody_and_each, game.ablation):
+            sr = small(lr.expand(9, *lr.shape)).double().flatten(1)
+        drawn.append(sr[1:] - sr[0])
+    overlap = -2 * np.mean([(c @ c.T / c.shape[1]).numpy() for c in drawn], axis=0)
     np.testing.assert_allclose(pair_interactions(game).value, upper(overlap), atol=1e-5 * np.abs(overlap).max())
 
 
@@ -256,7 +260,7 @@ def test_games_too_large_or_too_small_are_refused() -> None:
         pair_interactions(saturating(1, 0))
 
 
-def test_precision_is_a_share_of_the_range() -> None:
+def test_the_relative_standard_error_is_a_share_of_the_range() -> None:
     found = PairInteractions(
         np.array([1.0, 3.0]), np.array([0.1, 0.02]), 5, np.array([[0, 1], [0, 2]]), 3, 50, "seconds"
     )

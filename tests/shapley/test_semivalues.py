@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from games import (
+    Counting,
     FormulaGame,
     SolvedGame,
     additive,
@@ -29,7 +30,7 @@ from srgame.filters import filters_of
 from srgame.networks import SRResNet
 from srgame.shapley.exact import exact_shapley
 from srgame.shapley.game import RestorationGame
-from srgame.shapley.semivalues import Contributions, _latin_square, leave_one_out, marginal_contributions
+from srgame.shapley.semivalues import Contributions, leave_one_out, marginal_contributions
 from srgame.shapley.until import Until
 
 GAMES = {"saturating": saturating(6, 0), "cubic": cubic(7, 1), "glove": glove(2, 4), "apex": voting([3, 1, 1, 1, 1], 4)}
@@ -93,29 +94,36 @@ def test_leave_one_out_is_the_last_contribution() -> None:
     assert leave_one_out(FormulaGame(4, lambda p: p.amax(1))).tolist() == [0, 0, 0, 0]
 
 
-@given(seed=st.integers(0, 2**32), players=st.integers(1, 20))
-@settings(deadline=None, max_examples=30)
-def test_in_a_latin_square_everybody_comes_once_at_every_place(seed: int, players: int) -> None:
-    active = 2 + 3 * np.arange(players)
-    square = _latin_square(active, np.random.default_rng(seed))
-    for line in (*square, *square.T):
-        assert sorted(line) == active.tolist()
+def places_asked(players: int, replicates: int, seed: int, dummies: int = 0) -> np.ndarray:
+    """The place of every player in each permutation of each replicate, from the coalitions that the game was asked."""
+    base, alive = saturating(players, 0), [False] * players + [True] * dummies
+    game = Counting(FormulaGame(players + dummies, lambda p: base.worth(p[:, :players])), dummies=alive)
+    until = Until(evaluations=2 + replicates * players * (players - 1))
+    assert marginal_contributions(game, until=until, seed=seed).ended == "evaluations"
+    asked = torch.cat([rows for rows in game.asked if len(rows) > 2])[:, :players]  # without v(∅) and v(N)
+    return (~asked).reshape(replicates, players, players - 1, players).sum(2).numpy()
 
 
-def test_each_order_of_a_latin_square_is_evenly_random() -> None:
-    """Order 2 of the square of 3 players is each of the 6 orders equally often, and so for the first one of 4."""
-    for players, row in ((3, 2), (4, 0)):
-        drawn = [tuple(_latin_square(np.arange(players), np.random.default_rng(k))[row]) for k in range(6000)]
+@given(seed=st.integers(0, 2**32), players=st.integers(8, 14), dummies=st.integers(0, 2))
+@settings(deadline=None, max_examples=20)
+def test_in_a_replicate_everybody_comes_once_at_every_place(seed: int, players: int, dummies: int) -> None:
+    places = places_asked(players, 1, seed, dummies)[0]
+    for line in (*places, *places.T):
+        assert sorted(line) == list(range(players))
+
+
+def test_each_permutation_of_a_replicate_is_evenly_random() -> None:
+    """Three players have each of their 6 permutations equally often in the third one, and 4 players in the first."""
+    places = places_asked(9, 1500, 0)
+    for permutation, some, count in ((2, [1, 4, 7], 6), (0, [0, 3, 5, 8], 24)):
+        drawn = places[:, permutation, some].argsort(1)
         _, counts = np.unique(drawn, axis=0, return_counts=True)
-        permutations = 6 if players == 3 else 24
-        assert (
-            len(counts) == permutations
-            and np.abs(counts / 6000 - 1 / permutations).max() < 4 * (1 / permutations / 6000) ** 0.5
-        )
+        assert len(counts) == count
+        assert np.abs(counts / 1500 - 1 / count).max() < 4 * (1 / count / 1500) ** 0.5
 
 
 @pytest.mark.parametrize("game", [saturating(9, 0), cubic(9, 1), glove(3, 6)])
-def test_the_mean_of_many_units_approaches_the_exact_contributions(game: FormulaGame) -> None:
+def test_the_mean_of_many_replicates_approaches_the_exact_contributions(game: FormulaGame) -> None:
     exact = marginal_contributions(game)
     sampled = marginal_contributions(game, until=Until(evaluations=30_000), seed=2)
     assert len(sampled.replicates) > 10 and sampled.evaluations <= 30_000 and sampled.ended == "evaluations"
@@ -153,7 +161,7 @@ def test_intervals_cover_the_exact_contributions_about_as_often_as_they_say() ->
     assert 0.92 < np.mean(np.concatenate([c.ravel() for c in covered])) < 0.98
 
 
-def test_eq_6_is_held_where_returns_diminish_and_violated_where_players_need_each_other() -> None:
+def test_eq_6_holds_where_returns_diminish_and_fails_where_players_need_each_other() -> None:
     diminishing = marginal_contributions(saturating(6, 0))
     assert diminishing.violation_rate() == (0, 0) and set(diminishing.players()["eq6"]) == {"held"}
     together = marginal_contributions(unanimity(4, [0, 1, 2]))
@@ -203,7 +211,7 @@ def test_dummies_contribute_nothing_and_are_not_counted() -> None:
     assert nothing.shapley().value.tolist() == nothing.leave_one_out().tolist() == [0, 0]
 
 
-def test_a_unit_depends_on_seed_and_index_only() -> None:
+def test_a_replicate_depends_on_seed_and_number_only() -> None:
     game = saturating(9, 0)
     short, long = (marginal_contributions(game, until=Until(evaluations=2 + n * 72), seed=3) for n in (2, 6))
     np.testing.assert_array_equal(short.replicates, long.replicates[:2])
@@ -212,7 +220,7 @@ def test_a_unit_depends_on_seed_and_index_only() -> None:
 
 
 @pytest.mark.parametrize("players", [1, 2, 5, 7])
-def test_few_players_are_played_out_so_that_no_error_bar_is_zero_by_luck(players: int) -> None:
+def test_few_players_are_enumerated_so_that_no_error_bar_is_zero_by_luck(players: int) -> None:
     found = marginal_contributions(saturating(players, 0), until=Until(tolerance=0.5))
     assert found.ended == "exact" and found.evaluations == 2**players
 

@@ -1,4 +1,4 @@
-"""Units on disk: resumed, extended, damaged, foreign."""
+"""Replicates on disk: resumed, extended, damaged, foreign."""
 
 import json
 import signal
@@ -18,6 +18,7 @@ from games import Counting, FormulaGame, cubic, humped
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from srgame.cli.verbs import main
 from srgame.data.pairs import Pairs
 from srgame.errors import InputError
 from srgame.filters import filters_of
@@ -54,7 +55,7 @@ def test_a_run_that_goes_on_is_the_same_to_the_last_bit_and_plays_only_what_is_m
 
 
 class Whimsical:
-    """Workers who take up to `ahead` units in hand, deliver in any order, and stop after `patience` of them."""
+    """Workers that hold up to `ahead` replicates, deliver them in any sequence, and stop after `patience` of them."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.rng, self.ahead, self.patience = rng, int(rng.integers(1, 9)), int(rng.integers(1, 12))
@@ -73,7 +74,7 @@ class Whimsical:
 @pytest.mark.parametrize("game", [cubic(16, 0), humped(16, 0, 0.5)], ids=["cubic", "humped"])
 @given(seed=st.integers(0, 10**6))
 @settings(max_examples=10)
-def test_neither_who_makes_units_nor_their_order_nor_interruptions_change_a_bit(
+def test_neither_workers_nor_their_sequence_nor_interruptions_change_a_bit(
     game: FormulaGame, until: dict[str, Any], seed: int
 ) -> None:
     rng, ended = np.random.default_rng(seed), ""
@@ -91,7 +92,7 @@ def test_neither_who_makes_units_nor_their_order_nor_interruptions_change_a_bit(
 
 
 @pytest.mark.parametrize("damage", [lambda b: b"", lambda b: b[:40], lambda b: b[:-1] + bytes([b[-1] ^ 1])])
-def test_a_damaged_unit_is_made_again(tmp_path: Path, damage) -> None:
+def test_a_damaged_replicate_is_computed_again(tmp_path: Path, damage) -> None:
     game, store = cubic(16, 0), open_store(tmp_path, {})
     whole = values_of(game, 4, store)
     path = sorted(tmp_path.glob("*.replicate"))[2]
@@ -102,7 +103,7 @@ def test_a_damaged_unit_is_made_again(tmp_path: Path, damage) -> None:
     assert path.read_bytes() == good
 
 
-def test_units_of_another_game_are_refused(tmp_path: Path) -> None:
+def test_replicates_of_another_game_are_refused(tmp_path: Path) -> None:
     open_store(tmp_path, {"weights": "a", "seed": 0})
     assert open_store(tmp_path, {"weights": "a", "seed": 0}) == Store(tmp_path)
     with pytest.raises(InputError, match=r"holds the replicates of another game \(other seed, images\)"):
@@ -112,7 +113,7 @@ def test_units_of_another_game_are_refused(tmp_path: Path) -> None:
         open_store(tmp_path, {"weights": "a"})
 
 
-def test_a_unit_that_cannot_be_written_loses_none_before(tmp_path: Path) -> None:
+def test_a_replicate_that_cannot_be_written_loses_none_before(tmp_path: Path) -> None:
     store = open_store(tmp_path, {})
     store.put(0, np.arange(3.0))
     (tmp_path / "0000001.replicate").mkdir()
@@ -138,7 +139,9 @@ def halved(sr: torch.Tensor, hr: torch.Tensor) -> torch.Tensor:
     return psnr(sr, hr) / 2
 
 
-def test_units_of_a_function_are_known_by_its_name(small: SRResNet, photographs: Pairs, tmp_path: Path) -> None:
+def test_replicates_of_a_payoff_function_are_known_by_its_name(
+    small: SRResNet, photographs: Pairs, tmp_path: Path
+) -> None:
     how = {"filters": filters_of(small, ["conv_hr"]), "pairs": photographs, "until": Until(evaluations=50)}
     first = network_values(small, payoff=halved, store=tmp_path, **how)
     store = json.loads((tmp_path / "game0" / "game.json").read_text())
@@ -155,7 +158,7 @@ class Dimmed(SRResNet):
         return 0.5 * super().forward(lr)
 
 
-def test_units_of_another_architecture_with_the_same_weights_are_refused(
+def test_replicates_of_another_architecture_with_the_same_weights_are_refused(
     small: SRResNet, photographs: Pairs, tmp_path: Path
 ) -> None:
     other = Dimmed(features=8, blocks=2).eval()
@@ -166,29 +169,26 @@ def test_units_of_another_architecture_with_the_same_weights_are_refused(
         network_values(other, store=tmp_path, **how)
 
 
-def test_a_run_killed_at_a_random_moment_goes_on_from_the_command_line(small: SRResNet, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("without_pictures")
+def test_a_run_killed_at_a_random_moment_goes_on_from_the_command_line(
+    small: SRResNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     save_weights(small.state_dict(), tmp_path / "small.safetensors")
-    words = [
-        "shapley",
-        str(tmp_path / "small.safetensors"),
-        "--layers",
-        "body.0.conv1",
-        "--crop",
-        "32",
-        "--images",
-        "2",
-    ]
-    words += ["--network", "srresnet", "--evaluations", "900", "--tolerance", "None", "--seconds", "None"]
-    shapley = [sys.executable, "-m", "srgame", *words, "--store", str(tmp_path / "kept"), "--output"]
+    sampling = ["--evaluations", "400", "--tolerance", "None", "--layers", "body.0.conv1", "--crop", "32"]
+    words = ["shapley", str(tmp_path / "small.safetensors"), "--network", "srresnet", "--images", "2", *sampling]
+    store = ["--store", str(tmp_path / "store")]
     killed = subprocess.Popen(
-        [*shapley, str(tmp_path / "killed")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-m", "srgame", *words, *store, "--output", str(tmp_path / "killed")],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
-    while len(list(tmp_path.glob("kept/game0/*.replicate"))) < 3 and killed.poll() is None:
+    while len(list(tmp_path.glob("store/game0/*.replicate"))) < 3 and killed.poll() is None:
         time.sleep(0.005)
     killed.kill()
     assert killed.wait() == -signal.SIGKILL
-    before = len(list(tmp_path.glob("kept/game0/*.replicate")))
-    subprocess.run([*shapley, str(tmp_path / "resumed")], check=True, capture_output=True)
-    subprocess.run([*shapley[:-3], "--output", str(tmp_path / "whole")], check=True, capture_output=True)
+    before = len(list(tmp_path.glob("store/game0/*.replicate")))
+    for run, options in (("resumed", store), ("whole", [])):
+        monkeypatch.setattr(sys, "argv", ["srgame", *words, *options, "--output", str(tmp_path / run)])
+        main()
     resumed, whole = ((tmp_path / run / "shapley.csv").read_bytes() for run in ("resumed", "whole"))
-    assert resumed == whole and 3 <= before < len(list(tmp_path.glob("kept/game0/*.replicate")))
+    assert resumed == whole and 3 <= before < len(list(tmp_path.glob("store/game0/*.replicate")))

@@ -33,10 +33,10 @@ def swapped(
 ) -> tuple[dict[str, Tensor], list[int]]:
     """A layer's weights with some filters copied over others, drawn as EATS draws, and the filters that were copied."""
     module = network.get_submodule(layer)
-    order = rng.permutation(module.out_channels)
-    disruptors = rng.choice(order[count:], count)
+    permutation = rng.permutation(module.out_channels)
+    disruptors = rng.choice(permutation[count:], count)
     source = torch.arange(module.out_channels)
-    source[torch.from_numpy(order[:count])] = torch.from_numpy(disruptors)
+    source[torch.from_numpy(permutation[:count])] = torch.from_numpy(disruptors)
     return {f"{layer}.{name}": value[source] for name, value in module.named_parameters()}, disruptors.tolist()
 
 
