@@ -1,6 +1,5 @@
 """How alike channels are, strategy by strategy: what Figures 4, 7 and 8 share."""
 
-from collections.abc import Callable
 from textwrap import fill
 
 import numpy as np
@@ -28,36 +27,18 @@ from srgame.data.lazy import lr_images
 from srgame.probes.cosine import channel_cosine, cosine_matrix
 from srgame.report.style import styled
 
+NETWORKS = first_of_each(PAPERS)
 CHEAP = {"dataset": "photographs", "images": 1, "crop": 32}
 
 
-def measured_in(layers: tuple[str, ...], family: str = PAPERS, crop: int = 96) -> Callable[..., pd.DataFrame]:
-    """The `measure` of a recipe: by default in these layers, with one network per strategy of `family`."""
-    default = first_of_each(family)
-
-    def measure(
-        family: str = family,
-        networks: Checkpoints = default,
-        network: Architectures = AUTO,
-        layers: tuple[str, ...] = layers,
-        dataset: str = "unseen109",
-        images: int | None = 20,
-        crop: int | None = crop,
-    ) -> pd.DataFrame:
-        """The frame of `cosines.cosine_frame`."""
-        return cosine_frame(family, networks, network, layers, dataset, images, crop)
-
-    return measure
-
-
-def cosine_frame(
-    family: str,
-    networks: tuple[str, ...],
-    architectures: tuple[str, ...],
-    layers: tuple[str, ...],
-    dataset: str,
-    images: int | None,
-    crop: int | None,
+def measure(
+    family: str = PAPERS,
+    networks: Checkpoints = NETWORKS,
+    network: Architectures = AUTO,
+    layers: tuple[str, ...] = ("body.1", "body.13"),
+    dataset: str = "unseen109",
+    images: int | None = 20,
+    crop: int | None = 96,
 ) -> pd.DataFrame:
     """One row per strategy, layer and pair of channels.
 
@@ -67,7 +48,7 @@ def cosine_frame(
     Means over the first `images` images of `dataset`, which are LR as they are, cut to their middle `crop` pixels.
     """
     lr = lr_images(dataset, images=images, crop=crop)
-    frame = probed(networks, family, lambda network: channel_cosine(network, lr, layers), architectures)
+    frame = probed(networks, family, lambda network: channel_cosine(network, lr, layers), network)
     for column in {"layer", "first", "second", "cosine"} - set(frame):
         frame[column] = np.nan
     frame["sample"] = sample_title(dataset, len(lr), crop)
