@@ -28,6 +28,7 @@ from srgame.probes.cosine import channel_cosine, cosine_matrix
 from srgame.report.style import styled
 
 NETWORKS = first_of_each(PAPERS)
+COLUMNS = ["strategy", "checkpoint", "layer", "filter", "partner", "cosine", "sample", "reason"]
 CHEAP = {"dataset": "photographs", "images": 1, "crop": 32}
 
 
@@ -42,19 +43,20 @@ def measure(
 ) -> pd.DataFrame:
     """One row per strategy, layer and pair of channels.
 
-    Columns: strategy, network, layer, first, second, cosine, sample, reason; network and sample stand in the first row
-    of each strategy, so that the csv stays small.
+    Columns: strategy, checkpoint, layer, filter, partner, cosine, sample, reason; checkpoint and sample stand only in
+    the first row of each strategy, so that the csv stays small.
 
-    Means over the first `images` images of `dataset`, which are LR as they are, cut to their middle `crop` pixels.
+    Cosines are means over the central crops of the first `images` images of `dataset`, taken as LR images.
     """
     lr = lr_images(dataset, images=images, crop=crop)
-    frame = probed(networks, family, lambda network: channel_cosine(network, lr, layers), network)
-    for column in {"layer", "first", "second", "cosine"} - set(frame):
-        frame[column] = np.nan
+    frame = probed(networks, family, lambda net: channel_cosine(net, lr, layers), network)
     frame["sample"] = sample_title(dataset, len(lr), crop)
-    frame.loc[frame["strategy"].duplicated(), ["network", "sample"]] = ""
-    frame = frame[["strategy", "network", "layer", "first", "second", "cosine", "sample", "reason"]]
-    return frame.astype({"first": "Int64", "second": "Int64"}).round({"cosine": 4})
+    frame.loc[frame["strategy"].duplicated(), ["checkpoint", "sample"]] = ""
+    return (
+        frame.reindex(columns=COLUMNS)
+        .astype({"filter": "Int64", "partner": "Int64", "cosine": float})
+        .round({"cosine": 4})
+    )
 
 
 def found(frame: pd.DataFrame) -> str:
@@ -91,7 +93,7 @@ def draw(frame: pd.DataFrame) -> Figure:
                 if pairs.empty:
                     empty(panel, reason_of(frame, strategy))
                 else:
-                    matrix = cosine_matrix(pairs.astype({"first": int, "second": int}))
+                    matrix = cosine_matrix(pairs.astype({"filter": int, "partner": int}))
                     image = panel.imshow(matrix, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
                     panel.set_title(f"mean |cos| {pairs['cosine'].abs().mean():.3f}", fontsize=7, pad=2)
                     panel.grid(False)

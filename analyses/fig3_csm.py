@@ -1,7 +1,7 @@
 """Figure 3: do EATS's channels respond, and matter to the SR image's edges, more equally at the output?
 
-The layer is what conv_last is given. Its salience passes through one conv, so that its maps show that conv's weights
-and the edges of the SR image, and nothing of a channel's own activity.
+The layer is the input of conv_last. Its salience passes through a single conv layer, so that its maps show the weights
+of that layer and the edges of the SR image, and not the activity of a filter.
 """
 
 from functools import partial
@@ -37,7 +37,7 @@ from srgame.report.recipe import run
 from srgame.report.style import GREY, styled
 
 NETWORKS = first_of_each(PAPERS)
-COLUMNS = ["strategy", "network", "layer", "map", "filter", "salience", "share", *LINE, "sample", "reason"]
+COLUMNS = ["strategy", "checkpoint", "layer", "map", "filter", "salience", "share", *LINE, "sample", "reason"]
 SCORES = "scores"
 
 SMOKE = {"dataset": "photographs", "images": 1, "crop": 32, "size": 8}
@@ -53,16 +53,16 @@ def measure(
     crop: int | None = 64,
     size: int = 16,
 ) -> pd.DataFrame:
-    """Scores, one row per strategy and channel; and of the first image maps, one row per channel and line of its map.
+    """Scores, one row per strategy and filter; and maps of the first image, one row per filter and line of its map.
 
-    Columns: strategy, network, layer; map ("scores", "feature" or "salience"), channel; salience and share of scores,
-    means over images; line, low, high: pixels of maps of at most `size` × `size` places (rasters.py); sample; reason.
-    Network and sample stand in the first row of each strategy.
+    Columns: strategy, checkpoint, layer; map ("scores", "feature" or "salience"), filter; salience and share of scores,
+    means over images; line, low, high, pixels of maps of at most `size` × `size` pixels (rasters.py); sample; reason.
+    Checkpoint and sample stand only in the first row of each strategy.
     """
     lr = lr_images(dataset, images=images, crop=crop)
     frame = probed(networks, family, partial(_measured, lr=lr, layer=layer, size=size), network)
     frame["sample"] = sample_title(dataset, len(lr), crop)
-    frame.loc[frame["strategy"].duplicated(), ["network", "sample"]] = ""  # not in every line of pixels
+    frame.loc[frame["strategy"].duplicated(), ["checkpoint", "sample"]] = ""  # not in every line of pixels
     return frame.reindex(columns=COLUMNS).astype({"filter": "Int64", "line": "Int64"})
 
 

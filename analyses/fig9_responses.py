@@ -43,11 +43,11 @@ def measure(
     images: int | None = 100,
     crop: int | None = 64,
 ) -> pd.DataFrame:
-    """One row per strategy, layer and channel: columns of `channel_responses`, strategy, network, sample, reason."""
+    """One row per strategy, layer and filter: strategy, checkpoint, columns of `channel_responses`, sample, reason."""
     lr = lr_images(dataset, images=images, crop=crop)
-    frame = probed(networks, family, lambda network: channel_responses(network, lr, layers), network)
+    frame = probed(networks, family, lambda net: channel_responses(net, lr, layers), network)
     frame["sample"] = sample_title(dataset, len(lr), crop)
-    return frame.reindex(columns=["strategy", "network", *COLUMNS, "sample", "reason"]).astype({"filter": "Int64"})
+    return frame.reindex(columns=["strategy", "checkpoint", *COLUMNS, "sample", "reason"]).astype({"filter": "Int64"})
 
 
 def verdict(frame: pd.DataFrame) -> str:
