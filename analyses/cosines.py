@@ -1,4 +1,4 @@
-"""How alike channels are, strategy by strategy: what Figures 4, 7 and 8 share."""
+"""How alike the responses of a layer's filters are: what Figures 4, 7 and 8 share."""
 
 from textwrap import fill
 
@@ -41,7 +41,7 @@ def measure(
     images: int | None = 20,
     crop: int | None = 96,
 ) -> pd.DataFrame:
-    """One row per strategy, layer and pair of channels.
+    """One row per strategy, layer and pair of filters.
 
     Columns: strategy, checkpoint, layer, filter, partner, cosine, sample, reason; checkpoint and sample stand only in
     the first row of each strategy, so that the csv stays small.
@@ -60,7 +60,7 @@ def measure(
 
 
 def found(frame: pd.DataFrame) -> str:
-    """How alike the channels are, in a sentence."""
+    """The answer in a sentence."""
     family, size = family_of(frame), frame.assign(size=frame["cosine"].abs())
     means = size.groupby(["layer", "strategy"], sort=False)["size"].mean()
     parts = []
@@ -68,19 +68,19 @@ def found(frame: pd.DataFrame) -> str:
     for layer in measured(frame)["layer"].dropna().unique():
         own = [f"{name} {means[layer, name]:.2f}" for name in names if (layer, name) in means]
         parts.append(f"{layer_title(layer, family)}: {', '.join(own)}")
-    return f"Mean |cosine| between a layer's channels — {'; '.join(parts)}." if parts else ""
+    return f"Mean |cosine| between the filters of a layer: {'; '.join(parts)}." if parts else ""
 
 
 def verdict(frame: pd.DataFrame) -> str:
-    """Whether channels are less alike with EATS than with Original, in each layer."""
+    """Whether filters are less alike with EATS than with Original, in each layer."""
     means = frame.assign(size=frame["cosine"].abs()).groupby(["layer", "strategy"])["size"].mean().unstack()
     return judged(means["eats"] < means["original"] if {"original", "eats"} <= set(means) else [])
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    """A row per layer: each strategy's matrix, and how many pairs of channels are less alike than |cos|."""
+    """A row per layer: the matrix of each strategy, and the share of pairs with a |cosine| below x."""
     family, colours = family_of(frame), colours_in(frame)
-    title = f"Cosine between channels' responses, {family_title(family)}"
+    title = f"Cosine between responses of filters, {family_title(family)}"
     layers = list(measured(frame)["layer"].dropna().unique()) or [""]
     with styled():
         figure = Figure(figsize=(7.2, 1.1 + 1.5 * len(layers) if len(measured(frame)) else 1.4))

@@ -179,12 +179,12 @@ def in_order(names: Iterable[str]) -> list[str]:
 
 
 def _place(name: str) -> int:
-    """Where a strategy stands in every picture; other names keep their order, behind."""
+    """The place of a strategy in every picture; other names come last."""
     return list(STRATEGIES).index(name) if name in STRATEGIES else len(STRATEGIES)
 
 
 def colours_in(frame: pd.DataFrame) -> dict[str, str]:
-    """What the column strategy names, in its order, with the colour of each."""
+    """The names in the column strategy, in its order, with their colours."""
     names = list(frame["strategy"].unique())
     by_name = colours([str(name) for name in names])
     return {name: by_name[str(name)] for name in names}
@@ -196,13 +196,13 @@ def measured(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def reason_of(frame: pd.DataFrame, strategy: str) -> str:
-    """Why there is nothing of a strategy; "" where there is something."""
+    """Why a strategy has no measurement; "" if it has one."""
     reasons = frame.loc[frame["strategy"] == strategy, "reason"].dropna()
     return str(reasons.iloc[0]) if len(reasons) else ""
 
 
 def empty(panel: Axes, reason: str) -> None:
-    """A panel in which nothing is drawn but the reason."""
+    """Turns a panel into one that shows nothing except the reason."""
     panel.clear()
     panel.grid(False)
     panel.set_xticks([])
@@ -231,12 +231,12 @@ def group_named(networks: Sequence[str]) -> str:
 
 
 def sample_title(dataset: str, images: int, crop: int | None) -> str:
-    """What was measured on: "20 images of unseen109, middle 96×96 pixels"."""
+    """The images that were measured: "20 images of unseen109, middle 96×96 pixels"."""
     return f"{images} image{'s' * (images > 1)} of {dataset}" + (f", middle {crop}×{crop} pixels" if crop else "")
 
 
 def layer_title(layer: str, family: str) -> str:
-    """A layer's place: "block 7 of 8", or "output (conv_hr)"."""
+    """The place of a layer: "block 7 of 8", or "output (conv_hr)"."""
     block = re.fullmatch(r"body\.(\d+)", layer)
     if block is None:
         return f"output ({layer})" if layer == "conv_hr" else layer

@@ -1,4 +1,4 @@
-"""Figure 3: do EATS's channels respond, and matter to the SR image's edges, more equally at the output?
+"""Figure 3: do the filters before the output respond, and matter to the edges, more equally with EATS?
 
 The layer is the input of conv_last. Its salience passes through a single conv layer, so that its maps show the weights
 of that layer and the edges of the SR image, and not the activity of a filter.
@@ -85,7 +85,7 @@ def _maps(network: nn.Module, image: Image, layer: str, size: int) -> pd.DataFra
 
 
 def verdict(frame: pd.DataFrame) -> str:
-    """Whether channels share salience more equally with EATS than with Original and Dropout."""
+    """Whether filters share salience more equally with EATS than with Original and Dropout."""
     scores = measured(frame)[lambda rows: rows["map"] == SCORES]
     return judged(eats_over(scores.groupby("strategy")["salience"].agg(effective_players)))
 
@@ -106,7 +106,7 @@ def draw(frame: pd.DataFrame) -> Figure:
         ):
             panel.set_ylabel(label)
         layer = str(measured(frame)["layer"].iloc[0]) if len(measured(frame)) else ""
-        title = f"Channels of {layer}, {family_title(family_of(frame))}\n{frame['sample'].iloc[0]}; maps of the first"
+        title = f"Filters of {layer}, {family_title(family_of(frame))}\n{frame['sample'].iloc[0]}; maps of the first"
         figure.suptitle(f"{title}\n{missing_networks(frame['reason'])}".strip(), fontsize=8)
     return figure
 
@@ -127,7 +127,7 @@ def _column(column: Float[np.ndarray, " panel"], rows: pd.DataFrame, colour: str
     column[2].set_title(
         f"Gini {gini(share):.2f}, {effective_players(share):.1f} of {len(share)} effective", fontsize=6.5
     )
-    column[2].set_xlabel("channel, sorted")
+    column[2].set_xlabel("filter, sorted")
     column[2].set_ylim(0, 3 * 100 / len(share))
     column[2].tick_params(labelsize=6)
 

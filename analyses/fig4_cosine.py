@@ -1,4 +1,4 @@
-"""Figure 4: are the channels of a network trained with EATS less alike, in a shallow and in a deep block?"""
+"""Figure 4: are the filters of a network trained with EATS less alike, in a shallow and in a deep block?"""
 
 from functools import partial
 

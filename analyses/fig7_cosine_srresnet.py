@@ -1,4 +1,4 @@
-"""Figure 7: are the channels of an SRResNet trained with EATS less alike, from shallow blocks to the output?"""
+"""Figure 7: are the filters of an SRResNet trained with EATS less alike, from shallow blocks to the output?"""
 
 from functools import partial
 

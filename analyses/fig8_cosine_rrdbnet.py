@@ -1,4 +1,4 @@
-"""Figure 8: are the channels of an RRDBNet trained with EATS less alike, from shallow blocks to the output?"""
+"""Figure 8: are the filters of an RRDBNet trained with EATS less alike, from shallow blocks to the output?"""
 
 from functools import partial
 
