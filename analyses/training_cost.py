@@ -66,7 +66,7 @@ def draw(frame: pd.DataFrame) -> Figure:
             "D",
             color="black",
             markersize=4,
-            label="limit by multiplications",
+            label="limit",
         )
         panel.axhline(frame["reported"].iloc[0], color=ORANGE, linestyle="--", label="reported in the paper")
         panel.axhline(1, color=GREY, linewidth=0.8, label="Original")
