@@ -1,18 +1,22 @@
-"""What Tables 6 and 7 share: the paper's printed cells by variant of EATS, beside ours where there are such networks.
+"""What Tables 6 and 7 share: the printed cells by variant of EATS, and our PSNR of the variants that are trained.
 
-A variant is a network of the zoo named FAMILY-eats-VARIANT, such as rrdbnet-x4-eats-ratio20.
+The network of a variant is named FAMILY-eats-VARIANT, such as rrdbnet-x4-eats-ratio20.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
+from families import AUTO, Architectures, Checkpoints, load_each
 from matplotlib.figure import Figure
 from printed import CELL, cells
 from psnr_tables import SET_COLOURS
+from torch import nn
 from zoo_names import NOT_THERE
 
+from srgame.cli.comparison import labels
+from srgame.errors import InputError
 from srgame.evaluation.benchmark import benchmark
-from srgame.networks import load_network, zoo
+from srgame.networks import zoo
 from srgame.report.style import styled
 
 
@@ -21,34 +25,50 @@ def there(variants: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(name for name in variants.values() if name in zoo())
 
 
-def ablation(
-    table: int, variants: Mapping[str, str], networks: tuple[str, ...], images: int, crop: int | None
+def measure(
+    table: int,
+    variants: Mapping[str, str],
+    networks: Checkpoints = (),
+    network: Architectures = AUTO,
+    images: int = 20,
+    crop: int | None = None,
 ) -> pd.DataFrame:
     """One row per variant, set and setting: variant, dataset, degradation, psnr, reported (dB of RGB), reason.
 
-    `variants` maps the printed names to networks; psnr is measured on the first `images` images where a network is in
-    `networks`, else reason says that it is not in the zoo.
+    psnr is measured on the first `images` images with the network of the variant; a file is that of the variant whose
+    network it is named after, as rrdbnet-x4-eats-ratio20.safetensors. reason says why there is no psnr.
     """
     reported = cells(table)
-    sets = tuple(dict.fromkeys(reported.index.get_level_values(0)))
-    loaded = {name: load_network(name) for name in networks}
-    columns = ["checkpoint", *CELL]
-    scores = benchmark(loaded, sets, images=images, crop=crop).scores if loaded else pd.DataFrame(columns=columns)
-    psnr = scores.groupby(columns)["psnr_rgb"].mean() if loaded else pd.Series(dtype=float)
-    rows = []
+    names = dict(zip(labels(networks) if networks else [], load_each(networks, network).values(), strict=True))
+    if unknown := sorted(set(names) - set(variants.values())):
+        raise InputError(f"'{unknown[0]}' is no variant of Table {table}: name one of {', '.join(variants.values())}")
+    psnr, rows = _psnr(names, tuple(dict.fromkeys(reported.index.get_level_values(0))), images, crop), []
     for variant, name in variants.items():
         for dataset, setting, value in reported[variant].reset_index().itertuples(index=False):
-            measured = psnr.get((name, dataset, setting)) if loaded else None
-            reason = (
-                NOT_THERE + name if name not in networks else "" if measured is not None else "no images of this set"
-            )
+            measured = psnr.get((name, dataset, setting))
+            reason = "" if measured is not None else "no images of this set" if name in names else _missing(name)
             row = {"variant": variant, "dataset": dataset, "degradation": setting, "psnr": measured}
             rows.append(row | {"reported": value, "reason": reason})
     return pd.DataFrame(rows)
 
 
+def _psnr(
+    networks: Mapping[str, nn.Module], sets: Sequence[str], images: int, crop: int | None
+) -> dict[tuple[str, str, str], float]:
+    """Mean PSNR over RGB by network, dataset and degradation."""
+    if not networks:
+        return {}
+    scores = benchmark(networks, sets, images=images, crop=crop).scores
+    means = scores.groupby(["checkpoint", *CELL], as_index=False)["psnr_rgb"].mean()
+    return {(name, dataset, setting): psnr for name, dataset, setting, psnr in means.itertuples(index=False)}
+
+
+def _missing(name: str) -> str:
+    return "not measured" if name in zoo() else NOT_THERE + name
+
+
 def best(frame: pd.DataFrame, column: str = "reported") -> "pd.Series[int]":
-    """In how many cells each variant is best."""
+    """The number of cells in which each variant is best."""
     return _wide(frame, column).idxmax(axis=1).value_counts().reindex(frame["variant"].unique(), fill_value=0)
 
 
@@ -58,8 +78,8 @@ def _wide(frame: pd.DataFrame, column: str) -> pd.DataFrame:
     )
 
 
-def draw_ablation(frame: pd.DataFrame, against: str, sentence: str) -> Figure:
-    """Each cell's PSNR over that of the variant `against`: printed as hollow points, measured as filled ones."""
+def draw(frame: pd.DataFrame, against: str, sentence: str) -> Figure:
+    """The PSNR of each cell minus that of the variant `against`: printed hollow, measured filled."""
     variants = list(frame["variant"].unique())
     with styled():
         figure = Figure(figsize=(7.2, 3.2))

@@ -1,128 +1,14 @@
-"""Is what EATS gains over Original how far Original lies below bicubic upsampling, and more than a pull alone gains?
+"""Is the gain of EATS over Original that of bicubic upsampling, and does it exceed the gain of a pull alone?"""
 
-The same points as in audit_gains, but of networks that were trained alike and measured here, the printed tables'
-correlation beside; and EATS against the control that is drawn to bicubic upsampling and erases nothing. Two differences
-that share Original correlate by that alone: how much, Dropout's gain tells.
-"""
-
-from pathlib import Path
-
-import pandas as pd
-from audited import NETWORKS, correlated, family_in, gain_against_bicubic, headed
-from families import empty
-from matplotlib.figure import Figure
-from printed import UNKNOWN
-from psnr_tables import NONE, SET_COLOURS, SETS, psnr_table
+import confounds
+from confounds import draw as draw
+from confounds import found as found
+from confounds import measure as measure
+from confounds import verdict as verdict
 
 from srgame.report.recipe import run
-from srgame.report.style import styled
 
-PRINTED = Path(__file__).parents[1] / "figures" / "audit_gains.csv"
-SMOKE = {"sets": ("photographs",), "degradations": ("clean", "blur", "b+n", "jpeg"), "images": 2, "crop": 32}
-GAIN, BELOW, PULL = ("eats", "original"), ("bicubic", "original"), ("eats", "bicubic-pull")
-DROPOUT = ("dropout", "original")
-
-
-def measure(
-    networks: tuple[str, ...] = NETWORKS,
-    sets: tuple[str, ...] = SETS,
-    degradations: tuple[str, ...] = ("all",),
-    images: int = 5,
-    crop: int = 128,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """One row per set and degradation, in dB of RGB: dataset, degradation, gain, below, over_pull, dropout, printed_r.
-
-    gain is EATS − Original and over_pull EATS − BicubicPull, both with ends _low and _high by a 95% paired bootstrap
-    over images and seeds; below is bicubic − Original, dropout Dropout − Original; printed_r is the correlation of
-    gain and below in the paper's Table 1, without the noise setting, over the sets on which audit_gains measured
-    bicubic. reason says why a number is missing.
-    """
-    family = family_in(networks)
-    table = psnr_table(1, family, networks, sets, degradations, images, crop, seed)
-    rgb = table[table["colour"] == "rgb"].set_index(["dataset", "degradation"])
-    settings = f"{family}: first {images} images of each set, crops of {crop} px; 8-bit RGB."
-    return _cells(rgb).assign(printed_r=_printed(), settings=settings).reset_index()
-
-
-def _cells(rgb: pd.DataFrame) -> pd.DataFrame:
-    level = rgb[rgb["against"] == NONE].pivot(columns="strategy", values="psnr").reindex(rgb.index.unique())
-    gain, pull = (_difference(rgb, *pair) for pair in (GAIN, PULL))
-    ends = {f"{name}_{end}": of[end] for name, of in (("gain", gain), ("over_pull", pull)) for end in ("low", "high")}
-    numbers = {"gain": gain["psnr"], "below": level[BELOW[0]] - level[BELOW[1]], "over_pull": pull["psnr"]}
-    numbers["dropout"] = _difference(rgb, *DROPOUT)["psnr"]
-    reasons = [" ".join(dict.fromkeys(filter(None, pair))) for pair in zip(gain["reason"], pull["reason"], strict=True)]
-    return pd.DataFrame(numbers | ends).assign(reason=reasons)
-
-
-def _difference(rgb: pd.DataFrame, strategy: str, against: str) -> pd.DataFrame:
-    return rgb[(rgb["strategy"] == strategy) & (rgb["against"] == against)].fillna({"reason": ""})
-
-
-def _printed() -> float:
-    """The correlation in Table 1, as audit_gains found it; NaN where that was not measured."""
-    if not PRINTED.exists():
-        return float("nan")
-    rows = pd.read_csv(PRINTED)
-    rows = rows[(rows["table"] == 1) & (rows["degradation"] != "noise")].dropna(subset="bicubic_minus_original")
-    return correlated(rows["bicubic_minus_original"].to_numpy(), rows["gain_eats"].to_numpy())[0]
-
-
-def found(frame: pd.DataFrame) -> str:
-    """What was found, in a sentence."""
-    known = frame.dropna(subset=["gain", "below"])
-    if known.empty:
-        return "Original and EATS are not both in the zoo: nothing to correlate."
-    if len(known) < 4:
-        return f"{len(known)} cells are too few to correlate the gain of EATS with that of bicubic: 4 are needed."
-    r, low, high = correlated(known["below"].to_numpy(), known["gain"].to_numpy())
-    apart = (known["gain"] - known["below"]).abs().mean()
-    sentence = (
-        f"The gain of EATS correlates with bicubic − Original by r = {r:.3f} ({low:.3f} to {high:.3f}, were the "
-        f"{len(known)} cells independent; printed Table 1: {frame['printed_r'].iloc[0]:.2f}) and is that but for "
-        f"{apart:.2f} dB"
-    )
-    both = known.dropna(subset="dropout")
-    if len(both):
-        shared, _, _ = correlated(both["below"].to_numpy(), both["dropout"].to_numpy())
-        sentence += f" (Dropout's, which shares Original: r = {shared:.2f}, but for ".replace("-", "−")
-        sentence += f"{(both['dropout'] - both['below']).abs().mean():.2f} dB)"
-    pull = frame["over_pull"].dropna()
-    return sentence + f"; over BicubicPull it is {f'{pull.mean():+.2f} dB' if len(pull) else 'unknown'}."
-
-
-def verdict(frame: pd.DataFrame) -> str:
-    """Whether the gain is more than being drawn to bicubic upsampling: that of the control, or coming nearer to it."""
-    known = frame.dropna(subset=["gain", "below"])
-    if known.empty:
-        return UNKNOWN
-    left = known["over_pull"].fillna(known["gain"] - known["below"])
-    return "differs" if left.mean() < 0.1 * known["gain"].abs().mean() else "agrees so far"
-
-
-def draw(frame: pd.DataFrame) -> Figure:
-    """Left, the gain of EATS against bicubic − Original; right, EATS against BicubicPull."""
-    with styled():
-        figure = Figure(figsize=(7.2, 3.4))
-        left, right = figure.subplots(1, 2)
-        known = frame.dropna(subset=["gain", "below"])
-        gain_against_bicubic(left, known.rename(columns={"gain_low": "low", "gain_high": "high"}))
-        left.set_title("line: the two are equal")
-        pulled = frame.dropna(subset="over_pull")
-        for dataset, rows in pulled.groupby("dataset", sort=False):
-            error = [rows["over_pull"] - rows["over_pull_low"], rows["over_pull_high"] - rows["over_pull"]]
-            colour = SET_COLOURS.get(str(dataset), "black")
-            right.errorbar(rows["degradation"], rows["over_pull"], error, fmt="o", markersize=3, color=colour)
-        handles, labels = left.get_legend_handles_labels()
-        right.axhline(0, color="black", linewidth=0.6)
-        right.set(ylabel="EATS − BicubicPull (dB)", title="the pull alone, nothing erased")
-        if pulled.empty:
-            reason = next((reason for reason in frame["reason"].dropna() if "pull" in reason), "not measured")
-            empty(right, reason)
-            right.set_title("EATS against the pull alone, nothing erased")
-        figure.legend(handles, labels, loc="outside lower center", ncols=max(1, len(labels)))
-    return headed(figure, found(frame), frame)
-
+SMOKE = confounds.SMOKE
 
 if __name__ == "__main__":
     run(__file__, measure, draw, found)

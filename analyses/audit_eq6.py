@@ -1,24 +1,26 @@
 """Is a filter's Shapley value φ at least its leave-one-out drop v(N) − v(N∖i), as the paper's Eq. 6 claims?
 
-That needs returns that diminish: the last of a filter's marginal contributions has to be the smallest. What a filter
-that is not there responds is not settled by the paper, which erases by another filter's response (donor); so it is
-asked for zero and for the filter's mean too.
+That needs diminishing returns: the last of a filter's marginal contributions has to be the smallest. The paper replaces
+an erased filter's response by that of another filter (donor), but does not settle what an absent filter responds in
+the game; so zero and the filter's mean are tried too.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from audited import NETWORKS, headed, per_network, strategies_in
-from families import measured
+from families import AUTO, Architectures, Checkpoints, colours_in, measured
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import nn
 
 from srgame.data.pairs import load_pairs
 from srgame.filters import filters_of
+from srgame.networks import scale_of
 from srgame.report.recipe import run
-from srgame.report.style import STRATEGIES, styled
+from srgame.report.style import styled
 from srgame.shapley.game import RestorationGame
 from srgame.shapley.semivalues import marginal_contributions
 from srgame.shapley.until import Until
@@ -27,11 +29,12 @@ SMOKE = {
     "networks": NETWORKS[:1], "layers": ("conv_hr",), "ablations": ("zero",), "dataset": "photographs",
     "images": 1, "crop": 16, "evaluations": 2000,
 }  # fmt: skip
-PLAYER, SIZE = "player", "size"  # the two kinds of rows
+FILTER, SIZE = "filter", "size"  # the two kinds of rows
 
 
 def measure(
-    networks: tuple[str, ...] = NETWORKS,
+    networks: Checkpoints = NETWORKS,
+    network: Architectures = AUTO,
     layers: tuple[str, ...] = ("body.3.conv2", "conv_hr"),
     ablations: tuple[str, ...] = ("zero", "mean", "donor"),
     dataset: str = "Set5",
@@ -41,53 +44,55 @@ def measure(
     evaluations: int = 4000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """One row per network, layer, absence and filter (kind "player"), and per coalition size (kind "size"); in dB.
+    """One row per network, layer, ablation and filter (kind "filter"), and per coalition size (kind "size"); in dB.
 
-    Players: player, shapley with stderr, low and high (95%), leave_one_out, and eq6: "held", "violated", or "open"
-    where the interval does not tell. Sizes: size, contribution (mean over filters) with stderr. The worth is
-    PSNR, mean over the images.
+    Filters: filter, shapley with stderr, low and high (95%), leave_one_out, and eq6: "held", "violated", or "open" if
+    the interval contains leave_one_out. Sizes: size, contribution (mean over filters) with stderr. The worth is the
+    mean PSNR of the images.
     """
-    pairs = load_pairs(dataset, degradation, 4, images=images, crop=crop)
 
-    def of_network(network: nn.Module) -> pd.DataFrame:
-        games = [
-            (layer, ablation, RestorationGame(network, filters_of(network, [layer]), pairs, ablation=ablation))
-            for layer in layers
-            for ablation in ablations
-        ]
-        return pd.concat([_rows(game, evaluations, seed).assign(layer=layer, ablation=a) for layer, a, game in games])
+    def of_network(net: nn.Module) -> pd.DataFrame:
+        pairs = load_pairs(dataset, degradation, scale_of(net), images=images, crop=crop)
+        frames = []
+        for layer in layers:
+            for ablation in ablations:
+                game = RestorationGame(net, filters_of(net, [layer]), pairs, ablation=ablation)
+                frames.append(_rows(game, evaluations, seed).assign(layer=layer, ablation=ablation))
+        return pd.concat(frames)
 
-    settings = f"{dataset}, {degradation}: {images} crops of {crop} px; at most {evaluations} coalitions a game; PSNR."
-    return per_network(networks, of_network, settings)
+    settings = (
+        f"{dataset}, {degradation}: {images} crops of {crop} px; at most {evaluations} coalitions per game; PSNR."
+    )
+    return per_network(networks, network, of_network, settings)
 
 
 def _rows(game: RestorationGame, evaluations: int, seed: int) -> pd.DataFrame:
-    found = marginal_contributions(game, until=Until(evaluations=evaluations), seed=seed)
-    players = found.players()[["player", "shapley", "stderr", "low", "high", "leave_one_out", "eq6"]]
-    by_size = found.replicates.mean(1)  # unit, size
+    contributions = marginal_contributions(game, until=Until(evaluations=evaluations), seed=seed)
+    filters = contributions.players().rename(columns={"player": "filter"})
+    filters = filters[["filter", "shapley", "stderr", "low", "high", "leave_one_out", "eq6"]]
+    by_size = contributions.replicates.mean(1)  # replicate, size
     mean, stderr = by_size.mean(0), by_size.std(0, ddof=1) / np.sqrt(len(by_size)) if len(by_size) > 1 else np.nan
     sizes = pd.DataFrame({"size": np.arange(by_size.shape[1]), "contribution": mean, "stderr": stderr})
-    return pd.concat([players.assign(kind=PLAYER), sizes.assign(kind=SIZE)])
+    return pd.concat([filters.assign(kind=FILTER), sizes.assign(kind=SIZE)])
 
 
 def rates(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row per strategy, layer and absence: filters, and the shares for which Eq. 6 is held, violated and open."""
-    players = measured(frame)[measured(frame)["kind"] == PLAYER]
+    """One row per strategy, layer and ablation: filters, and the shares for which Eq. 6 is held, violated and open."""
+    filters = measured(frame)[measured(frame)["kind"] == FILTER]
     shares = []
-    for (strategy, layer, ablation), rows in players.groupby(["strategy", "layer", "ablation"], sort=False):
+    for (strategy, layer, ablation), rows in filters.groupby(["strategy", "layer", "ablation"], sort=False):
         of_filters = {name: float((rows["eq6"] == name).mean()) for name in ("held", "violated", "open")}
         shares.append({"strategy": strategy, "layer": layer, "ablation": ablation, "filters": len(rows)} | of_filters)
     return pd.DataFrame(shares)
 
 
 def found(frame: pd.DataFrame) -> str:
-    """What was found, in a sentence."""
-    found = rates(frame)
+    """The answer in a sentence."""
     parts = [
         f"{strategy} {_range(rows['violated'])} ({_range(rows['open'])} undecided)"
-        for strategy, rows in found.groupby("strategy", sort=False)
+        for strategy, rows in rates(frame).groupby("strategy", sort=False)
     ]
-    return f"Eq. 6, φ ≥ leave-one-out, is violated, by layer and absence, by this share of filters: {', '.join(parts)}."
+    return f"Share of filters that violate Eq. 6 (φ ≥ leave-one-out), by layer and ablation: {', '.join(parts)}."
 
 
 def _range(values: "pd.Series[float]") -> str:
@@ -103,16 +108,16 @@ def verdict(frame: pd.DataFrame) -> str:
 
 def draw(frame: pd.DataFrame) -> Figure:
     """Per layer: φ against leave-one-out; contributions by coalition size; how often Eq. 6 is violated."""
-    layers = list(measured(frame)["layer"].unique())
+    layers, colours = list(measured(frame)["layer"].unique()), colours_in(frame)
     with styled():
         figure = Figure(figsize=(7.2, 0.9 + 2.0 * len(layers)))
         panels = figure.subplots(len(layers), 3, squeeze=False)
         for layer, (scatter, sizes, bars) in zip(layers, panels, strict=True):
             rows = measured(frame)[measured(frame)["layer"] == layer]
-            _scatter(scatter, rows[rows["kind"] == PLAYER], str(layer))
-            _sizes(sizes, rows[rows["kind"] == SIZE])
-            _bars(bars, rates(rows))
-        marks = [(name, {"color": STRATEGIES[name], "linewidth": 2}) for name in strategies_in(frame)]
+            _scatter(scatter, rows[rows["kind"] == FILTER], str(layer), colours)
+            _sizes(sizes, rows[rows["kind"] == SIZE], colours)
+            _bars(bars, rates(rows), colours)
+        marks = [(name, {"color": colours[name], "linewidth": 2}) for name in strategies_in(frame)]
         marks += [
             (name, {"color": "0.4", "marker": mark, "ls": "", "markersize": 4})
             for name, mark in MARKERS.items()
@@ -128,11 +133,10 @@ MARKERS = {"zero": "o", "mean": "s", "donor": "^", "noise": "v"}
 LINES = {"zero": "-", "mean": "--", "donor": ":", "noise": "-."}
 
 
-def _scatter(panel: Axes, rows: pd.DataFrame, layer: str) -> None:
+def _scatter(panel: Axes, rows: pd.DataFrame, layer: str, colours: Mapping[str, str]) -> None:
     for (strategy, ablation), own in rows.groupby(["strategy", "ablation"], sort=False):
-        colour = STRATEGIES[str(strategy)]
         style: dict[str, Any] = {
-            "color": colour,
+            "color": colours[str(strategy)],
             "marker": MARKERS.get(str(ablation), "x"),
             "markersize": 2.5,
             "elinewidth": 0.5,
@@ -148,25 +152,25 @@ def _scatter(panel: Axes, rows: pd.DataFrame, layer: str) -> None:
     panel.set(title=f"{layer}: Eq. 6 fails below the line", xlabel="leave-one-out (dB)", ylabel="φ (dB)")
 
 
-def _sizes(panel: Axes, rows: pd.DataFrame) -> None:
-    """A line per network and absence."""
+def _sizes(panel: Axes, rows: pd.DataFrame, colours: Mapping[str, str]) -> None:
+    """A line per network and ablation."""
     for (strategy, _, ablation), own in rows.groupby(["strategy", "seed", "ablation"], sort=False):
         error: dict[str, Any] = {
             "linewidth": 1,
             "elinewidth": 0.5,
-            "color": STRATEGIES[str(strategy)],
+            "color": colours[str(strategy)],
             "ls": LINES.get(str(ablation), "-"),
         }
         panel.errorbar(own["size"], own["contribution"] * 1000, 2 * own["stderr"] * 1000, **error)
     panel.axhline(0, color="black", linewidth=0.6)
     panel.set(
         title="zero (—), mean (- -), donor (···)",
-        xlabel="filters already there",
+        xlabel="filters already present",
         ylabel="mean contribution (mdB)",
     )
 
 
-def _bars(panel: Axes, shares: pd.DataFrame) -> None:
+def _bars(panel: Axes, shares: pd.DataFrame, colours: Mapping[str, str]) -> None:
     names = strategies_in(shares.assign(reason=""))
     ablations = list(shares["ablation"].unique())
     width = 0.8 / len(names)
@@ -174,8 +178,8 @@ def _bars(panel: Axes, shares: pd.DataFrame) -> None:
         own = shares[shares["strategy"] == name].set_index("ablation").groupby(level=0).mean(numeric_only=True)
         own = own.reindex(ablations)
         x = np.arange(len(ablations)) + (place - (len(names) - 1) / 2) * width
-        panel.bar(x, own["violated"], width, color=STRATEGIES[name])
-        panel.bar(x, own["open"], width, bottom=own["violated"], color=STRATEGIES[name], alpha=0.25)
+        panel.bar(x, own["violated"], width, color=colours[name])
+        panel.bar(x, own["open"], width, bottom=own["violated"], color=colours[name], alpha=0.25)
     panel.set_xticks(range(len(ablations)), ablations)
     panel.set(title="violated; pale: undecided", ylabel="share of filters", ylim=(0, 1))
 

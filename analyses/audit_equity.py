@@ -1,126 +1,14 @@
-"""How equally do a layer's filters share, by any measure of what they matter: does EATS awaken the sleeping ones?
+"""Do a layer's filters share Shapley values, salience and responses more equally with EATS? Small SRResNet ×4."""
 
-Equal shares alone prove nothing: filters that are all idle share alike too. So how large the shares are stands beside.
-"""
+import equities
+from equities import draw as draw
+from equities import found as found
+from equities import measure as measure
+from equities import verdict as verdict
 
-from collections.abc import Callable
-
-import numpy as np
-import pandas as pd
-from audited import NETWORKS, headed, legend, mean_interval, per_network, strategies_in
-from families import measured
-from jaxtyping import Float
-from matplotlib.figure import Figure
-from printed import eats_over, judged
-from torch import nn
-
-from srgame.data.pairs import Pairs, load_pairs
-from srgame.probes.equity import effective_players, entropy, gini
-from srgame.probes.scores import filter_scores
 from srgame.report.recipe import run
-from srgame.report.style import STRATEGIES, styled
-from srgame.shapley.until import Until
 
-SMOKE = {
-    "networks": NETWORKS[:1], "layers": ("conv_hr",), "scores": ("responses",), "dataset": "photographs",
-    "images": 2, "crop": 16, "evaluations": 70,
-}  # fmt: skip
-Measure = Callable[[Float[np.ndarray, " player"]], float]
-MEASURES: dict[str, Measure] = {
-    "gini": gini,
-    "entropy": entropy,
-    "effective_share": lambda values: effective_players(values) / len(values),
-}
-NAMES = {"gini": "Gini (0: all alike)", "entropy": "entropy / ln n", "effective_share": "effective share of filters"}
-
-
-def measure(
-    networks: tuple[str, ...] = NETWORKS,
-    layers: tuple[str, ...] = ("conv_first", "body.3.conv2", "conv_hr"),
-    scores: tuple[str, ...] = ("shapley", "salience", "responses"),
-    dataset: str = "Set5",
-    degradation: str = "b+n",
-    images: int = 5,
-    crop: int = 32,
-    evaluations: int = 700,
-) -> pd.DataFrame:
-    """One row per network, layer and score, over images: players, total, and measures with their intervals.
-
-    Each image's scores are measured alone; gini, entropy and effective_share (the effective number of players as a part
-    of all) are means over images, with ends _low and _high of a 95% interval (Student's t). total is the mean sum of
-    the sizes of a layer's scores, in the score's own unit: dB for φ.
-    """
-    pairs = load_pairs(dataset, degradation, 4, images=images, crop=crop)
-    each = [Pairs((n,), (lr,), (hr,)) for n, lr, hr in zip(pairs.names, pairs.lr, pairs.hr, strict=True)]
-
-    def of_network(network: nn.Module) -> pd.DataFrame:
-        until = Until(evaluations=evaluations)
-        frames = [filter_scores(network, one, layers, scores, until).assign(image=one.names[0]) for one in each]
-        groups = pd.concat(frames).groupby(["layer", "score"], sort=False)
-        return pd.DataFrame([{"layer": key[0], "score": key[1], **_equity(rows)} for key, rows in groups])
-
-    settings = (
-        f"{dataset}, {degradation}: {images} crops of {crop} px; φ of PSNR from {evaluations} coalitions an image."
-    )
-    return per_network(networks, of_network, settings)
-
-
-def _equity(rows: pd.DataFrame) -> dict[str, float]:
-    by_image = [own["value"].to_numpy(dtype=float) for _, own in rows.groupby("image", sort=False)]
-    found: dict[str, float] = {"players": len(by_image[0]), "total": float(np.mean([abs(v).sum() for v in by_image]))}
-    for name, of_values in MEASURES.items():
-        mean, low, high = mean_interval(np.array([of_values(values) for values in by_image]))
-        found |= {name: mean, f"{name}_low": low, f"{name}_high": high}
-    return found
-
-
-def found(frame: pd.DataFrame) -> str:
-    """What was found, in a sentence."""
-    rows = measured(frame)
-    effective = rows.groupby(["score", "strategy"], sort=False)["effective_share"].mean()
-    parts = [
-        f"{_NAMES.get(str(score), str(score))} "
-        + ", ".join(f"{name} {effective[score, name]:.0%}" for name in strategies_in(rows))
-        for score in dict.fromkeys(rows["score"])
-    ]
-    sizes = rows[rows["score"] == "shapley"].groupby("strategy", sort=False)["total"].mean()
-    size = "; a layer's |φ| sum to " + ", ".join(f"{name} {total:.2f} dB" for name, total in sizes.items())
-    return f"Effective share of a layer's filters, mean over layers: {'; '.join(parts)}{size if len(sizes) else ''}."
-
-
-def verdict(frame: pd.DataFrame) -> str:
-    """Whether filters share more equally with EATS than with Original and Dropout, by each measure."""
-    means = measured(frame).groupby(["score", "strategy"])["effective_share"].mean()
-    return judged(one for score in means.index.unique("score") for one in eats_over(means[score]))
-
-
-_NAMES = {"shapley": "φ", "salience": "CSM salience", "responses": "size of responses"}
-
-
-def draw(frame: pd.DataFrame) -> Figure:
-    """A panel per score and measure: strategies side by side in each layer, with 95% intervals over images."""
-    rows = measured(frame)
-    scores, layers, names = list(dict.fromkeys(rows["score"])), list(dict.fromkeys(rows["layer"])), strategies_in(frame)
-    with styled():
-        figure = Figure(figsize=(7.2, 0.9 + 1.45 * len(scores)))
-        panels = figure.subplots(len(scores), len(MEASURES), squeeze=False, sharex=True)
-        for score, line in zip(scores, panels, strict=True):
-            for (name, label), panel in zip(NAMES.items(), line, strict=True):
-                for place, strategy in enumerate(names):
-                    own = rows[(rows["strategy"] == strategy) & (rows["score"] == score)]
-                    x = own["layer"].map(layers.index) + (place - (len(names) - 1) / 2) * 0.15
-                    error = [own[name] - own[f"{name}_low"], own[f"{name}_high"] - own[name]]
-                    panel.errorbar(
-                        x, own[name], error, fmt="o", markersize=3, color=STRATEGIES[strategy], label=strategy
-                    )
-                panel.set_xticks(range(len(layers)), layers, fontsize=6.5)
-                panel.set_xlim(-0.5, len(layers) - 0.5)
-                panel.set_ylim(0, 1.02)
-                panel.set_title(label if score == scores[0] else "")
-            line[0].set_ylabel(_NAMES.get(score, score))
-        legend(figure, panels[0, 0])
-    return headed(figure, found(frame), frame)
-
+SMOKE = equities.SMOKE
 
 if __name__ == "__main__":
     run(__file__, measure, draw, found)

@@ -1,11 +1,11 @@
-"""Does equity predict generalization: do networks whose filters share alike restore unseen degradations better?"""
+"""Does equity predict generalization: do networks whose filters share equally restore unseen degradations better?"""
 
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from audited import FAMILY, NETWORKS, correlated, family_in, headed, in_words, per_network
-from families import measured
+from audited import FAMILY, NETWORKS, correlated, headed, in_words, per_network
+from families import AUTO, Architectures, Checkpoints, colours_in, group_named, measured
 from matplotlib.figure import Figure
 from printed import judged
 from torch import nn
@@ -14,13 +14,15 @@ from zoo_names import along_training
 from srgame.data.degradations.testing import SETTINGS
 from srgame.data.pairs import Pairs, load_pairs
 from srgame.evaluation.benchmark import BASELINE, benchmark
+from srgame.networks import scale_of
 from srgame.probes.equity import effective_players
 from srgame.probes.scores import filter_scores
 from srgame.report.recipe import run
-from srgame.report.style import STRATEGIES, styled
+from srgame.report.style import styled
 from srgame.shapley.until import Until
 
-FEWEST = 5  # networks: an interval of r over fewer says nothing
+ALL = along_training(FAMILY)
+FEWEST = 5  # networks: over fewer, an interval of r means nothing
 UNSEEN = tuple(setting for setting in SETTINGS if setting != "clean")
 TITLES = {"shapley": "Shapley values φ", "salience": "CSM salience"}
 SMOKE = {
@@ -30,7 +32,8 @@ SMOKE = {
 
 
 def measure(
-    networks: tuple[str, ...] = along_training(FAMILY),
+    networks: Checkpoints = ALL,
+    network: Architectures = AUTO,
     layer: str = "conv_hr",
     scores: tuple[str, ...] = ("shapley", "salience"),
     dataset: str = "Set5",
@@ -41,18 +44,18 @@ def measure(
 ) -> pd.DataFrame:
     """One row per network and score: score, effective_share, stderr, psnr, psnr_stderr, bicubic (dB of RGB).
 
-    effective_share is the effective number of the layer's filters as a part of all, the mean over images under b+n;
-    psnr is the mean over images and `degradations`. Both have standard errors over images.
+    effective_share is the effective number of the layer's filters divided by their number, the mean over images under
+    b+n; psnr is the mean over images and `degradations`. Both have standard errors over images.
     """
-    pairs = load_pairs(dataset, "b+n", 4, images=images, crop=min(crop, 32))
-    each = [Pairs((n,), (lr,), (hr,)) for n, lr, hr in zip(pairs.names, pairs.lr, pairs.hr, strict=True)]
 
-    def of_network(network: nn.Module) -> pd.DataFrame:
-        measured = benchmark({"own": network}, (dataset,), degradations, 4, images=images, crop=crop).scores
-        psnr = measured.groupby(["checkpoint", "image"])["psnr_rgb"].mean()
+    def of_network(net: nn.Module) -> pd.DataFrame:
+        scored = benchmark({"own": net}, (dataset,), degradations, images=images, crop=crop).scores
+        psnr = scored.groupby(["checkpoint", "image"])["psnr_rgb"].mean()
         own, bicubic = psnr["own"], psnr[BASELINE]
+        pairs = load_pairs(dataset, "b+n", scale_of(net), images=images, crop=min(crop, 32))
+        each = [Pairs((n,), (lr,), (hr,)) for n, lr, hr in zip(pairs.names, pairs.lr, pairs.hr, strict=True)]
         until = Until(evaluations=evaluations)
-        frames = [filter_scores(network, one, [layer], scores, until) for one in each]
+        frames = [filter_scores(net, one, [layer], scores, until) for one in each]
         rows = []
         for score in scores:
             values = [frame.loc[frame["score"] == score, "value"].to_numpy(dtype=float) for frame in frames]
@@ -62,9 +65,11 @@ def measure(
             rows.append({"score": score} | numbers | levels)
         return pd.DataFrame(rows)
 
-    sample = f"{dataset}: {len(pairs)} images, crops of {crop} px; {len(degradations)} settings."
-    settings = f"{layer} of {family_in(networks)}; {sample}"
-    return per_network(networks, of_network, settings, on_the_way=True)
+    settings = (
+        f"{layer} of {group_named(networks)}; {dataset}: {images} images, crops of {crop} px; "
+        f"{len(degradations)} settings."
+    )
+    return per_network(networks, network, of_network, settings, on_the_way=True)
 
 
 def _stderr(values: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]") -> float:
@@ -72,25 +77,31 @@ def _stderr(values: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]") -> floa
 
 
 def found(frame: pd.DataFrame) -> str:
-    """What was found, in a sentence."""
+    """The answer in a sentence."""
     rows, ended = measured(frame), _ended(frame)
     counts = [len(some[["strategy", "seed", "steps"]].drop_duplicates()) for some in (rows, ended)]
     if counts[1] < FEWEST:
         return f"{counts[1]} networks are too few to correlate equity and PSNR: at least {FEWEST} are needed."
-    sentence = f"Effective share of filters against PSNR on degraded images, r: {_told(ended)}; {counts[1]} networks"
+    sentence = (
+        f"r of the effective share of filters and PSNR on degraded images: {_in_words(ended)}; {counts[1]} networks"
+    )
     if counts[0] == counts[1]:
         return f"{sentence}."
-    along = (
-        f"with those on the way, {counts[0]}, which depend on these, so that intervals are too narrow: {_told(rows)}"
-    )
-    return f"{sentence}, trained to the end ({along})."
+    along = f"with checkpoints during training, {counts[0]}: {_in_words(rows)}; these are not independent"
+    return f"{sentence}, trained to the end ({along}, so intervals are too narrow)."
 
 
 def _ended(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows of networks that are trained to the end: those on the way are not independent of them."""
+    """The rows of networks that are trained to the end: checkpoints on the way are not independent of them."""
     rows = measured(frame)
-    ended: pd.DataFrame = rows[rows["steps"] == rows["steps"].max()]
+    ended: pd.DataFrame = rows[_at_end(rows)]
     return ended
+
+
+def _at_end(rows: pd.DataFrame) -> "pd.Series[bool]":
+    """Whether a network is trained to the end, as one is whose steps are unknown."""
+    at_end: pd.Series[bool] = rows["steps"].isna() | (rows["steps"] == rows["steps"].max())
+    return at_end
 
 
 def _correlations(rows: pd.DataFrame) -> dict[str, tuple[float, float, float]]:
@@ -100,22 +111,22 @@ def _correlations(rows: pd.DataFrame) -> dict[str, tuple[float, float, float]]:
     }
 
 
-def _told(rows: pd.DataFrame) -> str:
+def _in_words(rows: pd.DataFrame) -> str:
     return ", ".join(f"{score} {in_words(r)}" for score, r in _correlations(rows).items())
 
 
 def verdict(frame: pd.DataFrame) -> str:
-    """Whether networks of more equity, trained to the end, restore better, by the measures that tell."""
-    told = [found for found in _correlations(_ended(frame)).values() if found[1] > 0 or found[2] < 0]
-    return judged(low > 0 for _, low, _ in told)
+    """Whether networks of more equity, trained to the end, restore better, by the scores whose r is clearly not 0."""
+    clear = [interval for interval in _correlations(_ended(frame)).values() if interval[1] > 0 or interval[2] < 0]
+    return judged(low > 0 for _, low, _ in clear)
 
 
 def draw(frame: pd.DataFrame) -> Figure:
     """A panel per score: PSNR against the effective share of filters, a point per network; bicubic as a line.
 
-    The fewer steps a network was trained for, the paler it is.
+    Checkpoints on the way are pale.
     """
-    rows = measured(frame)
+    rows, colours = measured(frame), colours_in(frame)
     scores = list(dict.fromkeys(rows["score"]))
     with styled():
         figure = Figure(figsize=(7.2, 2.9))
@@ -123,9 +134,8 @@ def draw(frame: pd.DataFrame) -> Figure:
         for score, panel in zip(scores, panels, strict=True):
             here = rows[rows["score"] == score]
             panel.axhline(here["bicubic"].iloc[0], color="black", linewidth=0.8, linestyle="--", label="bicubic")
-            for (strategy, steps), own in here.groupby(["strategy", "steps"], sort=False):
-                ended = steps == here["steps"].max()
-                style: dict[str, Any] = {"color": STRATEGIES[str(strategy)], "alpha": 1 if ended else 0.4}
+            for (strategy, ended), own in here.groupby(["strategy", _at_end(here)], sort=False):
+                style: dict[str, Any] = {"color": colours[str(strategy)], "alpha": 1 if ended else 0.4}
                 x, y = own["effective_share"] * 100, own["psnr"]
                 label = str(strategy) if ended else None
                 bars: Any = (own["psnr_stderr"], own["stderr"] * 100)

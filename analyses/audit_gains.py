@@ -1,67 +1,22 @@
-"""Is what EATS is said to gain what Dropout gains, and is it how far Original lies below bicubic upsampling?
+"""Is the printed gain of EATS that of Dropout, and is it how far Original lies below bicubic upsampling?
 
-Gains are the paper's printed ones over Original (Tables 1–4, a point per set and setting). The tables have no bicubic
-row, so bicubic upsampling is measured here.
+Gains over Original are those of the paper's Tables 1–4, a point per set and setting. The tables have no bicubic row, so
+bicubic upsampling is measured here.
 """
 
-import numpy as np
 import pandas as pd
+from gains import NOISE, correlation
+from gains import measure as measure
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from printed import CELL, cells, printed
 from psnr_tables import SET_COLOURS
 
-from srgame.evaluation.benchmark import benchmark
 from srgame.report.recipe import run
 from srgame.report.style import styled
 
-TABLES = (1, 2, 3, 4)
-NOISE = "noise"  # the setting whose printed PSNR others contradict (audit_reported): shown, but not correlated
 MARKERS = {"Set5": "o", "Set14": "s", "BSD100": "^", "Urban100": "D", "Manga109": "v"}
 NAMES = {"srresnet": "SRResNet", "rrdbnet": "RRDBNet"}
 SMOKE = {"sets": ("photographs",), "images": 1}
-
-
-def measure(sets: tuple[str, ...] = ("Set5", "Set14"), images: int | None = None, seed: int = 0) -> pd.DataFrame:
-    """One row per cell of Tables 1–4, in dB: the printed original and gains over it, bicubic − original where measured.
-
-    Columns: table, network, scale, dataset, degradation, original, gain_dropout, gain_eats, bicubic,
-    bicubic_minus_original. Bicubic is measured on the first `images` images of each of `sets` (default: all).
-    """
-    bicubic = {scale: _bicubic(sets, scale, images, seed) for scale in (2, 4)}
-    return pd.concat([_table(table, bicubic) for table in TABLES], ignore_index=True)
-
-
-def _bicubic(sets: tuple[str, ...], scale: int, images: int | None, seed: int) -> pd.Series:
-    """Mean PSNR over RGB by dataset and degradation."""
-    scores = benchmark({}, sets, ("all",), scale, images=images, seed=seed).scores
-    return scores.groupby(CELL)["psnr_rgb"].mean()
-
-
-def _table(table: int, bicubic: dict[int, pd.Series]) -> pd.DataFrame:
-    values, first = cells(table), printed(f"table{table}").iloc[0]
-    measured = bicubic[first["scale"]].reindex(values.index)
-    return pd.DataFrame(
-        {
-            "table": table,
-            "network": first["network"],
-            "scale": first["scale"],
-            "original": values["original"],
-            "gain_dropout": values["dropout"] - values["original"],
-            "gain_eats": values["eats"] - values["original"],
-            "bicubic": measured,
-            "bicubic_minus_original": measured - values["original"],
-        }
-    ).reset_index()[["table", "network", "scale", *CELL, *_NUMBERS]]
-
-
-_NUMBERS = ["original", "gain_dropout", "gain_eats", "bicubic", "bicubic_minus_original"]
-
-
-def correlation(rows: pd.DataFrame, first: str, second: str) -> float:
-    """Pearson's r over the rows in which both are known; NaN for fewer than three."""
-    both = rows[[first, second]].dropna()
-    return float(np.corrcoef(both[first], both[second])[0, 1]) if len(both) > 2 else float("nan")
 
 
 def draw(frame: pd.DataFrame) -> Figure:

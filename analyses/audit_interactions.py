@@ -1,7 +1,8 @@
 """Do filters that respond alike replace each other, as the paper reads its cosine matrices (Fig. 4)?
 
-Interaction is what two filters are worth together beyond what each adds: negative where either will do, positive where
-the one needs the other, which is what co-adaptation means. The cosine sees how alike responses are, not what they do.
+An interaction is what two filters are worth together beyond what each adds: it is negative if either will do, and
+positive if one needs the other, which is what co-adaptation means. The cosine measures how alike responses are, not
+what they do.
 """
 
 from typing import Any
@@ -9,16 +10,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from audited import NETWORKS, correlated, headed, in_words, mean_interval, per_network, strategies_in
-from families import measured
+from families import AUTO, Architectures, Checkpoints, colours_in, measured
 from matplotlib.figure import Figure
 from printed import judged
 from torch import nn
 
 from srgame.data.pairs import load_pairs
 from srgame.filters import filters_of
+from srgame.networks import scale_of
 from srgame.probes.cosine import channel_cosine
 from srgame.report.recipe import run
-from srgame.report.style import STRATEGIES, styled
+from srgame.report.style import styled
 from srgame.shapley.game import RestorationGame
 from srgame.shapley.interactions import pair_interactions
 from srgame.shapley.until import Until
@@ -30,7 +32,8 @@ SMOKE = {
 
 
 def measure(
-    networks: tuple[str, ...] = NETWORKS,
+    networks: Checkpoints = NETWORKS,
+    network: Architectures = AUTO,
     layers: tuple[str, ...] = ("body.3.conv2", "conv_hr"),
     dataset: str = "Set5",
     degradation: str = "b+n",
@@ -42,51 +45,51 @@ def measure(
 ) -> pd.DataFrame:
     """One row per network, layer and pair of filters: filter, partner, cosine, interaction with stderr, low, high (dB).
 
-    Of a layer's pairs `chosen_pairs` are drawn at random, the same for all networks. Interactions are Shapley's, of
-    PSNR, ablation zero, with 95% intervals; cosines are those of the responses to the same images.
+    `chosen_pairs` pairs of each layer are drawn at random, the same ones for all networks. Interactions are Shapley
+    interactions of PSNR with ablation zero, with 95% intervals; cosines are those of the responses to the same images.
     """
-    pairs = load_pairs(dataset, degradation, 4, images=images, crop=crop)
 
-    def of_network(network: nn.Module) -> pd.DataFrame:
+    def of_network(net: nn.Module) -> pd.DataFrame:
+        pairs = load_pairs(dataset, degradation, scale_of(net), images=images, crop=crop)
         frames = []
         for layer in layers:
-            cosine = channel_cosine(network, pairs.lr, [layer]).rename(columns={"first": "filter", "second": "partner"})
+            cosine = channel_cosine(net, pairs.lr, [layer])
             drawn = np.random.default_rng(seed).permutation(len(cosine))[:chosen_pairs]
             asked = cosine.iloc[np.sort(drawn)].reset_index(drop=True)
-            game = RestorationGame(network, filters_of(network, [layer]), pairs)
+            game = RestorationGame(net, filters_of(net, [layer]), pairs)
             names = list(zip(asked["filter"].tolist(), asked["partner"].tolist(), strict=True))
             values = pair_interactions(game, names, until=Until(evaluations=evaluations), seed=seed).frame()
             frames.append(asked.join(values[["interaction", "stderr", "low", "high"]]))
         return pd.concat(frames)
 
     settings = (
-        f"{dataset}, {degradation}: {images} crops of {crop} px; {chosen_pairs} random pairs a layer; "
-        f"at most {evaluations} coalitions a game; PSNR, ablation zero."
+        f"{dataset}, {degradation}: {images} crops of {crop} px; {chosen_pairs} random pairs per layer; "
+        f"at most {evaluations} coalitions per game; PSNR, ablation zero."
     )
-    return per_network(networks, of_network, settings)
+    return per_network(networks, network, of_network, settings)
 
 
 def correlations(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row per strategy and layer: r of cosine and interaction with its interval, and the pairs told from 0.
+    """One row per strategy and layer: r of cosine and interaction, and the shares of pairs that are clearly not 0.
 
-    Columns: strategy, layer, r, low, high, pairs, replace and need: the shares of pairs whose whole interval lies below
-    or above 0. Filters of two networks have nothing to do with each other, so r is the mean of the networks' own, by
-    Fisher's z, its interval over networks (Student's t); that of a single network is over its pairs.
+    Columns: strategy, layer, r, low, high, pairs; replace and need, the shares of pairs whose whole interval lies below
+    or above 0. The filters of two networks are unrelated, so r is the mean over networks by Fisher's z, with an
+    interval over networks (Student's t); for a single network, the interval is over its pairs.
     """
     rows = []
     for (strategy, layer), own in measured(frame).groupby(["strategy", "layer"], sort=False):
         each = [correlated(o["cosine"].to_numpy(), o["interaction"].to_numpy()) for _, o in own.groupby("seed")]
-        found = each[0]
+        interval = each[0]
         if len(each) > 1:
-            found = tuple(np.tanh(mean_interval(np.arctanh([r for r, _, _ in each]))))
+            interval = tuple(np.tanh(mean_interval(np.arctanh([r for r, _, _ in each]))))
         signs = {"replace": float((own["high"] < 0).mean()), "need": float((own["low"] > 0).mean())}
-        row = dict(zip(("r", "low", "high"), found, strict=True)) | {"pairs": len(own)} | signs
+        row = dict(zip(("r", "low", "high"), interval, strict=True)) | {"pairs": len(own)} | signs
         rows.append({"strategy": strategy, "layer": layer} | row)
     return pd.DataFrame(rows)
 
 
 def found(frame: pd.DataFrame) -> str:
-    """What was found, in a sentence."""
+    """The answer in a sentence."""
     parts = [
         f"{row['strategy']}, {row['layer']}: {in_words((row['r'], row['low'], row['high']))}"
         for row in correlations(frame).to_dict("records")
@@ -95,13 +98,13 @@ def found(frame: pd.DataFrame) -> str:
 
 
 def verdict(frame: pd.DataFrame) -> str:
-    """Whether the pairs that respond more alike are clearly the more interchangeable, in each layer."""
+    """Whether pairs that respond more alike are clearly more interchangeable, in each layer."""
     return judged(correlations(frame)["high"] < 0)
 
 
 def draw(frame: pd.DataFrame) -> Figure:
     """A panel per strategy and layer: interaction, with its interval, against cosine."""
-    rows, names = measured(frame), strategies_in(frame)
+    rows, names, colours = measured(frame), strategies_in(frame), colours_in(frame)
     layers, summary = list(dict.fromkeys(rows["layer"])), correlations(frame).set_index(["strategy", "layer"])
     with styled():
         figure = Figure(figsize=(7.2, 0.9 + 1.9 * len(layers)))
@@ -111,11 +114,11 @@ def draw(frame: pd.DataFrame) -> Figure:
                 own = rows[(rows["strategy"] == strategy) & (rows["layer"] == layer)]
                 values = own["interaction"] * 1000
                 error = [values - own["low"] * 1000, own["high"] * 1000 - values]
-                style: dict[str, Any] = {"markersize": 2.5, "elinewidth": 0.4, "color": STRATEGIES[strategy]}
+                style: dict[str, Any] = {"markersize": 2.5, "elinewidth": 0.4, "color": colours[strategy]}
                 panel.errorbar(own["cosine"], values, error, fmt="o", **style)
                 panel.axhline(0, color="black", linewidth=0.6)
-                told = summary.loc[(strategy, layer)]
-                shares = f"{told['replace']:.0%} negative, {told['need']:.0%} positive"
+                of_panel = summary.loc[(strategy, layer)]
+                shares = f"{of_panel['replace']:.0%} negative, {of_panel['need']:.0%} positive"
                 panel.set_title(f"{strategy}, {layer}:\n{shares}", fontsize=7)
                 panel.set_xlim(-1.05, 1.05)
                 panel.set_xticks([-1, -0.5, 0, 0.5, 1])

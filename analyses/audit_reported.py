@@ -1,15 +1,15 @@
-"""Do the paper's printed tables agree with themselves, with its text, with others' numbers and with bicubic upsampling?
+"""Do the paper's tables agree with each other, with its text, with published numbers and with bicubic upsampling?
 
-Every finding is recomputed from reported/*.csv. What is not a number of a table, such as the training data named in a
-caption, is not looked at.
+Every finding is computed from reported/*.csv. Statements that are not numbers of a table, such as the training data
+named in a caption, are not checked.
 """
 
 from collections.abc import Iterator
 from typing import Any
 
+import gains
 import pandas as pd
-from audit_gains import NOISE, TABLES, correlation
-from audit_gains import measure as measured_gains
+from gains import NOISE, TABLES, correlation
 from matplotlib.figure import Figure
 from printed import cells, judged, number, printed
 
@@ -26,21 +26,14 @@ SMOKE = {"sets": ("photographs",), "images": 1}
 def measure(sets: tuple[str, ...] = ("Set5", "Set14"), images: int | None = None, seed: int = 0) -> pd.DataFrame:
     """One row per finding: where, claim, printed, found, tolerance, unit, verdict, sentence.
 
-    The verdict is "agrees" where what is printed, or follows from what is printed, is within `tolerance` of what is
-    found, else "differs"; where nothing was printed it is "found". Bicubic upsampling is measured on the first
-    `images` images of each of `sets` (default: all).
+    The verdict is "agrees" if the printed number, or what follows from it, is within `tolerance` of the number found,
+    else "differs"; it is "found" if nothing was printed. Bicubic upsampling is measured on the first `images` images of
+    each of `sets` (default: all).
     """
-    gains = measured_gains(sets, images, seed)
-    parts = [
-        _improvements(),
-        _copies(),
-        _prose(),
-        _consistent(),
-        _ablations(),
-        _orders(gains),
-        _published(),
-    ]
-    return pd.DataFrame([finding for part in [*parts, _scales(), _correlations(gains)] for finding in part])
+    measured = gains.measure(sets, images, seed)
+    parts = [_improvements(), _copies(), _prose(), _consistent(), _ablations(), _beside_bicubic(measured)]
+    parts += [_published(), _scales(), _correlations(measured)]
+    return pd.DataFrame([finding for part in parts for finding in part])
 
 
 def _finding(
@@ -121,9 +114,9 @@ def _ablations() -> Iterator[Finding]:
     yield _finding("F, Table 7", "“decline”: 3 filters above 1", 0, better, "cells", sentence)
 
 
-def _orders(gains: pd.DataFrame) -> Iterator[Finding]:
+def _beside_bicubic(measured: pd.DataFrame) -> Iterator[Finding]:
     for table in (1, 2):
-        of_table = gains[(gains["table"] == table) & (gains["dataset"] == "Set5")].set_index("degradation")
+        of_table = measured[(measured["table"] == table) & (measured["dataset"] == "Set5")].set_index("degradation")
         ours, theirs = (_change(of_table[column]) for column in ("bicubic", "original"))
         sentence = (
             f"{NETWORKS[table]} on Set5: Original gains {theirs:+.2f} dB when blur is added to noise; "
@@ -131,7 +124,7 @@ def _orders(gains: pd.DataFrame) -> Iterator[Finding]:
         )
         yield _finding(f"Table {table}, Set5", "(b+n) − noise, beside bicubic's", theirs, ours, "dB", sentence, 0.5)
     for table in TABLES:
-        known = gains[gains["table"] == table].dropna(subset="bicubic")
+        known = measured[measured["table"] == table].dropna(subset="bicubic")
         above = int((known["bicubic"] > known["original"]).sum())
         over_eats = int((known["bicubic"] > known["original"] + known["gain_eats"]).sum())
         sentence = (
@@ -142,12 +135,12 @@ def _orders(gains: pd.DataFrame) -> Iterator[Finding]:
 
 
 def _change(psnr: pd.Series) -> float:
-    """What blur adds to noise."""
+    """The change of PSNR when blur is added to noise."""
     return number(psnr["b+n"]) - number(psnr[NOISE])
 
 
 def _published() -> Iterator[Finding]:
-    """Against Reflash Dropout, whose networks, settings and Set5 are the same."""
+    """The difference to Reflash Dropout, which has the same networks, settings and images of Set5."""
     table_of = {"srresnet": 1, "rrdbnet": 2}
     reflash = printed("reflash")
     for row in reflash[reflash["strategy"] == "original"].to_dict("records"):
@@ -169,9 +162,9 @@ def _scales() -> Iterator[Finding]:
     )
 
 
-def _correlations(gains: pd.DataFrame) -> Iterator[Finding]:
+def _correlations(measured: pd.DataFrame) -> Iterator[Finding]:
     for table in TABLES:
-        rows = gains[gains["table"] == table]
+        rows = measured[measured["table"] == table]
         r, more = correlation(rows, "gain_dropout", "gain_eats"), (rows["gain_eats"] - rows["gain_dropout"]).mean()
         sentence = (
             f"{NETWORKS[table]}: over {len(rows)} cells the gains of Dropout and EATS correlate with r = {r:.3f}; "
@@ -179,7 +172,8 @@ def _correlations(gains: pd.DataFrame) -> Iterator[Finding]:
         )
         yield _finding(f"Table {table}", "gains of Dropout and of EATS", None, r, "r", sentence)
     for table in (1, 2):
-        rows = gains[(gains["table"] == table) & (gains["dataset"] == "Set5") & (gains["degradation"] != NOISE)]
+        rows = measured[(measured["table"] == table) & (measured["dataset"] == "Set5")]
+        rows = rows[rows["degradation"] != NOISE]
         r = correlation(rows, "bicubic_minus_original", "gain_eats")
         sentence = (
             f"{NETWORKS[table]}, Set5, {len(rows)} settings without noise: the gain of EATS correlates with "
@@ -189,12 +183,12 @@ def _correlations(gains: pd.DataFrame) -> Iterator[Finding]:
 
 
 def verdict(frame: pd.DataFrame) -> str:
-    """Whether all that is printed agrees."""
+    """Whether all printed numbers agree."""
     return judged(frame["verdict"] == "agrees")
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    """A line per finding: where, what is claimed, what is printed or expected, what is found."""
+    """A line per finding: the place, the claim, the printed or implied number, the number found, the verdict."""
     with styled():
         figure = Figure(figsize=(6.6, 0.165 * (len(frame) + 2.5)))
         axes = figure.subplots()

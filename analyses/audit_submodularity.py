@@ -1,32 +1,34 @@
 """How often do returns diminish: is v(S ∪ i) − v(S) ≥ v(T ∪ i) − v(T) for coalitions S ⊂ T without filter i?
 
-The bound of the paper's Eq. 6 follows where that is always so. Where filters neither replace nor need each other, it
-is a toss of a coin.
+If it always holds, the bound of the paper's Eq. 6 follows. If filters neither replace nor need each other, it holds as
+often as a coin shows heads.
 """
 
 import numpy as np
 import pandas as pd
 from audited import NETWORKS, headed, legend, per_network, proportion, strategies_in
-from families import measured
+from families import AUTO, Architectures, Checkpoints, colours_in, measured
 from jaxtyping import Bool, Float64
 from matplotlib.figure import Figure
 from torch import nn
 
 from srgame.data.pairs import load_pairs
 from srgame.filters import filters_of
+from srgame.networks import scale_of
 from srgame.report.recipe import run
-from srgame.report.style import STRATEGIES, styled
+from srgame.report.style import styled
 from srgame.shapley.coalitions import active_players, evaluated, with_dummies
 from srgame.shapley.game import RestorationGame
 
-ROUNDING = 1e-7  # dB: what float32 leaves of a difference that is none
+ROUNDING = 1e-7  # dB: rounding errors of float32
 SMOKE = {
     "networks": NETWORKS[:1], "layers": ("conv_hr",), "dataset": "photographs", "images": 1, "crop": 16, "draws": 10,
 }  # fmt: skip
 
 
 def measure(
-    networks: tuple[str, ...] = NETWORKS,
+    networks: Checkpoints = NETWORKS,
+    network: Architectures = AUTO,
     layers: tuple[str, ...] = ("conv_first", "body.3.conv2", "body.7.conv2", "conv_hr"),
     ablations: tuple[str, ...] = ("zero", "donor"),
     dataset: str = "Set5",
@@ -36,24 +38,24 @@ def measure(
     draws: int = 300,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """One row per network, layer and absence: draws, diminishing (their share) with low and high, drop.
+    """One row per network, layer and ablation: draws, diminishing (their share) with low and high, drop.
 
-    A draw is a random filter i and the first s and t filters of a random order of the others, s < t. low and high are
-    Wilson's 95% interval; drop is the mean of [v(S ∪ i) − v(S)] − [v(T ∪ i) − v(T)] as a part of the mean size of
-    v(S ∪ i) − v(S). The worth v is PSNR, mean over the images.
+    A draw is a random filter i and the first s and t filters of a random permutation of the others, s < t. low and high
+    are the ends of Wilson's 95% interval; drop is the mean of [v(S ∪ i) − v(S)] − [v(T ∪ i) − v(T)] divided by the mean
+    absolute v(S ∪ i) − v(S). The worth v is the mean PSNR of the images.
     """
-    pairs = load_pairs(dataset, degradation, 4, images=images, crop=crop)
 
-    def of_network(network: nn.Module) -> pd.DataFrame:
+    def of_network(net: nn.Module) -> pd.DataFrame:
+        pairs = load_pairs(dataset, degradation, scale_of(net), images=images, crop=crop)
         rows = []
         for layer in layers:
             for ablation in ablations:
-                game = RestorationGame(network, filters_of(network, [layer]), pairs, ablation=ablation)
+                game = RestorationGame(net, filters_of(net, [layer]), pairs, ablation=ablation)
                 rows.append({"layer": layer, "ablation": ablation} | _diminishing(game, draws, seed))
         return pd.DataFrame(rows)
 
-    settings = f"{dataset}, {degradation}: {images} crops of {crop} px; {draws} draws of i, S ⊂ T a point."
-    return per_network(networks, of_network, settings)
+    settings = f"{dataset}, {degradation}: {images} crops of {crop} px; {draws} draws of i, S ⊂ T per point."
+    return per_network(networks, network, of_network, settings)
 
 
 def _diminishing(game: RestorationGame, draws: int, seed: int) -> dict[str, float]:
@@ -66,7 +68,7 @@ def _diminishing(game: RestorationGame, draws: int, seed: int) -> dict[str, floa
 def contributions(
     game: RestorationGame, draws: int, seed: int
 ) -> tuple[Float64[np.ndarray, " draw"], Float64[np.ndarray, " draw"]]:
-    """What a filter adds to S and to T, for random ones."""
+    """What a filter adds to S and to T, in random draws."""
     active = active_players(game)
     coalitions = np.concatenate([_draw(len(active), np.random.default_rng([seed, k])) for k in range(draws)])
     worth = evaluated(game, with_dummies(game, active, coalitions)).reshape(draws, 4)
@@ -75,25 +77,23 @@ def contributions(
 
 def _draw(players: int, rng: np.random.Generator) -> Bool[np.ndarray, "4 player"]:
     """S, S ∪ i, T and T ∪ i, with S ⊂ T of two different sizes."""
-    order = rng.permutation(players)
+    permutation = rng.permutation(players)
     small, large = np.sort(rng.choice(players, 2, replace=False))
     coalitions = np.zeros((4, players), bool)
     for rows, size in ((slice(0, 2), small), (slice(2, 4), large)):
-        coalitions[rows, order[1 : size + 1]] = True
-    coalitions[1::2, order[0]] = True
+        coalitions[rows, permutation[1 : size + 1]] = True
+    coalitions[1::2, permutation[0]] = True
     return coalitions
 
 
 def found(frame: pd.DataFrame) -> str:
-    """What was found, in a sentence."""
+    """The answer in a sentence."""
     rows = measured(frame)
     parts = [
         f"{strategy} {own['diminishing'].min():.0%} to {own['diminishing'].max():.0%}"
         for strategy, own in rows.groupby("strategy", sort=False)
     ]
-    return (
-        f"Returns diminish in this share of draws (lowest to highest network, layer and absence): {', '.join(parts)}."
-    )
+    return f"Share of draws in which returns diminish (range over networks, layers and ablations): {', '.join(parts)}."
 
 
 def verdict(frame: pd.DataFrame) -> str:
@@ -102,24 +102,21 @@ def verdict(frame: pd.DataFrame) -> str:
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    """A panel per absence: the share of draws in which returns diminish, per layer and strategy."""
-    rows, names = measured(frame), strategies_in(frame)
+    """A panel per ablation: the share of draws in which returns diminish, per layer and strategy."""
+    rows, names, colours = measured(frame), strategies_in(frame), colours_in(frame)
     ablations, layers = list(dict.fromkeys(rows["ablation"])), list(dict.fromkeys(rows["layer"]))
     with styled():
         figure = Figure(figsize=(7.2, 2.9))
         panels = figure.subplots(1, len(ablations), squeeze=False, sharey=True)[0]
         for ablation, panel in zip(ablations, panels, strict=True):
-            panel.axhline(50, color="black", linewidth=0.8, linestyle="--", label="toss of a coin")
+            panel.axhline(50, color="black", linewidth=0.8, linestyle="--", label="toss of a coin (50%)")
             for place, strategy in enumerate(names):
                 own = rows[(rows["strategy"] == strategy) & (rows["ablation"] == ablation)]
                 x = own["layer"].map(layers.index) + (place - (len(names) - 1) / 2) * 0.15
-                share, error = (
-                    own["diminishing"] * 100,
-                    [own["diminishing"] - own["low"], own["high"] - own["diminishing"]],
-                )
-                error = [side * 100 for side in error]
-                panel.errorbar(x, share, error, fmt="o", markersize=3, color=STRATEGIES[strategy], label=strategy)
-            panel.set(title=f"absence: {ablation}", ylim=(0, 102), xlim=(-0.5, len(layers) - 0.5))
+                share = own["diminishing"] * 100
+                error = [share - own["low"] * 100, own["high"] * 100 - share]
+                panel.errorbar(x, share, error, fmt="o", markersize=3, color=colours[strategy], label=strategy)
+            panel.set(title=f"ablation: {ablation}", ylim=(0, 102), xlim=(-0.5, len(layers) - 0.5))
             panel.set_xticks(range(len(layers)), layers)
         panels[0].set_ylabel("returns diminish (% of draws)")
         legend(figure, panels[0])

@@ -1,29 +1,31 @@
-"""Is what EATS gains over Original that of its erasures, or of the images that its losses are drawn to?
+"""Does EATS gain over Original because of its erasures, or because of the images that its losses are trained towards?
 
-The paper draws the erased network to bicubic upsampling, and f to HR images, sharpened as in Reflash Dropout. Here EATS
-is drawn to HR images as well, the erasures staying what they are; and both train on images that are not sharpened. What
-a seed does by luck stands beside them: Original of the other seeds against the first.
+The paper trains the erased network f′ towards bicubic upsampling, and f towards HR images, sharpened as in Reflash
+Dropout. Here f′ is trained towards HR images as well, with the same erasures; and both are trained with HR images that
+are not sharpened. The last panel shows the luck of a seed: Original of the other seeds against the first.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 from audited import FAMILY, correlated, gain_against_bicubic, headed, in_words
-from families import empty, measured, reason_of
+from families import AUTO, Architectures, Checkpoints, empty, load_each, measured, reason_of
 from matplotlib.figure import Figure
 from printed import CELL, judged
 from psnr_tables import SETS, paired_bootstrap
 from zoo_names import NOT_THERE
 
+from srgame.cli.comparison import labels
+from srgame.errors import InputError
 from srgame.evaluation.benchmark import BASELINE, benchmark
-from srgame.networks import load_network, zoo
+from srgame.networks import zoo
 from srgame.report.recipe import run
 from srgame.report.style import styled
 
 TO_HR = "sharpened HR; f′ to it too"
 LUCK = "no EATS, Original of other seeds"
-VARIANTS = {  # what f is drawn to, and f′: EATS's networks, and those that differ from them in strategy alone
+VARIANTS = {  # the targets of f and f′: the networks of EATS, and those that differ from them in strategy alone
     "sharpened HR; f′ to bicubic": ("eats", "original"),
     TO_HR: ("eats-hr", "original"),
     "HR not sharpened; f′ to bicubic": ("eats-unsharpened", "original-unsharpened"),
@@ -32,21 +34,24 @@ VARIANTS = {  # what f is drawn to, and f′: EATS's networks, and those that di
 SMOKE = {"sets": ("photographs",), "degradations": ("clean", "blur", "b+n", "jpeg"), "images": 2, "crop": 32}
 
 
-def trained(kind: str) -> dict[int, str]:
-    """The networks of the zoo that are of this kind, by seed."""
-    found = ((re.fullmatch(rf"{FAMILY}-{kind}-(\d+)", name), name) for name in zoo())
-    return {int(seed[1]): name for seed, name in found if seed}
+def kind_of(name: str) -> tuple[str, int] | None:
+    """What VARIANTS call a network, and its seed: of small-x4-eats-hr-0 ("eats-hr", 0); None for other names."""
+    kinds = sorted({kind for pair in VARIANTS.values() for kind in pair}, key=len, reverse=True)
+    parts = re.fullmatch(rf"(?:.*-)?({'|'.join(kinds)})(?:-(\d+))?", name)
+    return (parts[1], int(parts[2] or 0)) if parts else None
 
 
-def compared() -> tuple[str, ...]:
-    """The networks that any variant needs and that the zoo has."""
-    return tuple(
-        dict.fromkeys(name for kinds in VARIANTS.values() for kind in kinds for name in trained(kind).values())
-    )
+def default_networks() -> tuple[str, ...]:
+    """The networks of FAMILY in the zoo that any variant needs."""
+    return tuple(name for name in zoo() if name.startswith(f"{FAMILY}-") and kind_of(name))
+
+
+NETWORKS = default_networks()
 
 
 def measure(
-    networks: tuple[str, ...] = compared(),
+    networks: Checkpoints = NETWORKS,
+    network: Architectures = AUTO,
     sets: tuple[str, ...] = SETS,
     degradations: tuple[str, ...] = ("all",),
     images: int = 5,
@@ -55,24 +60,47 @@ def measure(
 ) -> pd.DataFrame:
     """One row per variant, set and degradation, in dB of RGB: variant, dataset, degradation, gain, below, seeds.
 
-    gain is EATS − Original over the seeds that both have (of the last variant, Original of the other seeds − of the
-    first), with ends low and high by a 95% paired bootstrap over images and seeds; below is bicubic − Original. A
-    variant that is not trained has one row, whose reason says so.
+    gain is EATS − Original over the seeds that both have (in the last variant, Original of the other seeds − Original
+    of the first), with low and high, the ends of a 95% paired bootstrap interval over images and seeds; below is
+    bicubic − Original. A variant without networks has one row, whose reason says so.
+
+    The name of a network, or of a file, ends in its kind and seed, as eats-hr-0 or eats-hr; raises InputError if not.
     """
-    loaded = {name: load_network(name) for name in networks}
-    scores = benchmark(loaded, sets, degradations, 4, images=images, crop=crop, seed=seed).scores
-    rows = [row for variant in VARIANTS for row in _cells(variant, scores, set(networks))]
-    settings = f"{FAMILY}: first {images} images of each set, crops of {crop} px; 8-bit RGB."
+    trained = _by_kind(networks)
+    scores = benchmark(load_each(networks, network), sets, degradations, images=images, crop=crop, seed=seed).scores
+    missing = NOT_THERE if networks == default_networks() else "not measured: "
+    rows = [row for variant in VARIANTS for row in _cells(variant, scores, trained, missing)]
+    settings = f"{_family_or_number(networks)}: first {images} images of each set, crops of {crop} px; 8-bit RGB."
     return pd.DataFrame(rows).assign(settings=settings)
 
 
-def _cells(variant: str, scores: pd.DataFrame, networks: set[str]) -> Iterator[dict[str, object]]:
-    there = [{seed: name for seed, name in trained(kind).items() if name in networks} for kind in VARIANTS[variant]]
+def _family_or_number(networks: Sequence[str]) -> str:
+    """FAMILY, if all networks are of it; else their number."""
+    return FAMILY if all(name.startswith(f"{FAMILY}-") for name in networks) else f"{len(networks)} networks"
+
+
+def _by_kind(networks: Sequence[str]) -> dict[str, dict[int, str]]:
+    """The checkpoints by kind and seed."""
+    trained: dict[str, dict[int, str]] = {kind: {} for pair in VARIANTS.values() for kind in pair}
+    for label, name in zip(labels(networks), networks, strict=True):
+        kind, seed = kind_of(label) or ("", 0)
+        if not kind:
+            raise InputError(f"'{label}' ends in none of {', '.join(trained)}, with or without a seed: rename the file")
+        if seed in trained[kind]:
+            raise InputError(f"'{trained[kind][seed]}' and '{name}' are both seed {seed} of {kind}: name one of them")
+        trained[kind][seed] = name
+    return trained
+
+
+def _cells(
+    variant: str, scores: pd.DataFrame, trained: Mapping[str, Mapping[int, str]], missing: str
+) -> Iterator[dict[str, object]]:
+    there = [trained[kind] for kind in VARIANTS[variant]]
     both = sorted(there[0].keys() & there[1].keys())
     seeds = [(seed, both[0]) for seed in both[1:]] if variant == LUCK else [(seed, seed) for seed in both]
     if not seeds:
         lacks = [f"{FAMILY}-{kind}" for kind, of in zip(VARIANTS[variant], there, strict=True) if not of]
-        yield {"variant": variant, "reason": NOT_THERE + ", ".join(lacks) if lacks else "no two trainings to compare"}
+        yield {"variant": variant, "reason": missing + ", ".join(lacks) if lacks else "no two trainings to compare"}
         return
     for cell, rows in scores.groupby(CELL, sort=False):
         by_network = rows.pivot(index="checkpoint", columns="image", values="psnr_rgb")
@@ -87,43 +115,40 @@ def _cells(variant: str, scores: pd.DataFrame, networks: set[str]) -> Iterator[d
 
 
 def found(frame: pd.DataFrame) -> str:
-    """What was found, in a sentence."""
+    """The answer in a sentence."""
     parts = []
     for variant, rows in measured(frame).groupby("variant", sort=False):
         r = in_words(correlated(rows["below"].to_numpy(), rows["gain"].to_numpy()))
         gain, seeds = f"{rows['gain'].mean():+.2f} dB".replace("-", "−"), int(rows["seeds"].max())
         signs = f"above 0 in {(rows['low'] > 0).sum()}, below in {(rows['high'] < 0).sum()}"
-        trained = f"{seeds} seed{'s' * (seeds > 1)}"
-        parts.append(f"{variant}: {gain} ({trained}; {signs}; r with bicubic − Original {r})")
+        parts.append(f"{variant}: {gain} ({seeds} seed{'s' * (seeds > 1)}; {signs}; r with bicubic − Original {r})")
     if not parts:
-        return "No variant of EATS has its Original in the zoo: nothing to compare."
-    return (
-        f"EATS minus Original, mean over {len(rows)} sets and settings, by what is drawn to what: {'; '.join(parts)}."
-    )
+        return "No variant of EATS was measured with its Original: nothing to compare."
+    return f"EATS minus Original, mean over {len(rows)} sets and settings, by targets: {'; '.join(parts)}."
 
 
 def verdict(frame: pd.DataFrame) -> str:
-    """Whether erasures help without bicubic upsampling: where EATS, drawn to HR images, is clearly ahead."""
+    """Whether erasures help without bicubic upsampling: whether EATS trained towards HR images is clearly ahead."""
     rows = measured(frame)
     return judged(rows.loc[rows["variant"] == TO_HR, "low"] > 0)
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    """A panel per variant: EATS − Original against bicubic − Original, which it would equal if EATS were bicubic."""
+    """A panel per variant: EATS − Original against bicubic − Original; if EATS were bicubic, they would be equal."""
     with styled():
         figure = Figure(figsize=(7.2, 3.9))
         panels = figure.subplots(1, len(VARIANTS))
-        alike = []
+        shared = []
         for (variant, rows), panel in zip(frame.groupby("variant", sort=False), panels, strict=True):
             if reason := reason_of(frame.assign(strategy=frame["variant"]), str(variant)):
                 empty(panel, reason)
             else:
                 gain_against_bicubic(panel, rows)
-                alike.append(panel)
+                shared.append(panel)
             panel.set_title(re.sub("[;,] ", ",\n", str(variant)), fontsize=8)
-        for panel in alike[1:]:
-            panel.sharex(alike[0])
-            panel.sharey(alike[0])
+        for panel in shared[1:]:
+            panel.sharex(shared[0])
+            panel.sharey(shared[0])
         panels[0].autoscale()
         for panel in panels[1:]:
             panel.set_ylabel("")

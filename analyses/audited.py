@@ -1,4 +1,4 @@
-"""What the audits of strategies share: a family's networks, which strategies it lacks, and how a picture is headed."""
+"""What the audits share: their networks, the strategies that are missing, intervals, and the head of a picture."""
 
 from collections.abc import Callable, Iterable, Sequence
 from textwrap import fill
@@ -6,53 +6,50 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from families import measured, measured_in_each
+from families import identified, in_order, measured, measured_in_each, missing_strategies
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from psnr_tables import SET_COLOURS, WIDTH
 from scipy import stats
 from torch import nn
-from zoo_names import SMALL, family_named, missing_networks, shipped, strategy_of
-
-from srgame.errors import InputError
-from srgame.networks import zoo
-from srgame.report.style import STRATEGIES
+from zoo_names import SMALL, along_training, family_named, missing_networks, shipped
 
 FAMILY = SMALL
 NETWORKS = shipped(FAMILY)
 
 
 def family_in(networks: Sequence[str]) -> str:
-    """The family that the first of the networks is of; FAMILY where its name tells none."""
+    """The family of the first of the networks; FAMILY if its name tells none."""
     return next((family_named(name) for name in networks[:1] if family_named(name) != name), FAMILY)
 
 
 def per_network(
-    networks: Sequence[str], probe: Callable[[nn.Module], pd.DataFrame], settings: str, on_the_way: bool = False
+    networks: Sequence[str],
+    architectures: Sequence[str],
+    probe: Callable[[nn.Module], pd.DataFrame],
+    settings: str,
+    on_the_way: bool = False,
 ) -> pd.DataFrame:
-    """The rows that `probe` measures in each network, with columns strategy, seed, steps, reason and settings.
+    """The rows that `probe` measures in each network, with the columns of `identified`, reason and settings.
 
-    A strategy that none of the networks is trained with has a row of its own with the reason and no number. Raises
-    InputError for a network that is not of the first one's family, trained to the end or, if asked for, `on_the_way`.
+    If `networks` are all that the zoo has of a family (those `on_the_way`, too, if asked for), a strategy that none of
+    them is trained with has one row, whose reason says so. `architectures` are as the flag --network of srgame.
     """
-    about, family = {}, family_in(networks)
-    for name in networks:
-        if (trained := strategy_of(name, family, on_the_way)) is None:
-            raise InputError(f"'{name}' is no {family}-STRATEGY-SEED: name networks of that family")
-        about[name] = {"strategy": trained[0], "seed": trained[1], "steps": int(zoo()[name]["steps"])}
-    there = {columns["strategy"] for columns in about.values()}
-    missing = [strategy for strategy in STRATEGIES if strategy not in there]
-    return measured_in_each(about, family, probe, missing).assign(settings=settings)
+    family = family_in(networks)
+    about = identified(networks, family, on_the_way)
+    there = [str(columns["strategy"]) for columns in about.values()]
+    missing = missing_strategies(networks, there, (along_training if on_the_way else shipped)(family))
+    return measured_in_each(about, family, probe, missing, architectures).assign(settings=settings)
 
 
 def strategies_in(frame: pd.DataFrame) -> list[str]:
-    """The strategies that were measured, in the order of STRATEGIES."""
-    return [name for name in STRATEGIES if name in set(measured(frame)["strategy"])]
+    """The strategies, or the labels of checkpoints, that were measured, in the order of every picture."""
+    return in_order(measured(frame)["strategy"])
 
 
 def headed(figure: Figure, sentence: str, frame: pd.DataFrame, width: int = WIDTH) -> Figure:
-    """`figure` under what was found, with what settings, and which networks are missing."""
+    """`figure`, headed by the answer, the settings and the missing networks."""
     notes = [str(frame["settings"].iloc[0]), missing_networks(frame["reason"])]
     figure.suptitle("\n".join(fill(line, width) for line in [sentence, *notes] if line), fontsize=8)
     return figure
@@ -66,7 +63,7 @@ def legend(figure: Figure, panel: Axes, more: Iterable[str] = ()) -> None:
 
 
 def gain_against_bicubic(panel: Axes, rows: pd.DataFrame) -> None:
-    """EATS − Original (gain, low, high) against bicubic − Original (below), coloured by set; equal on the line."""
+    """EATS − Original (gain, low, high) against bicubic − Original (below), a colour per set, with the line y = x."""
     if len(rows):
         panel.axline((0, 0), slope=1, color="black", linewidth=0.6)
     for dataset, each in rows.groupby("dataset", sort=False):
@@ -87,7 +84,7 @@ def proportion(hits: int, of: int, confidence: float = 0.95) -> tuple[float, flo
 def correlated(
     x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"], confidence: float = 0.95
 ) -> tuple[float, float, float]:
-    """Pearson's r and the ends of its interval (Fisher's z); the ends are NaN for fewer than four points, r for two."""
+    """Pearson's r and the ends of its interval (Fisher's z); the ends are NaN for three points, and r too for fewer."""
     if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return float("nan"), float("nan"), float("nan")
     found = stats.pearsonr(x, y)
@@ -98,7 +95,7 @@ def correlated(
 
 
 def in_words(found: tuple[float, float, float]) -> str:
-    """What was `correlated`: "+0.06 (−0.39 to +0.49)", kept on one line; "unknown" for fewer than three points."""
+    """The result of `correlated` as "+0.06 (−0.39 to +0.49)", without line breaks; "unknown" if r is NaN."""
     r, low, high = (f"{number:+.2f}".replace("-", "−") for number in found)
     if np.isnan(found[0]):
         return "unknown"

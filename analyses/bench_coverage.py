@@ -1,7 +1,7 @@
-"""Do the 95% intervals hold what they say? How often they cover values that are known, by game, estimator and units.
+"""How often do 95% intervals cover known Shapley values, by game, estimator and number of replicates?
 
-The games have known Shapley values: sums of games of few players, each solved by itself; quadratic ones; one that
-depends on the number of players only, nearly; and two of a real network, played from all that they can ever be asked.
+The games have known Shapley values: sums of games of few players, each solved exactly; quadratic games; a game that
+depends almost only on the number of players; and two games of a real network, whose coalitions are all evaluated.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -45,8 +45,8 @@ ESTIMATORS: dict[str, Callable[..., ShapleyValues]] = {
     "low-precision game, corrected": sampled_shapley,
     STOPPED: sampled_shapley,
 }
-LOW_PRECISION = 0.1  # of a unit's standard deviation: to that the worth is rounded in the rough game
-ROUNDING = 1e-9  # of the largest value: an estimate as near as this is exact
+LOW_PRECISION = 0.1  # rounding step of the low-precision game, in standard deviations of a replicate
+ROUNDING = 1e-9  # an estimate this near, relative to the largest value, is exact
 LOOKS: dict[str, dict[str, Any]] = {
     "antithetic permutations": {"color": BLUE, "marker": "o"},
     "independent permutations": {"color": ORANGE, "marker": "s"},
@@ -61,7 +61,7 @@ MULTILEVEL_REPLICATES = 12
 
 @dataclass(frozen=True)
 class SolvedGame:
-    """A game whose Shapley values are known; worth takes float64 presences, slope has its gradient between 0 and 1."""
+    """A game with known Shapley values; worth takes float64 presences, slope is its gradient between 0 and 1."""
 
     players: int
     worth: Worths
@@ -78,7 +78,7 @@ class SolvedGame:
 
 @dataclass(frozen=True)
 class _Rounded(SolvedGame):
-    """A solved game with a rough one, whose worth is rounded to multiples of `step`."""
+    """A solved game with a low-precision game, whose worth is rounded to multiples of `step`."""
 
     step: float = 1.0
 
@@ -90,7 +90,7 @@ class _Rounded(SolvedGame):
 
 @dataclass(frozen=True)
 class MeanGame:
-    """The mean of some solved games of the same players, which are its parts."""
+    """The mean of solved games of the same players, its parts."""
 
     parts: Sequence[SolvedGame]
 
@@ -117,21 +117,22 @@ def measure(
     images: int = 2,
     crop: int = 16,
 ) -> pd.DataFrame:
-    """One row per game, estimator and number of units: coverage and its own error, mean stderr, rmse, ratio.
+    """One row per game, estimator and number of replicates: coverage and its standard error, mean stderr, rmse, ratio.
 
-    Coverage is the share of players whose 95% interval holds the known value, over repetitions; its error takes each
-    repetition as one observation. The ratio is the root mean square of the standard errors over the true error. Exact
-    estimates are marked: an interval of no width that holds the value within rounding. Where a precision ends the
-    sampling, it is the one that so many units have in the median, and units are the mean of those that were made.
+    Coverage is the share of players whose 95% interval contains the known value, over repetitions; for its standard
+    error each repetition is one observation. The ratio is the root mean square of the standard errors divided by the
+    true error. `exact` marks estimates with an interval of no width that contains the value up to rounding. If sampling
+    stops at a tolerance, this is the median relative error of that many replicates, and the row has the mean number of
+    replicates that were made.
     """
     rows = []
     for name, game in _games(players, network, layer, groups, images, crop):
         for estimator, sampled in ESTIMATORS.items():
-            played, counts = game, replicates
+            used, counts = game, replicates
             if estimator == "multilevel":
                 counts = _affordable(game, replicates)
             elif estimator == "low-precision game, corrected":
-                played, counts = _with_low_precision(game, replicates)
+                used, counts = _with_low_precision(game, replicates)
             cost = replicate_cost(game.players) if sampled is multilevel_shapley else 2 * (game.players - 1)
             for count in counts:
                 until = Until(evaluations=2 + count * cost)
@@ -140,13 +141,13 @@ def measure(
                     if usual <= ROUNDING:
                         continue
                     until = Until(tolerance=float(usual))
-                tried = _tried(played, sampled, until, repetitions)
+                tried = _tried(used, sampled, until, repetitions)
                 rows.append({"game": name, "estimator": estimator} | tried)
     return pd.DataFrame(rows)
 
 
 def _affordable(game: SolvedGame | MeanGame, replicates: tuple[int, ...]) -> tuple[int, ...]:
-    """How many units of two levels are tried: one number, as each costs orders; none where it takes a network."""
+    """The numbers of multilevel replicates to try: one, because each is costly; none for games of a network."""
     smooth = all(part.smooth for part in getattr(game, "parts", [game]))
     return tuple(count for count in replicates if count == MULTILEVEL_REPLICATES) if smooth else ()
 
@@ -154,7 +155,7 @@ def _affordable(game: SolvedGame | MeanGame, replicates: tuple[int, ...]) -> tup
 def _with_low_precision(
     game: SolvedGame | MeanGame, replicates: tuple[int, ...]
 ) -> tuple[SolvedGame | MeanGame, tuple[int, ...]]:
-    """The game with a rough one, and the numbers of units in which that is played; none where a unit is exact."""
+    """The game with its low-precision game, and the numbers of replicates to try; none if one replicate is exact."""
     pilot = sampled_shapley(game, until=Until(evaluations=2 + PILOT * 2 * (game.players - 1)))
     step = LOW_PRECISION * float(np.sqrt(np.mean(pilot.stderr**2) * PILOT))
     if step <= ROUNDING * np.abs(game.shapley).max():
@@ -166,7 +167,7 @@ def _with_low_precision(
 def _tried(
     game: SolvedGame | MeanGame, sampled: Callable[..., ShapleyValues], until: Until, repetitions: int
 ) -> dict[str, float]:
-    """Coverage and errors, over repetitions with a seed each, and how many units they have."""
+    """Coverage, errors and the number of replicates, over repetitions with a seed each."""
     known = game.shapley
     rounding = ROUNDING * np.abs(known).max()
     replicates, (covered, stderr, error) = np.empty(repetitions), np.empty((3, repetitions, game.players))
@@ -210,7 +211,7 @@ def _quadratic(players: int, size: float = 1.0) -> SolvedGame:
 
 
 def _of_pairs(nobody: float, alone: Tensor, pairs: Tensor) -> SolvedGame:
-    """The worth of nobody, of each player alone, and of each pair together: each half of the pair's is a player's."""
+    """A quadratic game: the worth of the empty coalition, of each player alone, and what each pair adds."""
     both = pairs + pairs.T
     worth = lambda p: nobody + p @ alone + (p @ pairs * p).sum(1)  # noqa: E731
     return SolvedGame(len(alone), worth, (alone + both.sum(1) / 2).numpy(), lambda p: alone + p @ both)
@@ -219,7 +220,7 @@ def _of_pairs(nobody: float, alone: Tensor, pairs: Tensor) -> SolvedGame:
 def _synergies(
     players: int, count: int, size: int, kind: Callable[[np.random.Generator, int, int], Worths], seed: int = 0
 ) -> SolvedGame:
-    """The sum of `count` games of `size` random players each: their values add up."""
+    """The sum of `count` games of `size` random players each; their Shapley values add up."""
     rng = np.random.default_rng(seed)
     members = np.stack([rng.choice(players, size, replace=False) for _ in range(count)])
     present = (torch.arange(2**size)[:, None] >> torch.arange(size) & 1).double()
@@ -234,20 +235,20 @@ def _slope(worth: Worths) -> Worths:
 
     def slope(presences: Tensor) -> Tensor:
         rows = presences.requires_grad_()
-        (found,) = torch.autograd.grad(worth(rows).sum(), rows)
-        return found
+        (gradient,) = torch.autograd.grad(worth(rows).sum(), rows)
+        return gradient
 
     return slope
 
 
 def _all_or_nothing(rng: np.random.Generator, count: int, size: int) -> Worths:
-    """Of games × members: worth something where all members are there."""
+    """Games × members: worth something only if all members are present."""
     heights = torch.from_numpy(rng.normal(size=count))
     return lambda p: heights * p.prod(2)
 
 
 def _saturating(rng: np.random.Generator, count: int, size: int) -> Worths:
-    """Of games × members, a logarithm of an additive game: returns diminish, interactions of every order are there."""
+    """Games × members, the logarithm of an additive game: diminishing returns, and interactions of every order."""
     drawn = [(rng.normal(), 3 * rng.random(size)) for _ in range(count)]
     heights, weights = (torch.from_numpy(np.array(each)) for each in zip(*drawn, strict=True))
     return lambda p: heights * torch.log1p((p * weights).sum(2))
@@ -256,7 +257,7 @@ def _saturating(rng: np.random.Generator, count: int, size: int) -> Worths:
 def _of_tables(
     players: int, members: Int[np.ndarray, "game member"], tables: Tensor, slope: Worths, smooth: bool = True
 ) -> SolvedGame:
-    """A sum of games of a few members each: `tables[g, c]` is what coalition c, read as bits, is worth in game g."""
+    """A sum of games of a few members each: `tables[g, c]` is the worth in game g of the coalition with the bits c."""
     bits = torch.zeros(players, len(members)).double()
     for place, column in enumerate(members.T):
         bits[column, torch.arange(len(members))] = 2.0**place
@@ -270,7 +271,7 @@ def _of_tables(
 
 
 def _humped(players: int) -> SolvedGame:
-    """A step in the number of players, half-way up, and small synergies of pairs: reversed orders lose here."""
+    """A step in the number of players, half-way up, and small synergies of pairs: antithetic permutations lose here."""
     small = _quadratic(players, 1 / players)
 
     def worth(p: Tensor) -> Tensor:
@@ -281,21 +282,23 @@ def _humped(players: int) -> SolvedGame:
 
 
 def _as_quadratic(game: Game) -> SolvedGame:
-    """A quadratic game of the network, remembered: what nobody, each player and each pair are worth is all of it."""
+    """A quadratic game of the network, defined by the worths of the empty coalition, of players and of pairs."""
     one, n = torch.eye(game.players, dtype=torch.bool), game.players
     first, second = torch.triu_indices(n, n, 1)
     worth = game(torch.cat([torch.zeros(1, n, dtype=torch.bool), one, one[first] | one[second]]))
     alone, pairs = worth[1 : n + 1] - worth[0], torch.zeros(n, n).double()
     pairs[first, second] = worth[n + 1 :] - worth[0] - alone[first] - alone[second]
-    remembered = _of_pairs(worth[0].item(), alone, pairs)
+    tabulated = _of_pairs(worth[0].item(), alone, pairs)
     known = exact_shapley(game).value
-    if np.abs(remembered.shapley - known).max() > 1e-4 * np.abs(known).max():
-        raise InputError("what pairs of filters are worth does not give the layer's values: it is not quadratic")
-    return remembered
+    if np.abs(tabulated.shapley - known).max() > 1e-4 * np.abs(known).max():
+        raise InputError(
+            "the game of this layer is not quadratic, so pairs do not determine its values: name another layer"
+        )
+    return tabulated
 
 
 def _in_groups(game: Differentiable, groups: int) -> SolvedGame:
-    """A game of groups of filters, of which all coalitions were played once."""
+    """A game of groups of filters, all of whose coalitions are evaluated once."""
     grouped = Grouped(game, [part.tolist() for part in np.array_split(np.arange(game.players), groups)])
     worth = torch.from_numpy(enumerated(grouped).worth)
     join = torch.zeros(groups, game.players)
@@ -306,7 +309,7 @@ def _in_groups(game: Differentiable, groups: int) -> SolvedGame:
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    """A panel per game: coverage against the number of units, an estimator a line, the band of 93 to 97% grey."""
+    """A panel per game: coverage against the number of replicates, a line per estimator, a grey band at 93 to 97%."""
     games = list(dict.fromkeys(frame["game"]))
     with styled():
         figure = Figure(figsize=(7, 3.6))

@@ -1,9 +1,9 @@
-"""What do bfloat16 and a GPU bring? Coalitions played in a second, and the work to a given error.
+"""How much faster are bfloat16 and a GPU, in coalitions per second and in time to a given error?
 
-On each device that is there, a layer's game is sampled in float32, then with bfloat16 (`srgame shapley --bfloat16`),
-by the same orders: what bfloat16 gains is the ratio of seconds times squared standard errors. It is used only where it
-rounds off less than a four-hundredth of the variance of orders. Seconds on a CPU are of one thread's CPU time, which
-other work on the machine hardly changes.
+On each available device, a layer's game is sampled in float32, then with bfloat16 (`srgame shapley --bfloat16`), with
+the same permutations. The gain of bfloat16 is the ratio of seconds times squared standard errors. Sampling uses it only
+if the variance of its rounding is below 1/400 of the variance of permutations. Seconds on a CPU are CPU time of one
+thread, which other work on the machine hardly changes.
 """
 
 import textwrap
@@ -86,7 +86,7 @@ def _compared(game: RestorationGame, replicates: int, clock: Callable[[], float]
 
 
 def _per_second(game: RestorationGame, low_precision: bool, clock: Callable[[], float]) -> float:
-    """Coalitions, of the faster of two batches after one that warms up."""
+    """Coalitions per second: the faster of two batches, after one batch to warm up."""
     coalitions = torch.rand(256, game.players, generator=torch.Generator().manual_seed(0)) < 0.5
     seconds = []
     for _ in range(3):
@@ -97,23 +97,23 @@ def _per_second(game: RestorationGame, low_precision: bool, clock: Callable[[], 
 
 
 def found(frame: pd.DataFrame) -> str:
-    """What both bring."""
+    """The answer in a sentence."""
     sentences = []
     for device, rows in frame.groupby("device", sort=False):
         if rows["gain"].isna().all():
-            sentences.append(f"{device}: not at hand")
+            sentences.append(f"{device}: not available")
             continue
         speed, used = rows["bfloat16_per_s"] / rows["float32_per_s"], rows[rows["used"].astype(bool)]
-        times = f", where the same error takes {used['gain'].min():.2f} to {used['gain'].max():.2f} times less time"
+        times = f", which reach the same error {used['gain'].min():.2f} to {used['gain'].max():.2f} times faster"
         sentences.append(
-            f"{device}: bfloat16 plays {speed.min():.2f} to {speed.max():.2f} times more coalitions in a second, and "
-            f"rounds off little enough in {len(used)} of {len(rows)} games{times if len(used) else ''}"
+            f"{device}: bfloat16 evaluates {speed.min():.2f} to {speed.max():.2f} times as many coalitions per second "
+            f"and is precise enough in {len(used)} of {len(rows)} games{times if len(used) else ''}"
         )
     return "; ".join(sentences)
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    """Coalitions in a second in float32 and bfloat16, and where that is used."""
+    """Coalitions per second in float32 and in bfloat16, and whether sampling uses bfloat16."""
     there = frame[frame["gain"].notna()]
     with styled():
         figure = Figure(figsize=(6, 0.8 + 0.26 * len(there)))
@@ -123,7 +123,7 @@ def draw(frame: pd.DataFrame) -> Figure:
         for shift, name, color in ((0.2, "float32", BLUE), (-0.2, "bfloat16", ORANGE)):
             panel.barh(place + shift, there[f"{name}_per_s"], 0.4, color=color, label=name)
         for y, (_, row) in zip(place, there.iterrows(), strict=True):
-            words = f"{row['gain']:.2f}× less time" if row["used"] else "not used: rounds off too much"
+            words = f"{row['gain']:.2f}× faster" if row["used"] else "not used: rounding too large"
             end = max(row["float32_per_s"], row["bfloat16_per_s"])
             panel.annotate(words, (end, y), (3, 0), textcoords="offset points", va="center", color=GREY)
         panel.set_yticks(place, names)

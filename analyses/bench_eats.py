@@ -1,7 +1,7 @@
-"""What EATS costs: the time of its training step over Original's, for each layer, beside what arithmetic asks.
+"""How long is a training step of EATS, relative to one of Original, for each erased layer, and what is the limit?
 
-The second pass repeats, forward and backward, what lies behind the erased layer. So by Algorithm 1 a step takes 1 + the
-share of multiplications behind the layer, or a little less, since Adam is paid once; two whole passes take 2.
+The second pass repeats, forward and backward, what lies behind the erased layer. So, by Algorithm 1, the ratio is 1 +
+the share of multiplications behind the layer, or a little less, because Adam runs once; with two whole passes it is 2.
 """
 
 from collections.abc import Callable
@@ -37,7 +37,7 @@ def measure(
     """One row per network and layer: network, layer, depth, eats_s, original_s, ratio (medians), limit.
 
     Both steps (forward, backward, Adam) are timed in turn, in one process. Depth is the share of conv layers before the
-    layer; limit is what the multiplications behind it allow.
+    layer; limit is 1 + the share of multiplications behind it.
     """
     torch.set_num_threads(threads)
     rows = []
@@ -65,7 +65,7 @@ def measure(
 def _steps(
     network: nn.Module, layer: str, batch: int, patch: int, repeats: int, bfloat16: bool, device: str
 ) -> tuple[float, float]:
-    """Seconds for a step of EATS that erases in `layer`, and of Original."""
+    """Seconds for a step of EATS that erases in `layer`, and for one of Original."""
     strategies: list[Strategy] = [EATS(network, layers=[layer]), Original(network)]
     optimiser = torch.optim.Adam(network.parameters())
     hr = torch.rand(batch, 3, patch, patch, device=device).contiguous(memory_format=torch.channels_last)
@@ -114,7 +114,7 @@ def _share_behind(network: nn.Module, layer: str) -> float:
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    """A panel per network: the ratio of step times against depth, what arithmetic allows, and two whole passes."""
+    """A panel per network: the ratio of step times against depth, its limit, and two whole passes."""
     names = list(dict.fromkeys(frame["network"]))
     with styled():
         figure = Figure(figsize=(2.9 * len(names), 2.7))

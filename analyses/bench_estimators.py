@@ -1,8 +1,8 @@
-"""What does it cost to know a layer's Shapley values? captum, shapiq and srgame side by side, at equal error.
+"""What do a layer's Shapley values cost with captum, shapiq and srgame, at equal error?
 
-All but captum ask the same game, resumed behind the layer; captum, through its LayerFeatureAblation, runs the whole
-network each time, as a user of captum would. Seconds are of CPU time on one thread, which other work on the machine
-hardly changes; what a coalition costs is timed for captum and for the game in turns.
+shapiq and srgame evaluate the same game, resumed behind the layer; captum, through its LayerFeatureAblation, runs the
+whole network for each coalition, as it would for a user. Seconds are CPU time on one thread, which other work on the
+machine hardly changes; coalitions of captum and of the game are timed in turns.
 """
 
 from collections.abc import Callable
@@ -36,7 +36,9 @@ from srgame.shapley.until import Until
 SMOKE = {"layers": ("conv_hr",), "images": 1, "evaluations": (256,), "truth": 512}
 
 Values = Float64[np.ndarray, " player"]
-Estimator = Callable[[Game, int, int], tuple[Values, int]]  # of a game, evaluations and a seed; with those it used
+Estimator = Callable[
+    [Game, int, int], tuple[Values, int]
+]  # takes a game, evaluations and a seed; returns values and the evaluations it used
 
 OURS, PLAIN, CAPTUM = "srgame", "srgame, plain permutations", "captum"
 LOOKS = {
@@ -62,10 +64,9 @@ def measure(
 ) -> pd.DataFrame:
     """One row per layer, payoff, estimator and run: evaluations, seconds, overhead_us, error, truth_error, players.
 
-    An evaluation is of one coalition on all images; seconds are what all of them take, with the estimator's overhead.
-    The error is ‖φ̂ − φ‖ / ‖φ‖, less the part that the truth is unsure of; the truth is exact where the game is
-    quadratic, else a run of its own with `truth` evaluations. captum's runs have 25 orders, which is its default
-    and out of a caller's reach.
+    An evaluation is one coalition on all images; seconds are those of all evaluations and of the estimator. The error
+    is ‖φ̂ − φ‖ / ‖φ‖, corrected for the error of the truth; the truth is exact if the game is quadratic, else a separate
+    run with `truth` evaluations. captum runs 25 permutations, its default, which a caller cannot change.
     """
     torch.set_num_threads(1)
     net, pairs = load_network(network), load_pairs("photographs", images=images, crop=crop)
@@ -96,7 +97,7 @@ def _squared(error: Values, known: Values) -> float:
 
 
 class _Remembered:
-    """What a game's coalitions have for a mean squared error, on each image: each is played once."""
+    """The mean squared error of a game's coalitions on each image; each is evaluated once."""
 
     def __init__(self, game: RestorationGame) -> None:
         self.game = game
@@ -112,7 +113,7 @@ class _Remembered:
 
 @dataclass(frozen=True)
 class _Game:
-    """The game of a payoff, PSNR or −MSE, on all images or on one, from what is remembered."""
+    """The game of a payoff, PSNR or −MSE, on all images or on one, from the stored errors."""
 
     remembered: _Remembered
     payoff: str
@@ -139,7 +140,7 @@ class _Game:
 
 
 def _truth(game: Game, evaluations: int) -> tuple[Values, float]:
-    """The values, and their relative standard error: of a run with a seed of its own, unless they are exact."""
+    """The values and their relative standard error, from a run with a seed of its own if they are not exact."""
     try:
         return exact_shapley(game).value, 0.0
     except InputError:
@@ -148,7 +149,7 @@ def _truth(game: Game, evaluations: int) -> tuple[Values, float]:
 
 
 def _estimators() -> dict[str, Estimator]:
-    """srgame's, and shapiq's where that is installed."""
+    """The estimators of srgame and, if it is installed, of shapiq."""
     ours: dict[str, Estimator] = {OURS: _sampled, PLAIN: partial(_sampled, antithetic=False)}
     try:
         from shapiq import approximator
@@ -170,7 +171,7 @@ def _sampled(game: Game, evaluations: int, seed: int, antithetic: bool | None = 
 
 
 def _approximated(make: Callable[..., Any], game: Game, evaluations: int, seed: int) -> tuple[Values, int]:
-    """By an approximator of shapiq, counting the coalitions that it asks for."""
+    """The values of an approximator of shapiq, and the number of coalitions that it evaluates."""
     asked = []
 
     def worth(coalitions: Bool[np.ndarray, "..."]) -> Values:
@@ -182,7 +183,7 @@ def _approximated(make: Callable[..., Any], game: Game, evaluations: int, seed: 
 
 
 class _Trivial:
-    """A game that costs next to nothing, and knows how much."""
+    """A game that costs almost nothing, and measures its own time."""
 
     players = 64
 
@@ -197,7 +198,7 @@ class _Trivial:
 
 
 def _overhead(estimator: Estimator, evaluations: int, repeats: int = 3) -> float:
-    """The microseconds that an estimator spends on an evaluation, besides the game: the median of some runs."""
+    """The microseconds per evaluation that an estimator adds to the game: the median of several runs."""
     spent = []
     for seed in range(repeats + 1):
         game, start = _Trivial(), process_time()
@@ -207,7 +208,7 @@ def _overhead(estimator: Estimator, evaluations: int, repeats: int = 3) -> float
 
 
 def _cost(game: RestorationGame, coalitions: int = 128) -> float:
-    """Seconds of a coalition on all images."""
+    """Seconds for one coalition on all images."""
     present = torch.rand(coalitions, game.players, generator=torch.Generator().manual_seed(0)) < 0.5
     start = process_time()
     game(present)
@@ -223,13 +224,13 @@ def _run(
 
 
 class _LayerShapley(LayerFeatureAblation):  # type: ignore[misc]
-    """captum's Shapley value sampling of a layer: captum has the parts, but not this."""
+    """Shapley value sampling of a layer, which captum does not offer, built from its parts."""
 
     attributor = ShapleyValueSampling
 
 
 def _captum(network: nn.Module, layer: str, pairs: Pairs, payoff: str) -> tuple[Values, dict[str, Any]]:
-    """By captum, with filters as features, and as many coalitions in a run as srgame takes."""
+    """The values by captum, with filters as features and srgame's number of coalitions per run."""
     lr, hr, worth, played = torch.stack(pairs.lr), torch.stack(pairs.hr), payoff_named(payoff), []
 
     def forward(images: Tensor) -> Tensor:
@@ -249,10 +250,10 @@ def _captum(network: nn.Module, layer: str, pairs: Pairs, payoff: str) -> tuple[
 
 
 def costs(frame: pd.DataFrame) -> pd.DataFrame:
-    """What each estimator needs for an error of TARGET in each game: layer, payoff, estimator, evaluations, seconds.
+    """The cost of an error of TARGET in each game: layer, payoff, estimator, evaluations, seconds.
 
-    The squared error falls as 1 / evaluations from the longest run on (paired regressions fall faster before), down to
-    one pair of orders.
+    It is extrapolated from the longest run, as if the squared error were proportional to 1 / evaluations (in shorter
+    runs, paired regressions fall faster), down to one antithetic pair of permutations.
     """
     each = ["layer", "payoff", "estimator"]
     longest = frame.sort_values("evaluations", kind="stable").groupby(each, sort=False).tail(1).sort_index()
@@ -261,7 +262,7 @@ def costs(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def goals(frame: pd.DataFrame) -> dict[str, float]:
-    """How many times less time than captum, and fewer evaluations than the best of shapiq (median game); overhead."""
+    """Seconds relative to captum, evaluations relative to the best of shapiq (median game), and the overhead."""
     tables = {
         column: costs(frame).pivot(index=["layer", "payoff"], columns="estimator", values=column)
         for column in ("evaluations", "seconds")
@@ -276,11 +277,11 @@ def goals(frame: pd.DataFrame) -> dict[str, float]:
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    """Two panels, a line per game: evaluations and seconds that each estimator needs for the same error."""
+    """Two panels, a line per game: evaluations and seconds of each estimator for the same error."""
     reached, needed = goals(frame), costs(frame)
     best = reached["shapiq"]
     fewer = "shapiq is not installed" if np.isnan(best) else f"srgame: {best:.1f}× fewer than the best of shapiq"
-    faster = f"srgame: {reached['captum']:.0f}× less time than captum"
+    faster = f"srgame: {reached['captum']:.0f}× faster than captum"
     print(f"{fewer} (goal 2); {faster} (goal 20); {reached['overhead']:.1f} µs of overhead per evaluation (goal 5)")
     needed["game"] = needed["layer"] + ", " + needed["payoff"].replace({"psnr": "PSNR", "-mse": "−MSE"})
     games = list(dict.fromkeys(needed["game"]))[::-1]

@@ -1,4 +1,4 @@
-"""Where do gradients make sampling cheaper? The multilevel estimator beside sampled permutations.
+"""In which games do gradients make sampling cheaper? The multilevel estimator beside sampled permutations.
 
 Both estimators get the same number of evaluations of the same games; a gradient counts as three evaluations because it
 takes that long. At equal work the gain is the ratio of the squared standard errors, summed over players. Seconds are
@@ -24,7 +24,7 @@ from srgame.shapley.permutations import sampled_shapley
 from srgame.shapley.until import Until
 from srgame.shapley.values import ShapleyValues
 
-ROUNDING = 1e-6  # a relative error below it is no sampling error
+ROUNDING = 1e-6  # a smaller relative error is rounding, not sampling
 SMOKE = {"layers": ("conv_hr",), "payoffs": ("psnr",), "crop": 16, "evaluations": 2000}
 
 ESTIMATORS: dict[str, Callable[..., ShapleyValues]] = {

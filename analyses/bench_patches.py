@@ -1,8 +1,7 @@
-"""What do patches made beforehand save a training step, beside patches degraded on the way?
+"""How much faster is a training step with stored patches than with patches degraded during training?
 
-The small SRResNet of the zoo trains with its recipe in the loop of `srgame train`, in turns: on one batch, which costs
-nothing; on patches from a store; and on patches degraded on the way. Patches are shared by all trainings of a store, so
-their making is paid once.
+The small SRResNet of the zoo trains with its recipe in the loop of `srgame train`, in turns: on a single batch, on
+stored patches, and on patches degraded during training. All trainings share stored patches, so these are made once.
 """
 
 from contextlib import ExitStack
@@ -46,7 +45,7 @@ def measure(
 ) -> pd.DataFrame:
     """One row per strategy, source of patches and round: strategy, patches, round, seconds (per step), making.
 
-    making is the seconds that the patches of a step took to be written to the store, by one thread.
+    making is the time in seconds that one thread took to make and store the patches of a step.
     """
     images = [read_rgb(path) for path in image_paths(data)]
     made = Patches(images, "second-order", patch=patch, batch=batch, crop=crop, sharpen=True)
@@ -80,14 +79,14 @@ def _medians(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def found(frame: pd.DataFrame) -> str:
-    """How many times faster a step is with stored patches, in a sentence."""
+    """The answer in a sentence."""
     medians = _medians(frame)
     faster = ", ".join(f"{name} {row[DEGRADED] / row[STORED]:.2f}×" for name, row in medians.iterrows())
     return f"Stored patches make a step this many times faster: {faster}."
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    """Seconds per step of each strategy, a bar for each source of patches."""
+    """Seconds per step of each strategy, a bar per source of patches."""
     medians = _medians(frame)
     with styled():
         figure = Figure(figsize=(6.4, 2.6))

@@ -1,4 +1,4 @@
-"""What probes cost: their time beside that of bare forward passes, and memory against the number of images."""
+"""What do probes cost, in time beside bare forward passes and in memory against the number of images?"""
 
 import json
 import re
@@ -25,7 +25,7 @@ Probe = Callable[[nn.Module, list[Image] | LRImages, tuple[str, ...]], object]
 
 
 def bare(network: nn.Module, images: list[Image] | LRImages, _: tuple[str, ...]) -> None:
-    """Nothing but the network."""
+    """The forward pass alone."""
     with torch.inference_mode():
         for image in images:
             network(image[None])
@@ -49,9 +49,8 @@ def measure(
 ) -> pd.DataFrame:
     """One row per probe and number of images: probe, images, seconds, ratio (to bare passes), peak_mib.
 
-    Seconds are taken for all images alone, the probes in turn on `chunk` images at a time, so that a busy machine slows
-    all alike; each chunk's first image runs whole, which proves the layers. Peak memory is that of a process of its own
-    for each row, which reads the images from their files.
+    Seconds are measured for all images only, with the probes in turns on `chunk` images, so that other work slows them
+    equally. Peak memory is that of a separate process for each row, which reads the images from their files.
     """
     torch.set_num_threads(threads)
     seconds = _seconds(load_network(checkpoint), list(lr_images(dataset, images=images, crop=crop)), layers, chunk)
@@ -67,7 +66,7 @@ def measure(
 
 
 def _seconds(network: nn.Module, images: list[Image], layers: tuple[str, ...], chunk: int) -> dict[str, float]:
-    bare(network, images[:2], layers)  # what only the first run costs
+    bare(network, images[:2], layers)  # costs of the first run only
     total = dict.fromkeys(PROBES, 0.0)
     for start in range(0, len(images), chunk):
         for name, probe in PROBES.items():
@@ -78,7 +77,7 @@ def _seconds(network: nn.Module, images: list[Image], layers: tuple[str, ...], c
 
 
 def _peak(probe: str, checkpoint: str, layers: tuple[str, ...], dataset: str, count: int, crop: int) -> float:
-    """MiB of a process that probes `count` images: the most that it ever held."""
+    """Peak memory, in MiB, of a process that probes `count` images."""
     order = json.dumps([probe, checkpoint, layers, dataset, count, crop])
     command = [sys.executable, str(Path(__file__).resolve()), "--peak", order]
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
@@ -88,7 +87,7 @@ def _print_peak(order: str) -> None:
     probe, checkpoint, layers, dataset, count, crop = json.loads(order)
     torch.set_num_threads(1)
     PROBES[probe](load_network(checkpoint), lr_images(dataset, images=count, crop=crop), tuple(layers))
-    status = Path("/proc/self/status").read_text()  # Linux; getrusage would tell of the parent's memory too
+    status = Path("/proc/self/status").read_text()  # Linux; getrusage would include the parent's memory
     print(int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024)  # type: ignore[index]
 
 

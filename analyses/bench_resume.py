@@ -1,4 +1,4 @@
-"""What resuming behind a layer saves: the time of one coalition of the layer's filters, beside a whole run."""
+"""How much time does resuming a network behind a layer save, per coalition of the layer's filters?"""
 
 from statistics import median
 from time import perf_counter
@@ -26,8 +26,8 @@ def measure(
 ) -> pd.DataFrame:
     """One row per network and layer: network, layer, depth, resumed_ms, whole_ms, ratio (medians, per coalition).
 
-    Depth is the share of the network's conv layers that come before the layer. Both are timed in turn, in one process,
-    on a batch of `coalitions` random coalitions and an LR image of `lr_size` pixels a side.
+    Depth is the share of the network's conv layers before the layer. Both runs are timed in turns, in one process, on a
+    batch of `coalitions` random coalitions and an LR image of `lr_size` × `lr_size` pixels.
     """
     torch.set_num_threads(threads)
     return pd.concat([_network(name, layers, lr_size, coalitions, repeats) for name in networks], ignore_index=True)
@@ -57,7 +57,7 @@ def _network(name: str, layers: int, lr_size: int, coalitions: int, repeats: int
 
 @torch.inference_mode()
 def _times(network: torch.nn.Module, filters: Filters, lr: torch.Tensor, repeats: int) -> tuple[float, float]:
-    """Seconds for the batch: resumed behind the layer, and run whole."""
+    """Seconds for the batch, resumed behind the layer and run whole."""
     present = torch.rand(len(lr), len(filters), generator=torch.Generator().manual_seed(1)) < 0.5
     cut = resume(network, filters.layers)
     live = [value.expand(len(lr), *value.shape[1:]) for value in cut.head(lr[:1])]

@@ -1,8 +1,8 @@
-"""What a training step costs: how the loop makes it faster, what its patches cost, and what is left to wait for.
+"""How long is a training step, how much faster does the loop make it, and how long does it wait for patches?
 
-The steps of Original are timed in turn, in one process: the plain eager loop in float32, in channels-last memory, in
-bfloat16, in both. Then each preset trains for a while as `srgame train --bfloat16` does, once on one batch made
-beforehand and once on patches degraded on the way, so that the difference is what degradation costs the loop.
+The steps of Original are timed in turns, in one process: the plain eager loop in float32, in channels-last memory, in
+bfloat16, and in both. Then each preset trains as `srgame train --bfloat16` does, once on a single batch and once on
+patches degraded during training; the difference is the cost of degradation.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -45,7 +45,7 @@ def measure(
     data: str = "photographs",
     device: str = "auto",
 ) -> pd.DataFrame:
-    """One row per preset and way to step: preset, way, seconds (per step), waiting (its share), device, threads.
+    """One row per preset and way: preset, way, seconds (per step), waiting (share of the time), device, threads.
 
     The first four ways are medians of `repeats` steps on one batch; the last two are means of `steps` of the loop.
     """
@@ -78,9 +78,11 @@ def measure(
 
 
 def _eager(network: str, batch: tuple[Tensor, Tensor], repeats: int, device: str) -> dict[str, float]:
-    """Median seconds of a step of each variant, taken in turn."""
+    """Median seconds of a step of each variant, timed in turns."""
     trained = {}
-    variants = {n: v for n, v in VARIANTS.items() if not v[1] or faster_in_bfloat16(device)}  # emulated, it is slower
+    variants = {
+        n: v for n, v in VARIANTS.items() if not v[1] or faster_in_bfloat16(device)
+    }  # bfloat16 is slower if it is emulated
     for name, (layout, _) in variants.items():
         model = NETWORKS[network](scale=4).to(device)
         model.to(memory_format=layout)  # type: ignore[call-overload]
@@ -104,7 +106,7 @@ def _step(strategy: Strategy, optimiser: torch.optim.Optimizer, lr: Tensor, hr: 
 
 
 def _looped(network: str, batches: Batches, steps: int, device: str) -> dict[str, float]:
-    """Seconds per step of `fit`, and the share of them in which it waited; the first steps are not counted."""
+    """Seconds per step of `fit`, and the share of them spent waiting for patches; the first steps are left out."""
     model: nn.Module = NETWORKS[network](scale=4).to(device)
     with TemporaryDirectory() as folder:
         schedule = Schedule(steps, save_every=steps // 3, bfloat16=faster_in_bfloat16(device))
@@ -127,7 +129,7 @@ def _name(device: str) -> str:
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    """A panel per preset: a bar for each way to step, its speed beside the plain eager loop's."""
+    """A panel per preset: a bar per way, labelled with its speed relative to the plain eager loop."""
     presets = list(dict.fromkeys(frame["preset"]))
     with styled():
         figure = Figure(figsize=(3.4 * len(presets) + 1.2, 2.4))

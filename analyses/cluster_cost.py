@@ -1,16 +1,16 @@
-"""What does an audit of all filters of RRDBNet cost on 1, 8 and 64 GPUs, and where does scaling end? A plan on paper.
+"""What would an audit of all filters of RRDBNet cost on 1, 8 and 64 GPUs, and where does scaling end? A projection.
 
-There was no GPU. What can be measured on a CPU is measured, what a layer's resumed run computes is counted, what a GPU
-and a network sustain is assumed and a flag; from these the hours are projected. Each row says which of these it is.
+No GPU was available. Overheads are measured on a CPU, the FLOP of a layer's resumed run are counted, and the speed of a
+GPU and of the network are assumed (both are flags); from these the hours are projected. Each row says which it is.
 
-A game of n players takes units of 2(n − 1) coalitions on all images. With W the work of all units, in FLOP, S what it
-takes to build the games, U the largest unit with its game, F what a GPU sustains, B the bytes that go to each worker
-once and b those that a scheduler sends in a second, hours on G GPUs are projected as
+A replicate of a game of n players evaluates 2(n − 1) coalitions on all images. With W the FLOP of all replicates, S
+those that build the games, U those of the largest replicate and its game, F the FLOP/s of a GPU, B the bytes that each
+worker gets once, b the bytes per second that a scheduler sends, and time in seconds, G GPUs take
 
     T(1) = (W + S of each game once) / F
-    T(G) = max((W + S for each unit) / (G F), units × overhead) + U / F + G B / b
+    T(G) = max((W + S for each replicate) / (G F), replicates × overhead) + U / F + G B / b
 
-that is: each unit comes to a worker that has to build its game, and the last one is waited for: upper bounds both.
+This is an upper bound: it assumes that workers build the game for each replicate, and wait for the largest one.
 """
 
 import pickle
@@ -38,8 +38,8 @@ from srgame.shapley.permutations import sampled_shapley
 from srgame.shapley.until import SCHEDULE, Until
 
 MEASURED, COUNTED, ASSUMED, PROJECTED = "measured", "counted", "assumed", "projected"
-SIDE = 16  # LR pixels a side of the image that FLOP are counted on: a conv's are proportional to its pixels
-WHOLE_RUNS = 9  # to build a game: two whole runs of three coalitions and a resumed one, which is compared with them
+SIDE = 16  # side, in LR pixels, of the image on which FLOP are counted: they are proportional to its pixels
+WHOLE_RUNS = 9  # to build a game: two whole runs of three coalitions and a resumed run, which are compared
 BUSY = "workers that one client keeps busy with the shortest replicates"
 CURVE = tuple(2**k for k in range(15))
 
@@ -77,10 +77,10 @@ def measure(
 ) -> pd.DataFrame:
     """One row per number: kind (measured, counted, assumed, projected), quantity, value, unit, layer, depth, gpus.
 
-    Seconds are of CPU time on one thread; those per coalition are for one image. Units needed are those that `sampled`
-    needs for `tolerance` on the four photographs' crops, and between its layers their geometric mean; an error falls
-    with the root of replicates × images, so with more images fewer do.
-    `flops_per_second` that a GPU sustains and `bytes_per_second` that a scheduler sends are assumptions.
+    Seconds are CPU time on one thread; those per coalition are for one image. The replicates are those that `sampled`
+    needs for `tolerance` on crops of the four photographs, interpolated geometrically between its layers. The error is
+    proportional to 1 / √(replicates × images), so more images need fewer replicates. `flops_per_second` of a GPU and
+    `bytes_per_second` of a scheduler are assumptions.
     """
     torch.set_num_threads(1)
     net = NETWORKS[network](scale=4).eval()
@@ -114,7 +114,7 @@ def _row(
 
 @torch.inference_mode()
 def _times(net: nn.Module, per_pixel: dict[str, float], lr: Tensor, count: int) -> list[dict[str, Any]]:
-    """Of layers at all depths: what a coalition takes on one image, resumed behind the layer, and what it computes."""
+    """Seconds and FLOP of a coalition on one image, resumed behind the layer, for layers at all depths."""
     everything, rows = filters_of(net), []
     for place in np.unique(np.linspace(0, len(everything.layers) - 1, count).round().astype(int)):
         layer, depth = everything.layers[place], place / (len(everything.layers) - 1)
@@ -132,14 +132,14 @@ def _times(net: nn.Module, per_pixel: dict[str, float], lr: Tensor, count: int) 
 
 
 def flop_per_pixel(net: nn.Module) -> dict[str, float]:
-    """Of each conv layer: the FLOP per LR pixel of a run resumed behind it, those of the convs in its tail."""
+    """The FLOP per LR pixel of a run resumed behind each conv layer, those of the conv layers in its tail."""
     of_conv = flop_of_convs(net)
     return {layer: sum(of_conv[conv] for conv in _convs_behind(net, layer)) for layer in of_conv}
 
 
 def _convs_behind(net: nn.Module, layer: str) -> list[str]:
-    """The conv layers that run anew when `layer` is erased."""
-    tail = resume(net, [layer]).tail  # in which the layer itself is the identity
+    """The conv layers that run again when filters of `layer` are erased."""
+    tail = resume(net, [layer]).tail  # here the layer itself is the identity
     return [name for name, module in tail.named_modules() if isinstance(module, CONVS)]
 
 
@@ -168,9 +168,9 @@ def _replicates_needed(
 
 
 def _overheads(net: nn.Module, pairs: Pairs, tasks: int) -> list[dict[str, Any]]:
-    """What a cluster of two processes costs beside the work, and the bytes that travel.
+    """The overhead of a cluster of two processes, and the bytes that it sends.
 
-    Seconds are of CPU time of this process, in which both client and scheduler run.
+    Seconds are CPU time of this process, in which both client and scheduler run.
     """
     shape = (len(pairs) + 3, max(filters_of(net).widths))
     with connected(workers=2) as cluster:
@@ -188,7 +188,7 @@ def _overheads(net: nn.Module, pairs: Pairs, tasks: int) -> list[dict[str, Any]]
 
 
 def _bare(cluster: Cluster, tasks: int) -> float:
-    """Seconds that tasks without work take, all sent at once."""
+    """Seconds for tasks without work, all sent at once."""
     cluster.client.gather(cluster.client.map(abs, range(-8, 0)))
     start = process_time()
     cluster.client.gather(cluster.client.map(abs, range(tasks), pure=False))
@@ -197,7 +197,7 @@ def _bare(cluster: Cluster, tasks: int) -> float:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a whole audit takes: of each layer its units, the FLOP of one, and those to build its game."""
+    """The cost of a whole audit: for each layer its replicates, the FLOP of one, and the FLOP to build its game."""
 
     replicates: np.ndarray
     replicate: np.ndarray
@@ -207,7 +207,7 @@ class Plan:
     handing: float  # s per worker
 
     def hours(self, gpus: int) -> float:
-        """The formula at the top."""
+        """Hours by the formula at the top of this file."""
         if gpus == 1:
             return float((self.replicates * self.replicate + self.building).sum() / self.sustained / 3600)
         shared = (self.replicates * (self.replicate + self.building)).sum() / self.sustained / gpus
@@ -216,14 +216,14 @@ class Plan:
 
 
 def planned(net: nn.Module, per_pixel: dict[str, float], pairs: Pairs, known: pd.DataFrame) -> Plan:
-    """The audit of all layers on these pairs, each layer a game, with constants that are `known`."""
+    """The audit of all layers on these pairs, one game per layer, with the constants in `known`."""
     everything, of_conv = filters_of(net), flop_of_convs(net)
     pixels = np.array([lr[0].numel() for lr in pairs.lr])
     tail = np.array([per_pixel[layer] for layer in everything.layers])
     whole = sum(of_conv.values())
     needed = known[known["quantity"].str.startswith("replicates × images")].sort_values("depth")
     depth = np.linspace(0, 1, len(tail))
-    between = np.exp(np.interp(depth, needed["depth"], np.log(needed["value"])))  # they span orders of magnitude
+    between = np.exp(np.interp(depth, needed["depth"], np.log(needed["value"])))  # values span orders of magnitude
     replicates = np.ceil(between / len(pairs)).clip(min(SCHEDULE))
     only = known.groupby("quantity")["value"].first()
     return Plan(
@@ -237,7 +237,7 @@ def planned(net: nn.Module, per_pixel: dict[str, float], pairs: Pairs, known: pd
 
 
 def _totals(plan: Plan) -> list[dict[str, Any]]:
-    """What the plan adds up to, and where its scaling ends."""
+    """The totals of the plan, and the end of its scaling."""
     shortest = (plan.replicate + plan.building).min() / plan.sustained
     efficient = [count for count in range(1, CURVE[-1] + 1) if plan.hours(1) / count / plan.hours(count) >= 0.5]
     return [
@@ -254,18 +254,18 @@ def _totals(plan: Plan) -> list[dict[str, Any]]:
 
 
 def found(frame: pd.DataFrame) -> str:
-    """What was found, in a sentence."""
+    """The answer in a sentence."""
     hours = frame[frame["quantity"] == "hours"].set_index("gpus")["value"]
     only = frame[frame["gpus"].isna() & frame["layer"].isna()].set_index("quantity")["value"]
     three = ", ".join(f"{hours[count]:.3g} h on {count}" for count in (1, 8, 64) if count in hours)
     return (
-        f"Projected, no GPU was there: {three} GPUs of an assumed {only['GPU sustains'] / 1e12:.3g} TFLOP/s each;\n"
-        f"half of the time is lost from {only['most GPUs at half efficiency']:,.0f} GPUs on"
+        f"Projected, not measured: {three} GPUs, assuming {only['GPU sustains'] / 1e12:.3g} TFLOP/s each;\n"
+        f"efficiency falls below one half above {only['most GPUs at half efficiency']:,.0f} GPUs"
     )
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    """What a coalition takes here by depth, beside its FLOP; and the hours projected on GPUs."""
+    """Seconds per coalition by depth, beside its FLOP; and the projected hours on GPUs."""
     with styled():
         figure = Figure(figsize=(6.4, 2.9))
         left, right = figure.subplots(1, 2)
@@ -289,14 +289,14 @@ def _draw_hours(panel: Axes, frame: pd.DataFrame) -> None:
     hours = frame[frame["quantity"] == "hours"].sort_values("gpus")
     marked = hours[hours["gpus"].isin((1, 8, 64))]
     panel.loglog(
-        hours["gpus"], hours["value"].iloc[0] / hours["gpus"], color=GREY, linestyle="--", label="as if linear"
+        hours["gpus"], hours["value"].iloc[0] / hours["gpus"], color=GREY, linestyle="--", label="linear scaling"
     )
     panel.loglog(hours["gpus"], hours["value"], color=ORANGE, label="projected")
     panel.loglog(marked["gpus"], marked["value"], "o", color=ORANGE)
     for row in marked.itertuples():
         panel.annotate(f"{row.value:.3g} h", (row.gpus, row.value), (4, 4), textcoords="offset points", fontsize=7)
     end = frame.loc[frame["quantity"] == "most GPUs at half efficiency", "value"].iloc[0]
-    panel.axvline(end, color=GREY, linewidth=0.8, linestyle=":", label="half of the time is lost")
+    panel.axvline(end, color=GREY, linewidth=0.8, linestyle=":", label="efficiency of one half")
     panel.set(xlabel="GPUs", ylabel="hours for all filters", title="projected, not measured")
     panel.legend(loc="lower left", fontsize=6)
 

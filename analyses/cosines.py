@@ -1,6 +1,5 @@
-"""How alike channels are, strategy by strategy: what Figures 4, 7 and 8 share."""
+"""How alike the responses of a layer's filters are: what Figures 4, 7 and 8 share."""
 
-from collections.abc import Callable
 from textwrap import fill
 
 import numpy as np
@@ -28,56 +27,40 @@ from srgame.data.lazy import lr_images
 from srgame.probes.cosine import channel_cosine, cosine_matrix
 from srgame.report.style import styled
 
+NETWORKS = first_of_each(PAPERS)
+COLUMNS = ["strategy", "checkpoint", "layer", "filter", "partner", "cosine", "sample", "reason"]
 CHEAP = {"dataset": "photographs", "images": 1, "crop": 32}
 
 
-def measured_in(layers: tuple[str, ...], family: str = PAPERS, crop: int = 96) -> Callable[..., pd.DataFrame]:
-    """The `measure` of a recipe: by default in these layers, with one network per strategy of `family`."""
-    default = first_of_each(family)
-
-    def measure(
-        family: str = family,
-        networks: Checkpoints = default,
-        network: Architectures = AUTO,
-        layers: tuple[str, ...] = layers,
-        dataset: str = "unseen109",
-        images: int | None = 20,
-        crop: int | None = crop,
-    ) -> pd.DataFrame:
-        """The frame of `cosines.cosine_frame`."""
-        return cosine_frame(family, networks, network, layers, dataset, images, crop)
-
-    return measure
-
-
-def cosine_frame(
-    family: str,
-    networks: tuple[str, ...],
-    architectures: tuple[str, ...],
-    layers: tuple[str, ...],
-    dataset: str,
-    images: int | None,
-    crop: int | None,
+def measure(
+    family: str = PAPERS,
+    networks: Checkpoints = NETWORKS,
+    network: Architectures = AUTO,
+    layers: tuple[str, ...] = ("body.1", "body.13"),
+    dataset: str = "unseen109",
+    images: int | None = 20,
+    crop: int | None = 96,
 ) -> pd.DataFrame:
-    """One row per strategy, layer and pair of channels.
+    """One row per strategy, layer and pair of filters.
 
-    Columns: strategy, network, layer, first, second, cosine, sample, reason; network and sample stand in the first row
-    of each strategy, so that the csv stays small.
+    Columns: strategy, checkpoint, layer, filter, partner, cosine, sample, reason; checkpoint and sample stand only in
+    the first row of each strategy, so that the csv stays small.
 
-    Means over the first `images` images of `dataset`, which are LR as they are, cut to their middle `crop` pixels.
+    Cosines are means over the central crops of the first `images` images of `dataset`, taken as LR images.
     """
     lr = lr_images(dataset, images=images, crop=crop)
-    frame = probed(networks, family, lambda network: channel_cosine(network, lr, layers), architectures)
-    for column in {"layer", "first", "second", "cosine"} - set(frame):
-        frame[column] = np.nan
+    frame = probed(networks, family, lambda net: channel_cosine(net, lr, layers), network)
     frame["sample"] = sample_title(dataset, len(lr), crop)
-    frame.loc[frame["strategy"].duplicated(), ["network", "sample"]] = ""
-    frame = frame[["strategy", "network", "layer", "first", "second", "cosine", "sample", "reason"]]
-    return frame.astype({"first": "Int64", "second": "Int64"}).round({"cosine": 4})
+    frame.loc[frame["strategy"].duplicated(), ["checkpoint", "sample"]] = ""
+    return (
+        frame.reindex(columns=COLUMNS)
+        .astype({"filter": "Int64", "partner": "Int64", "cosine": float})
+        .round({"cosine": 4})
+    )
 
 
 def found(frame: pd.DataFrame) -> str:
-    """How alike the channels are, in a sentence."""
+    """The answer in a sentence."""
     family, size = family_of(frame), frame.assign(size=frame["cosine"].abs())
     means = size.groupby(["layer", "strategy"], sort=False)["size"].mean()
     parts = []
@@ -85,19 +68,19 @@ def found(frame: pd.DataFrame) -> str:
     for layer in measured(frame)["layer"].dropna().unique():
         own = [f"{name} {means[layer, name]:.2f}" for name in names if (layer, name) in means]
         parts.append(f"{layer_title(layer, family)}: {', '.join(own)}")
-    return f"Mean |cosine| between a layer's channels — {'; '.join(parts)}." if parts else ""
+    return f"Mean |cosine| between the filters of a layer: {'; '.join(parts)}." if parts else ""
 
 
 def verdict(frame: pd.DataFrame) -> str:
-    """Whether channels are less alike with EATS than with Original, in each layer."""
+    """Whether filters are less alike with EATS than with Original, in each layer."""
     means = frame.assign(size=frame["cosine"].abs()).groupby(["layer", "strategy"])["size"].mean().unstack()
     return judged(means["eats"] < means["original"] if {"original", "eats"} <= set(means) else [])
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    """A row per layer: each strategy's matrix, and how many pairs of channels are less alike than |cos|."""
+    """A row per layer: the matrix of each strategy, and the share of pairs with a |cosine| below x."""
     family, colours = family_of(frame), colours_in(frame)
-    title = f"Cosine between channels' responses, {family_title(family)}"
+    title = f"Cosine between responses of filters, {family_title(family)}"
     layers = list(measured(frame)["layer"].dropna().unique()) or [""]
     with styled():
         figure = Figure(figsize=(7.2, 1.1 + 1.5 * len(layers) if len(measured(frame)) else 1.4))
@@ -110,7 +93,7 @@ def draw(frame: pd.DataFrame) -> Figure:
                 if pairs.empty:
                     empty(panel, reason_of(frame, strategy))
                 else:
-                    matrix = cosine_matrix(pairs.astype({"first": int, "second": int}))
+                    matrix = cosine_matrix(pairs.astype({"filter": int, "partner": int}))
                     image = panel.imshow(matrix, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
                     panel.set_title(f"mean |cos| {pairs['cosine'].abs().mean():.3f}", fontsize=7, pad=2)
                     panel.grid(False)

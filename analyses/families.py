@@ -12,11 +12,12 @@ import pandas as pd
 import tyro
 from matplotlib.axes import Axes
 from torch import nn
-from zoo_names import KNOWN, NOT_THERE, family_named, first_of_each, strategy_of
+from zoo_names import KNOWN, NOT_THERE, PAPERS, family_named, first_of_each, strategy_of
 
 from srgame.cli.comparison import architectures_of, labels
 from srgame.errors import InputError
-from srgame.networks import load_network
+from srgame.evaluation.benchmark import common_scale
+from srgame.networks import load_network, zoo
 from srgame.report.style import STRATEGIES, colours
 
 Checkpoints = Annotated[
@@ -32,37 +33,97 @@ AUTO = ("auto",)  # the architecture is read from the weights
 
 def by_strategy(networks: Iterable[str], family: str) -> dict[str, str]:
     """The networks' names by strategy; raises InputError for another family's and for two of one strategy."""
-    found: dict[str, str] = {}
+    names: dict[str, str] = {}
     for name in networks:
         strategy, _ = strategy_of(name, family) or ("", 0)
         if not strategy:
             raise InputError(f"'{name}' is no {family}-STRATEGY or {family}-STRATEGY-SEED: name that family's networks")
-        if strategy in found:
-            raise InputError(f"'{found[strategy]}' and '{name}' are of one strategy: name one of each")
-        found[strategy] = name
-    return found
-
-
-def loaded(networks: Iterable[str], family: str) -> dict[str, nn.Module]:
-    """The networks by strategy, in the order of every picture."""
-    names = by_strategy(networks, family)
-    scale = int(family.rsplit("-x", 1)[1])
-    return {strategy: load_network(names[strategy], scale=scale) for strategy in STRATEGIES if strategy in names}
+        if strategy in names:
+            raise InputError(f"'{names[strategy]}' and '{name}' are of one strategy: name one of each")
+        names[strategy] = name
+    return names
 
 
 def named(networks: Sequence[str], family: str) -> dict[str, str]:
     """The checkpoints by strategy; by file name if one is not of `family`, or if two are of one strategy.
 
-    Raises InputError if all are of one other family.
+    They are in the order of strategies in every picture. Raises InputError if all are of one other family.
     """
+    if not networks:
+        return {}
     families = {family_named(name) for name in networks}
     if len(families) == 1 and not families & {family, *networks}:
         other = families.pop()
         raise InputError(f"'{networks[0]}' is not of the family {family}: give --family {other}, or other networks")
     strategies = [(strategy_of(name, family) or ("", 0))[0] for name in networks]
     if "" not in strategies and len(set(strategies)) == len(strategies):
-        return by_strategy(networks, family)
-    return dict(zip(labels(networks), networks, strict=True))
+        names = by_strategy(networks, family)
+    else:
+        names = dict(zip(labels(networks), networks, strict=True))
+    return {name: names[name] for name in in_order(names)}
+
+
+def identified(networks: Sequence[str], family: str, on_the_way: bool = False) -> dict[str, dict[str, Any]]:
+    """The columns checkpoint, strategy, seed and (training) steps of each checkpoint, by its name.
+
+    If one is not of `family`, the file names stand for strategies, and all seeds are 0. The steps of a file are NaN.
+    """
+    names = labels(networks) if networks else []  # refuses a checkpoint that is given twice
+    known = [each for name in networks if (each := strategy_of(name, family, on_the_way))]
+    trained = known if len(known) == len(names) else [(name, 0) for name in names]
+    return {
+        checkpoint: {"checkpoint": checkpoint, "strategy": strategy, "seed": seed, "steps": _steps(checkpoint)}
+        for checkpoint, (strategy, seed) in zip(networks, trained, strict=True)
+    }
+
+
+def _steps(checkpoint: str) -> float:
+    rows = zoo()
+    return int(rows[checkpoint]["steps"]) if checkpoint in rows else float("nan")
+
+
+def missing_strategies(networks: Sequence[str], there: Iterable[str], default: Sequence[str]) -> list[str]:
+    """The strategies without a network, if `networks` are the recipe's `default` ones; else none.
+
+    Raises InputError if no networks are named and the default ones are not none.
+    """
+    if tuple(networks) != tuple(default):
+        if not networks:
+            raise InputError("--networks is empty: name at least one network of the zoo, or a file")
+        return []
+    return [strategy for strategy in STRATEGIES if strategy not in set(there)]
+
+
+def loaded(
+    networks: Sequence[str], family: str, architectures: Sequence[str] = AUTO
+) -> tuple[dict[str, nn.Module], int]:
+    """The networks by the names of `named`, and their scale; without networks that of `family`.
+
+    `architectures` are as the flag --network of srgame. Raises InputError for networks of different scales.
+    """
+    models = load_each(networks, architectures)
+    by_name = {name: models[checkpoint] for name, checkpoint in named(networks, family).items()}
+    return by_name, common_scale(models, None if models else scale_named(family))
+
+
+def load_each(networks: Sequence[str], architectures: Sequence[str] = AUTO) -> dict[str, nn.Module]:
+    """The networks by their checkpoints."""
+    built = architectures_of(architectures, len(networks))
+    return {name: load_network(name, own) for name, own in zip(networks, built, strict=True)}
+
+
+def architecture_of_each(networks: Sequence[str], architectures: Sequence[str]) -> dict[str, str]:
+    """What the flag --network names for each checkpoint."""
+    built = architectures_of(architectures, len(networks))
+    return {name: own or AUTO[0] for name, own in zip(networks, built, strict=True)}
+
+
+def scale_named(family: str) -> int:
+    """The scale in a family's name, as in srresnet-x4."""
+    scale = re.search(r"-x(\d+)$", family)
+    if scale is None:
+        raise InputError(f"the family '{family}' has no scale in its name: name one such as {PAPERS}")
+    return int(scale[1])
 
 
 def probed(
@@ -71,21 +132,18 @@ def probed(
     probe: Callable[[nn.Module], pd.DataFrame],
     architectures: Sequence[str] = AUTO,
 ) -> pd.DataFrame:
-    """What `probe` measures in each network, with the columns strategy, network and reason.
+    """What `probe` measures in each network, with the columns strategy, checkpoint and reason.
 
     The column strategy holds the names of `named`. If `networks` are the default ones of `family`, a strategy that they
     lack has one row, whose reason says so. `architectures` are as the flag --network of srgame.
     """
     names = named(networks, family)
     label_of = {checkpoint: name for name, checkpoint in names.items()}
-    about = {checkpoint: {"strategy": label_of[checkpoint], "network": checkpoint} for checkpoint in networks}
-    default = tuple(networks) == first_of_each(family)
-    if not (networks or default):
-        raise InputError("--networks is empty: name at least one network of the zoo, or a file")
-    missing = [strategy for strategy in STRATEGIES if default and strategy not in names]
+    about = {checkpoint: {"strategy": label_of[checkpoint], "checkpoint": checkpoint} for checkpoint in networks}
+    missing = missing_strategies(networks, names, first_of_each(family))
     whole = measured_in_each(about, family, probe, missing, architectures)
     if not names:
-        whole.insert(1, "network", "")
+        whole.insert(1, "checkpoint", "")
     return whole[[*(column for column in whole if column != "reason"), "reason"]]
 
 
@@ -115,13 +173,18 @@ def measured_in_each(
     return whole[[*first, *(column for column in whole if column not in first)]]
 
 
+def in_order(names: Iterable[str]) -> list[str]:
+    """Strategies in the order of every picture; other names behind them, in the given order."""
+    return sorted(dict.fromkeys(names), key=_place)
+
+
 def _place(name: str) -> int:
-    """Where a strategy stands in every picture; other names keep their order, behind."""
+    """The place of a strategy in every picture; other names come last."""
     return list(STRATEGIES).index(name) if name in STRATEGIES else len(STRATEGIES)
 
 
 def colours_in(frame: pd.DataFrame) -> dict[str, str]:
-    """What the column strategy names, in its order, with the colour of each."""
+    """The names in the column strategy, in its order, with their colours."""
     names = list(frame["strategy"].unique())
     by_name = colours([str(name) for name in names])
     return {name: by_name[str(name)] for name in names}
@@ -133,13 +196,13 @@ def measured(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def reason_of(frame: pd.DataFrame, strategy: str) -> str:
-    """Why there is nothing of a strategy; "" where there is something."""
+    """Why a strategy has no measurement; "" if it has one."""
     reasons = frame.loc[frame["strategy"] == strategy, "reason"].dropna()
     return str(reasons.iloc[0]) if len(reasons) else ""
 
 
 def empty(panel: Axes, reason: str) -> None:
-    """A panel in which nothing is drawn but the reason."""
+    """Turns a panel into one that shows nothing except the reason."""
     panel.clear()
     panel.grid(False)
     panel.set_xticks([])
@@ -153,21 +216,27 @@ def empty(panel: Axes, reason: str) -> None:
 
 def family_of(frame: pd.DataFrame) -> str:
     """The family of a frame's networks, or of those it lacks; "2 networks" if they are not of one family."""
-    names = [str(name) for name in measured(frame)["network"].dropna().unique() if name]
-    names = names or [str(reason).removeprefix(NOT_THERE) for reason in frame["reason"].dropna().unique() if reason]
-    families = {family_named(name) for name in names}
-    if len(families) == 1 and not families & set(names):
+    names = [str(name) for name in measured(frame)["checkpoint"].dropna().unique() if name]
+    return group_named(
+        names or [str(reason).removeprefix(NOT_THERE) for reason in frame["reason"].dropna().unique() if reason]
+    )
+
+
+def group_named(networks: Sequence[str]) -> str:
+    """The family of the networks; "2 networks" if they are not of one family."""
+    families = {family_named(name) for name in networks}
+    if len(families) == 1 and not families & set(networks):
         return families.pop()
-    return f"{len(names)} network{'s' * (len(names) != 1)}"
+    return f"{len(networks)} network{'s' * (len(networks) != 1)}"
 
 
 def sample_title(dataset: str, images: int, crop: int | None) -> str:
-    """What was measured on: "20 images of unseen109, middle 96×96 pixels"."""
+    """The images that were measured: "20 images of unseen109, middle 96×96 pixels"."""
     return f"{images} image{'s' * (images > 1)} of {dataset}" + (f", middle {crop}×{crop} pixels" if crop else "")
 
 
 def layer_title(layer: str, family: str) -> str:
-    """A layer's place: "block 7 of 8", or "output (conv_hr)"."""
+    """The place of a layer: "block 7 of 8", or "output (conv_hr)"."""
     block = re.fullmatch(r"body\.(\d+)", layer)
     if block is None:
         return f"output ({layer})" if layer == "conv_hr" else layer

@@ -1,38 +1,42 @@
-"""Figures 10–17: what do the strategies restore under each of the eight test settings, beside bicubic upsampling?
+"""Figures 10–17: what do networks of each strategy restore under the eight test settings, beside bicubic upsampling?
 
-The crop is one of medium difficulty, at the 75th percentile of bicubic upsampling's error over the image (crops.py).
+The crop is rather difficult: it is at the 75th percentile of bicubic upsampling's error over the image (crops.py).
 """
 
 import pandas as pd
-from crops import BICUBIC, HR, crop_frame, crop_of, crop_title, score, shown
-from families import empty, reason_of
+from crops import BICUBIC, HR, crop_frame, crop_of, crop_title, restorers, score, shown
+from families import AUTO, Architectures, Checkpoints, colours_in, empty, family_of, reason_of
 from matplotlib.figure import Figure
 from zoo_names import PAPERS, family_title, first_of_each
 
 from srgame.data.degradations.testing import SETTINGS
 from srgame.report.recipe import run
-from srgame.report.style import STRATEGIES, styled
+from srgame.report.style import styled
 
+NETWORKS = first_of_each(PAPERS)
 SMOKE = {"image": "photographs", "size": 32, "degradations": ("clean", "b+n")}
 
 
 def measure(
     family: str = PAPERS,
-    networks: tuple[str, ...] = first_of_each(PAPERS),
+    networks: Checkpoints = NETWORKS,
+    network: Architectures = AUTO,
     image: str = "Urban100/img_004.webp",
     degradations: tuple[str, ...] = tuple(SETTINGS),
     size: int = 64,
     seed: int = 0,
 ) -> pd.DataFrame:
     """The frame of `crops.crop_frame`, with the column family; the crop is the same under all settings."""
-    return crop_frame(family, networks, image, degradations, size, seed).assign(family=family)
+    frame = crop_frame(family, networks, network, image, degradations, size, seed)
+    return frame.assign(family=family_of(frame))
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    """A column per setting; HR, and a row for bicubic upsampling and for each strategy, thin where there is none."""
-    rows, settings = (BICUBIC, *STRATEGIES), list(frame["degradation"].unique())
+    """A column per setting; a row for bicubic upsampling and for each strategy, thin if it has no network."""
+    rows, settings = (BICUBIC, *restorers(frame)), list(frame["degradation"].unique())
     reasons = [reason_of(frame, strategy) for strategy in rows]
     heights = [0.2 if reason else 1.0 for reason in reasons]
+    colours = colours_in(frame) | {BICUBIC: "black"}
     with styled():
         figure = Figure(figsize=(0.86 * (len(settings) + 1) + 0.2, 0.55 + 1.08 * sum(heights)), layout="compressed")
         grid = figure.add_gridspec(len(rows), len(settings) + 1, height_ratios=heights)
@@ -47,7 +51,7 @@ def draw(frame: pd.DataFrame) -> Figure:
                 shown(panel, crop)
                 panel.set_xlabel(score(crop).rstrip("\n"), fontsize=6, labelpad=1)
                 panel.set_title(setting if strategy == BICUBIC else "")
-            line[0].set_ylabel(strategy, color=STRATEGIES.get(strategy, "black"))
+            line[0].set_ylabel(strategy, color=colours[strategy])
         hr = figure.add_subplot(grid[0, 0])
         shown(hr, crop_of(frame, strategy=HR, degradation=settings[0]))
         hr.set_title("HR")

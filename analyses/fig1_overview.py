@@ -1,44 +1,60 @@
-"""Figure 1: are a few channels active and the others idle, and does EATS restore degraded images better?
+"""Figure 1: are a few filters active and the others idle, and does EATS restore degraded images better?
 
-The paper's layer is the 2nd of 16 blocks; that of small networks lies as deep, the 1st of 8. The paper shows channels
-10, 29 and 43; here they are chosen by rule: of each network the strongest, the median and the weakest.
+The paper's layer is the 2nd of 16 blocks; in small networks, the 1st of 8 blocks is as deep. The paper shows filters
+10, 29 and 43; here a rule chooses them: the strongest, the median and the weakest filter of each network.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from textwrap import fill
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from audited import mean_interval
 from crops import bare
-from families import family_of, layer_title, probed, sample_title
+from families import (
+    AUTO,
+    Architectures,
+    Checkpoints,
+    architecture_of_each,
+    colours_in,
+    family_of,
+    identified,
+    in_order,
+    layer_title,
+    load_each,
+    measured_in_each,
+    missing_strategies,
+    sample_title,
+)
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure, SubFigure
 from printed import eats_over, judged
-from psnr_tables import COLOURS, OFFSETS, WIDTH
+from psnr_tables import WIDTH, offsets
 from rasters import LINE, extremes, picture_of, raster
 from torch import nn
 from torch.nn.functional import adaptive_avg_pool2d
-from zoo_names import SMALL, family_title, first_of_each, missing_networks, shipped, strategy_of
+from zoo_names import SMALL, family_title, missing_networks, shipped
 
 from srgame.data.images import Image
 from srgame.data.lazy import LRImages, lr_images
 from srgame.evaluation.benchmark import BASELINE, benchmark
-from srgame.networks import load_network
 from srgame.probes.equity import effective_players
 from srgame.probes.features import features
 from srgame.probes.responses import channel_responses
 from srgame.report.recipe import run
-from srgame.report.style import GREY, STRATEGIES, styled
+from srgame.report.style import GREY, styled
 
+NETWORKS = shipped(SMALL)
 COLUMNS = [
-    "part", "strategy", "network", "layer", "filter", "mean_abs", "stderr", "rank", *LINE,
+    "part", "strategy", "checkpoint", "layer", "filter", "mean_abs", "stderr", "rank", *LINE,
     "dataset", "degradation", "image", "psnr", "sample", "reason",
 ]  # fmt: skip
 RANKS = ("strongest", "median", "weakest")
-IDLE = 10  # % of the strongest channel's response: what `response_summary` calls inhibited lies below
+IDLE = 10  # % of the strongest filter's response: `response_summary` calls filters below it inhibited
 
 SMOKE = {
     "dataset": "photographs", "images": 2, "crop": 32,
@@ -47,7 +63,8 @@ SMOKE = {
 
 
 def measure(
-    networks: tuple[str, ...] = shipped(SMALL),
+    networks: Checkpoints = NETWORKS,
+    network: Architectures = AUTO,
     family: str = SMALL,
     layer: str = "body.0",
     dataset: str = "unseen109",
@@ -57,24 +74,37 @@ def measure(
     degradations: tuple[str, ...] = ("all",),
     restored_crop: int | None = None,
 ) -> pd.DataFrame:
-    """Responses, maps of a few channels, and PSNR: rows of the parts "response", "map" and "psnr".
+    """Responses, maps of three filters, and PSNR: rows of the parts "response", "map" and "psnr".
 
-    Of each strategy's first seed, a row per channel: mean_abs, stderr (its mean size over `images` images and the
-    standard error), rank ("strongest", "median", "weakest" or none); and of the first image a row per line of the LR
-    image (rank "LR") and of those channels' responses (rasters.py). Of all networks and bicubic upsampling, a row per
-    image of `restored` and setting: psnr (RGB, dB). Further columns: strategy, network, layer, sample, reason.
+    "response": a row per filter of each strategy's first network: mean_abs (mean |response| over `images` images),
+    stderr, rank ("strongest", "median", "weakest" or none). "map": a row per line of the first LR image (rank "LR") and
+    of the three filters' responses to it (rasters.py). "psnr": a row per network, bicubic upsampling included, image of
+    `restored` and setting: psnr (RGB, dB). Further columns: strategy, checkpoint, layer, sample, reason.
     """
     lr = lr_images(dataset, images=images, crop=crop)
-    responses = probed(first_of_each(family, networks), family, lambda network: _responses(network, lr, layer))
+    about = identified(networks, family)
+    missing = missing_strategies(networks, [columns["strategy"] for columns in about.values()], shipped(family))
+    built = architecture_of_each(networks, network)
+    firsts = {name: {key: about[name][key] for key in ("strategy", "checkpoint")} for name in _first_of_each(about)}
+    architectures = [built[name] for name in firsts] or AUTO
+    responses = measured_in_each(firsts, family, partial(_responses, lr=lr, layer=layer), missing, architectures)
     first = raster(next(iter(lr)).permute(1, 2, 0).numpy()).assign(part="map", rank="LR", reason="")
-    psnr = _psnr(networks, family, restored, degradations, restored_crop)
+    psnr = _psnr(about, load_each(networks, network), restored, degradations, restored_crop)
     whole = pd.concat([responses, first, psnr], ignore_index=True).reindex(columns=COLUMNS)
     whole["sample"] = (whole["part"] != "map").map({True: sample_title(dataset, len(lr), crop), False: ""})
     return whole.astype({"filter": "Int64", "line": "Int64"})
 
 
+def _first_of_each(about: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The checkpoint with the lowest seed of each strategy."""
+    firsts: dict[str, str] = {}
+    for name in sorted(about, key=lambda name: int(about[name]["seed"])):
+        firsts.setdefault(about[name]["strategy"], name)
+    return list(firsts.values())
+
+
 def _responses(network: nn.Module, lr: LRImages, layer: str) -> pd.DataFrame:
-    """Each channel's response, and the maps of three."""
+    """Each filter's response, and the maps of three."""
     responses = channel_responses(network, lr, [layer]).assign(part="response")
     chosen = ranked(responses["mean_abs"].to_numpy())
     responses["rank"] = responses["filter"].map({channel: rank for rank, channel in chosen.items()})
@@ -84,36 +114,38 @@ def _responses(network: nn.Module, lr: LRImages, layer: str) -> pd.DataFrame:
 
 
 def ranked(sizes: Float[np.ndarray, " channel"]) -> dict[str, int]:
-    """The strongest, the median (the stronger of two) and the weakest channel."""
+    """The strongest, the median (the stronger of two) and the weakest filter."""
     order = np.argsort(-sizes, kind="stable")
     return dict(zip(RANKS, (int(order[place]) for place in (0, (len(order) - 1) // 2, -1)), strict=True))
 
 
 def _maps(network: nn.Module, image: Image, layer: str, channels: Sequence[int]) -> pd.DataFrame:
-    (response,) = (heard[layer] for heard in features(network, [image], [layer], lambda response: response[0].cpu()))
-    kept = adaptive_avg_pool2d(
-        response[list(channels)], (min(64, response.shape[1]), min(64, response.shape[2]))
-    ).numpy()
-    bounds = extremes(kept)
+    (responses,) = features(network, [image], [layer], lambda response: response[0].cpu())
+    response = responses[layer]
+    size = (min(64, response.shape[1]), min(64, response.shape[2]))
+    maps = adaptive_avg_pool2d(response[list(channels)], size).numpy()
+    bounds = extremes(maps)
     frames = [
         raster(picture[..., None], *bounds).assign(part="map", layer=layer, filter=channel)
-        for channel, picture in zip(channels, kept, strict=True)
+        for channel, picture in zip(channels, maps, strict=True)
     ]
     return pd.concat(frames, ignore_index=True)
 
 
 def _psnr(
-    networks: Sequence[str], family: str, restored: str, degradations: Sequence[str], crop: int | None
+    about: Mapping[str, Mapping[str, Any]],
+    networks: Mapping[str, nn.Module],
+    restored: str,
+    degradations: Sequence[str],
+    crop: int | None,
 ) -> pd.DataFrame:
-    scale = int(family.rsplit("-x", 1)[1])
-    loaded = {name: load_network(name, scale=scale) for name in networks}
-    scores = benchmark(loaded, [restored], degradations, scale, crop=crop).scores
-    trained = {name: (strategy_of(name, family) or ("",))[0] for name in networks}
+    scores = benchmark(networks, [restored], degradations, crop=crop).scores
+    trained = {name: columns["strategy"] for name, columns in about.items()}
     return pd.DataFrame(
         {
             "part": "psnr",
             "strategy": scores["checkpoint"].map(trained | {BASELINE: BASELINE}),
-            "network": scores["checkpoint"].where(scores["checkpoint"] != BASELINE, ""),
+            "checkpoint": scores["checkpoint"].where(scores["checkpoint"] != BASELINE, ""),
             "psnr": scores["psnr_rgb"].round(4),
             "reason": "",
         }
@@ -122,37 +154,37 @@ def _psnr(
 
 
 def found(frame: pd.DataFrame) -> str:
-    """What was found, in a sentence."""
+    """The answer in a sentence."""
     responses = _relative(frame)
     middle = [f"{rows.median():.0f}% ({name})" for name, rows in responses.groupby("strategy", sort=False)["size"]]
     over = gains_over_bicubic(frame)
     parts = []
-    for strategy in (name for name in STRATEGIES if name in set(over["strategy"])):
+    for strategy in in_order(over["strategy"]):
         mean = over[over["strategy"] == strategy].groupby("degradation")["gain"].mean()
         middle_gain, least, most = (f"{gain:+.2f}".replace("-", "−") for gain in (mean.mean(), mean.min(), mean.max()))
         parts.append(f"{strategy} {middle_gain} dB ({least} to {most})")
     restored = over["dataset"].iloc[0] if len(over) else ""
     return (
-        f"The median channel responds with {', '.join(middle)} of the strongest's size. "
+        f"The median filter responds with {', '.join(middle)} of the strongest filter's size. "
         f"PSNR on {restored} over bicubic, mean of the settings: {', '.join(parts)}."
     )
 
 
 def verdict(frame: pd.DataFrame) -> str:
-    """Whether with EATS the median channel responds more, beside the strongest, and degraded images are better."""
+    """Whether EATS makes the median filter respond more, relative to the strongest, and restores images better."""
     middle = _relative(frame).groupby("strategy")["size"].median()
     return judged([*eats_over(middle), *eats_over(gains_over_bicubic(frame).groupby("strategy")["gain"].mean())])
 
 
 def _relative(frame: pd.DataFrame) -> pd.DataFrame:
-    """Channels with `size` and `half`, the half of its 95% interval, both in % of the network's strongest channel."""
+    """Filters with `size` and `half`, half of its 95% interval, both in % of the network's strongest filter."""
     rows = frame[frame["part"] == "response"]
-    strongest = rows.groupby("network")["mean_abs"].transform("max") / 100
+    strongest = rows.groupby("checkpoint")["mean_abs"].transform("max") / 100
     return rows.assign(size=rows["mean_abs"] / strongest, half=1.96 * rows["stderr"] / strongest)
 
 
 def gains_over_bicubic(frame: pd.DataFrame) -> pd.DataFrame:
-    """PSNR over bicubic upsampling by strategy, setting and image, the mean over a strategy's seeds."""
+    """PSNR over bicubic upsampling by strategy, setting and image, mean over the seeds of a strategy."""
     cell = ["dataset", "degradation", "image"]
     means = frame[frame["part"] == "psnr"].groupby(["strategy", *cell], sort=False)["psnr"].mean().reset_index()
     baseline = means[means["strategy"] == BASELINE].set_index(cell)["psnr"].rename("baseline")
@@ -161,8 +193,8 @@ def gains_over_bicubic(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    """(a) A row per strategy: its channels' responses, and maps of three; (b) PSNR under the settings, and gains."""
-    there = [name for name in STRATEGIES if (frame["strategy"].eq(name) & frame["part"].eq("response")).any()]
+    """(a) A row per strategy: responses of its filters, and maps of three; (b) PSNR under the settings, and gains."""
+    there = in_order(frame.loc[(frame["part"] == "response") & frame["mean_abs"].notna(), "strategy"])
     with styled():
         figure = Figure(figsize=(7.2, 0.75 + 1.4 * max(1, len(there)) + 2.2))
         grid = figure.add_gridspec(2, 1, height_ratios=[0.4 + 1.4 * max(1, len(there)), 2.2])
@@ -185,12 +217,13 @@ def _activity(part: SubFigure, frame: pd.DataFrame, there: list[str]) -> None:
     bare(image)
     image.imshow(picture_of(maps[maps["rank"] == "LR"]), interpolation="nearest")
     image.set_title("LR image", fontsize=7)
+    colours = colours_in(frame[frame["strategy"].isin(there)])
     for place, strategy in enumerate(there):
         rows = _relative(frame[frame["strategy"] == strategy])
         panel = part.add_subplot(grid[place, 1])
-        bars(panel, rows, STRATEGIES[strategy])
-        panel.set_title(f"{strategy}: {_evenness(rows)}", fontsize=7, color=STRATEGIES[strategy])
-        panel.set_xlabel("channel, sorted; bold: its number" if strategy == there[-1] else "", fontsize=6.5)
+        bars(panel, rows, colours[strategy])
+        panel.set_title(f"{strategy}: {_evenness(rows)}", fontsize=7, color=colours[strategy])
+        panel.set_xlabel("filter, sorted; bold: its number" if strategy == there[-1] else "", fontsize=6.5)
         for column, rank in enumerate(RANKS, 2):
             own = maps[(maps["strategy"] == strategy) & (maps["rank"] == rank)]
             _map(part.add_subplot(grid[place, column]), own, rank)
@@ -202,7 +235,7 @@ def _evenness(rows: pd.DataFrame) -> str:
 
 
 def bars(panel: Axes, rows: pd.DataFrame, colour: str) -> None:
-    """The sizes of channels' responses, sorted; the channels whose maps are shown bear their numbers."""
+    """The sizes of the filters' responses, sorted; those whose maps are shown are labelled with their numbers."""
     rows = rows.sort_values("size", ascending=False, kind="stable").reset_index(drop=True)
     shown = rows["rank"].notna()
     shades = [colour if own else to_rgba(colour, 0.45) for own in shown]
@@ -233,8 +266,10 @@ def _restoration(part: SubFigure, frame: pd.DataFrame, there: list[str]) -> None
     settings, images = list(psnr["degradation"].unique()), psnr["image"].nunique()
     dataset = psnr["dataset"].iloc[0]
     level, gain = part.add_subplot(1, 2, 1), part.add_subplot(1, 2, 2)
+    colours = colours_in(frame[frame["strategy"].isin(there)]) | {BASELINE: "black"}
+    shifts = offsets((BASELINE, *there))
     for strategy in (BASELINE, *there):
-        colour, place = COLOURS[strategy], np.arange(len(settings)) + OFFSETS[strategy]
+        colour, place = colours[strategy], np.arange(len(settings)) + shifts[strategy]
         own = psnr[psnr["strategy"] == strategy].groupby("degradation")["psnr"].mean().reindex(settings)
         level.plot(place, own, "o", color=colour, markersize=3.5, label=strategy)
         if strategy != BASELINE:
@@ -249,7 +284,7 @@ def _restoration(part: SubFigure, frame: pd.DataFrame, there: list[str]) -> None
     gain.set_title("95% intervals over images", fontsize=7)
     for panel in (level, gain):
         panel.set_xticks(range(len(settings)), settings, fontsize=7)
-    part.suptitle(f"(b) {dataset} ×4 under the test settings (b: blur, n: noise, j: JPEG)", fontsize=8)
+    part.suptitle(f"(b) {dataset} under the test settings (b: blur, n: noise, j: JPEG)", fontsize=8)
     part.legend(loc="outside lower center", ncols=len(there) + 1, fontsize=7)
 
 

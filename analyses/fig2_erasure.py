@@ -1,17 +1,29 @@
 """Figure 2: what does erasing a filter, and awakening it, do to a real patch in a real network?
 
-Shown is one step of training with EATS, weights as they are: a patch degraded as training degrades it, and an erasure
-drawn as training draws it, of many the one whose effect on the first network is the median.
+The picture shows one step of training with EATS in a trained network: a patch degraded as in training, and an erasure
+drawn as in training. Of many erasures it is the one whose effect on the first network is the median.
 """
 
 import math
+from collections.abc import Mapping
 from textwrap import fill
 
 import numpy as np
 import pandas as pd
 import torch
 from crops import bare
-from families import by_strategy, family_of, loaded, reason_of
+from families import (
+    AUTO,
+    Architectures,
+    Checkpoints,
+    colours_in,
+    family_of,
+    in_order,
+    loaded,
+    missing_strategies,
+    named,
+    reason_of,
+)
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -25,17 +37,18 @@ from srgame.data.images import image_paths, read_rgb, upsample
 from srgame.probes.features import listening
 from srgame.report.probe_figures import mosaic
 from srgame.report.recipe import run
-from srgame.report.style import GREY, ORANGE, SKY, STRATEGIES, styled
+from srgame.report.style import GREY, ORANGE, SKY, styled
 from srgame.training.patches import Patches
 from srgame.training.strategies import EATS
 
-SHOWN = ("original", "eats")
+TRAINED = {"original": "trained with L_ori alone", "eats": "trained with EATS"}
+SHOWN = tuple(TRAINED)
 NETWORKS = tuple(name for name in first_of_each(PAPERS) if (strategy_of(name, PAPERS) or ("",))[0] in SHOWN)
-SCALE, CROP = 4, 160  # what the networks of PAPERS were trained with
+CROP = 160  # HR pixels of the stored crops in which training draws patches
 LOSSES = ["original", "awaken", "erasure", "to_bicubic"]
 PICTURES = ["picture", "filter", *LINE]
-COLUMNS = ["strategy", "network", "draw", "layer", "erased", "donor", *LOSSES, *PICTURES, "sample", "reason"]
-LEAST = 1e-6  # where the picture's logarithmic axis ends; what is smaller is drawn there
+COLUMNS = ["strategy", "checkpoint", "draw", "layer", "erased", "donor", *LOSSES, *PICTURES, "sample", "reason"]
+LEAST = 1e-6  # end of the logarithmic axis: smaller values are drawn here
 
 STRIPS = {
     "original": "L_ori = ‖f − HR‖",
@@ -52,31 +65,34 @@ SMOKE = {"image": "photographs", "patch": 16, "draws": 3}
 
 def measure(
     family: str = PAPERS,
-    networks: tuple[str, ...] = NETWORKS,
+    networks: Checkpoints = NETWORKS,
+    network: Architectures = AUTO,
     image: str = "Set5/butterfly_GT.webp",
     degradation: str = "second-order",
     patch: int = 128,
     draws: int = 200,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """One row per strategy and erasure with its losses; and pictures, one row per line, of the patch and one erasure.
+    """One row per network and erasure with its losses; and one row per line of the pictures of one erasure.
 
-    Columns: strategy, network, draw; layer, erased, donor (filters); original, awaken, erasure, to_bicubic: the losses
-    of `EATS` (mean absolute differences of values in [0, 1]); picture ("LR", "HR", "bicubic" of the patch; "before" and
-    "after" of a channel; "f", "f′", and "|f − f′|"), channel, line, low, high, pixels (rasters.py); sample; reason.
+    Columns: strategy, checkpoint, draw; layer, erased, donor (filters); original, awaken, erasure, to_bicubic: the
+    losses of `EATS` (mean absolute differences of values in [0, 1]); picture ("LR", "HR", "bicubic" of the patch;
+    "before" and "after" of a filter; "f", "f′", and "|f − f′|"), filter, line, low, high, pixels (rasters.py); sample;
+    reason.
     """
     source = read_rgb(image_paths(image)[0])
-    lr, hr = Patches([source], degradation, SCALE, patch, 1, max(CROP, patch), sharpen=True, seed=seed)(0)
-    names, found = by_strategy(networks, family), loaded(networks, family)
-    frames = [_shared(lr, hr)]
+    models, scale = loaded(networks, family, network)
+    lr, hr = Patches([source], degradation, scale, patch, 1, max(CROP, patch), sharpen=True, seed=seed)(0)
+    checkpoints = named(networks, family)
+    frames = [_shared(lr, hr, scale)]
     chosen = 0
-    for place, (strategy, network) in enumerate(found.items()):
-        losses = _losses(network, lr, hr, draws, seed)
+    for place, (strategy, model) in enumerate(models.items()):
+        losses = _losses(model, lr, hr, draws, seed)
         if not place:
             chosen = int(losses["erasure"].argsort(kind="stable").iloc[(draws - 1) // 2])
-        both = pd.concat([losses, _pictures(network, lr, chosen, seed)])
-        frames.append(both.assign(strategy=strategy, network=names[strategy], reason=""))
-    for strategy in (name for name in SHOWN if name not in found):
+        both = pd.concat([losses, _pictures(model, lr, chosen, seed)])
+        frames.append(both.assign(strategy=strategy, checkpoint=checkpoints[strategy], reason=""))
+    for strategy in (name for name in missing_strategies(networks, models, NETWORKS) if name in SHOWN):
         frames.append(pd.DataFrame([{"strategy": strategy, "reason": f"{NOT_THERE}{family}-{strategy}"}]))
     stem = image_paths(image)[0].stem.removesuffix("_GT")
     sample = f"{patch}×{patch} patch of {stem}, {degradation} degradation and sharpened HR, as in training"
@@ -86,8 +102,8 @@ def measure(
     return whole.astype(dict.fromkeys(["draw", "erased", "donor", "filter", "line"], "Int64"))
 
 
-def _shared(lr: Float[Tensor, "1 3 h w"], hr: Float[Tensor, "1 3 H W"]) -> pd.DataFrame:
-    pictures = {"LR": lr, "HR": hr, "bicubic": upsample(lr, SCALE)}
+def _shared(lr: Float[Tensor, "1 3 h w"], hr: Float[Tensor, "1 3 H W"], scale: int) -> pd.DataFrame:
+    pictures = {"LR": lr, "HR": hr, "bicubic": upsample(lr, scale)}
     return pd.concat([raster(_shown(picture)).assign(picture=name) for name, picture in pictures.items()])
 
 
@@ -99,7 +115,7 @@ def _shown(images: Float[Tensor, "1 c h w"]) -> Float[np.ndarray, "h w c"]:
 def _losses(
     network: nn.Module, lr: Float[Tensor, "1 3 h w"], hr: Float[Tensor, "1 3 H W"], draws: int, seed: int
 ) -> pd.DataFrame:
-    """A row per erasure: which it is, and what EATS's step finds with it."""
+    """A row per erasure: its layer and filters, and the losses of EATS's step with it."""
     eats, rows = EATS(network), []
     for draw in range(draws):
         losses = {
@@ -110,14 +126,14 @@ def _losses(
 
 
 def _drawn(eats: EATS, draw: int, seed: int) -> dict[str, str | int]:
-    """The layer, the filter erased in it, and the one that takes its place."""
+    """The layer, the erased filter, and the donor whose response replaces it."""
     (erasure,) = eats.erasures(np.random.default_rng([seed, draw]))
     return {"layer": erasure.filters.layers[0], "erased": erasure.gone[0], "donor": erasure.disruptors[0]}
 
 
 @torch.inference_mode()
 def _pictures(network: nn.Module, lr: Float[Tensor, "1 3 h w"], draw: int, seed: int) -> pd.DataFrame:
-    """What the layer responds and what the network restores, before and after the erasure."""
+    """The responses of the layer and the SR image, before and after the erasure."""
     eats = EATS(network)
     (erasure,) = eats.erasures(np.random.default_rng([seed, draw]))
     layer = erasure.filters.layers[0]
@@ -137,14 +153,14 @@ def _pictures(network: nn.Module, lr: Float[Tensor, "1 3 h w"], draw: int, seed:
 
 
 def _run(network: nn.Module, lr: Float[Tensor, "1 3 h w"], layer: str) -> tuple[Tensor, Tensor]:
-    heard: list[Tensor] = []
-    with listening(network, [layer], lambda _, response: heard.append(response)):
+    responses: list[Tensor] = []
+    with listening(network, [layer], lambda _, response: responses.append(response)):
         sr: Tensor = network(lr)
-    return adaptive_avg_pool2d(heard[0], min(24, *heard[0].shape[2:])), sr
+    return adaptive_avg_pool2d(responses[0], min(24, *responses[0].shape[2:])), sr
 
 
 def found(frame: pd.DataFrame) -> str:
-    """What was found, in a sentence."""
+    """The answer in a sentence."""
     losses = frame[frame["erasure"].notna()]
     middle = losses.groupby("strategy", sort=False)[LOSSES].median()
     changed, awaken, to_bicubic = (
@@ -152,8 +168,8 @@ def found(frame: pd.DataFrame) -> str:
         for loss in ("erasure", "awaken", "to_bicubic")
     )
     return (
-        f"Of {losses['draw'].nunique()} erasures the median changes f by {changed}. "
-        f"L_awa = ‖f′ − Bic‖ is then {awaken}; without an erasure ‖f − Bic‖ is {to_bicubic}."
+        f"The median of {losses['draw'].nunique()} erasures changes f by {changed}. "
+        f"The median L_awa = ‖f′ − Bic‖ is {awaken}; without an erasure, ‖f − Bic‖ is {to_bicubic}."
     )
 
 
@@ -164,13 +180,15 @@ def _number(value: float) -> str:
 
 def draw(frame: pd.DataFrame) -> Figure:
     """A diagram per network: the patch, the layer, the erasure, the outputs and their losses; below, many erasures."""
-    there = [name for name in SHOWN if not reason_of(frame, name)]
+    colours = colours_in(frame[frame["strategy"].notna()])
+    there = [name for name in in_order(colours) if not reason_of(frame, name)]
     with styled():
         figure = Figure(figsize=(7.2, 0.6 + BLOCK * len(there) + 1.65))
         figure.set_layout_engine("none")
         for place, strategy in enumerate(there):
-            _Diagram(figure, 0.6 + BLOCK * place).paradigm(frame, strategy)
-        _strip(_axes(figure, 1.15, 0.8 + BLOCK * len(there), 5.95, 1.05), frame, there)
+            _Diagram(figure, 0.6 + BLOCK * place).paradigm(frame, strategy, colours[strategy])
+        panel = _axes(figure, 1.15, 0.8 + BLOCK * len(there), 5.95, 1.05)
+        _strip(panel, frame, {name: colours[name] for name in there})
         sample = frame["sample"].dropna().iloc[0]
         lines = [
             f"{family_title(family_of(frame))}; {sample}",
@@ -189,18 +207,18 @@ def _axes(figure: Figure, left: float, top: float, width: float, height: float) 
 
 
 class _Diagram:
-    """Pictures, arrows and words at places in inches, `top` being where the diagram begins."""
+    """Pictures, arrows and words, placed in inches below `top`."""
 
     def __init__(self, figure: Figure, top: float) -> None:
         self.figure, self.top = figure, top
 
-    def paradigm(self, frame: pd.DataFrame, strategy: str) -> None:
+    def paradigm(self, frame: pd.DataFrame, strategy: str, colour: str) -> None:
         own = frame[frame["strategy"] == strategy]
         drawn = own[own["picture"].notna()]
         loss = own[own["picture"].isna() & (own["draw"] == drawn["draw"].iloc[0])].iloc[0]
         shared = frame[frame["strategy"].isna()]
         gone, donor = int(loss["erased"]), int(loss["donor"])
-        self.head(strategy, loss)
+        self.head(strategy, loss, colour)
         self.image("LR", 1.08, _picture(shared, "LR"), "LR patch", side=0.75)
         for top, name, image, aim in ((0.5, "before", "f", "HR"), (1.7, "after", "f′", "bicubic")):
             self.layer(top, _stack(drawn, name), gone, donor, f"{loss['layer']}, {name}")
@@ -215,9 +233,9 @@ class _Diagram:
         self.arrow((2.725, 1.47), (2.725, 1.68), ORANGE)
         self.losses(loss, _picture(drawn, "|f − f′|"))
 
-    def head(self, strategy: str, loss: "pd.Series[float]") -> None:
-        trained = {"original": "trained with L_ori alone", "eats": "trained with EATS"}[strategy]
-        self.words(0.1, 0.0, f"Network {trained} ({loss['network']})", STRATEGIES[strategy], 8, ha="left")
+    def head(self, strategy: str, loss: "pd.Series[float]", colour: str) -> None:
+        network = f"{TRAINED[strategy]} ({loss['checkpoint']})" if strategy in TRAINED else strategy
+        self.words(0.1, 0.0, f"Network {network}", colour, 8, ha="left")
         gone, donor = int(loss["erased"]), int(loss["donor"])
         erase = f"1. erase: filter {gone} (orange) responds as {donor} (blue)"
         self.words(1.2, 0.18, erase, "0.3", 6.5, ha="left")
@@ -245,7 +263,7 @@ class _Diagram:
         panel.imshow(pixels.clip(0, 1), interpolation="nearest")
 
     def layer(self, top: float, maps: Float[np.ndarray, "c h w"], gone: int, donor: int, title: str) -> None:
-        """All responses of the layer, the erased filter's and its donor's outlined."""
+        """All responses of the layer, with those of the erased filter and of its donor outlined."""
         panel = self.panel("layer", top, title, SIDE)
         largest = np.abs(maps).max()
         panel.imshow(mosaic(maps), cmap="RdBu_r", vmin=-largest, vmax=largest, interpolation="nearest")
@@ -291,7 +309,7 @@ def _picture(rows: pd.DataFrame, name: str) -> Float[np.ndarray, "h w 3"]:
 
 
 def _stack(rows: pd.DataFrame, name: str) -> Float[np.ndarray, "c h w"]:
-    """The layer's responses, channel by channel."""
+    """The responses of the layer, filter by filter."""
     of_channels = rows[rows["picture"] == name].groupby("filter")
     return np.stack([picture_of(lines, 1)[..., 0] for _, lines in of_channels])
 
@@ -302,17 +320,16 @@ def _round(value: float) -> int:
     return power * max(digit for digit in (1, 2, 5) if digit * power <= max(value, 1.0))
 
 
-def _strip(panel: Axes, frame: pd.DataFrame, there: list[str]) -> None:
-    """A dot per erasure, the drawn one ringed."""
+def _strip(panel: Axes, frame: pd.DataFrame, colours: Mapping[str, str]) -> None:
+    """A dot per erasure, with a ring around the one in the picture."""
     losses = frame[frame["erasure"].notna()]
-    for place, strategy in enumerate(there):
+    for place, (strategy, colour) in enumerate(colours.items()):
         own = losses[(losses["strategy"] == strategy) & losses["picture"].isna()]
         drawn = frame.loc[(frame["strategy"] == strategy) & frame["picture"].notna(), "draw"].iloc[0]
         for line, name in enumerate(STRIPS):
-            level = line + (place + 0.5) / len(there) - 0.5
-            jitter = np.random.default_rng(0).uniform(-0.15, 0.15, len(own)) / len(there) * 2
+            level = line + (place + 0.5) / len(colours) - 0.5
+            jitter = np.random.default_rng(0).uniform(-0.15, 0.15, len(own)) / len(colours) * 2
             values = own[name].clip(lower=LEAST)
-            colour = STRATEGIES[strategy]
             panel.plot(values, level + jitter, ".", color=colour, markersize=3, alpha=0.35, markeredgewidth=0)
             shown = values[own["draw"] == drawn]
             panel.plot(shown, [level], "o", color=colour, markersize=5, markeredgecolor="black", zorder=3)
@@ -321,9 +338,9 @@ def _strip(panel: Axes, frame: pd.DataFrame, there: list[str]) -> None:
     panel.set_ylim(len(STRIPS) - 0.5, -0.5)
     panel.grid(axis="x")
     panel.tick_params(axis="x", labelsize=6.5)
-    panel.set_xlabel("mean absolute difference, of values in [0, 1] (none: drawn at 10⁻⁶)", fontsize=7)
-    panel.set_title("a dot per erasure; ringed: the one above", fontsize=7, loc="left")
-    handles = [panel.plot([], [], "o", color=STRATEGIES[name], markersize=4, label=name)[0] for name in there]
+    panel.set_xlabel("mean absolute difference of values in [0, 1] (0 is drawn at 10⁻⁶)", fontsize=7)
+    panel.set_title("a dot per erasure; ring: the one above", fontsize=7, loc="left")
+    handles = [panel.plot([], [], "o", color=colour, markersize=4, label=name)[0] for name, colour in colours.items()]
     panel.legend(handles=handles, loc="upper left", fontsize=7)
 
 

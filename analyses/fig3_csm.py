@@ -1,7 +1,7 @@
-"""Figure 3: do EATS's channels respond, and matter to the SR image's edges, more equally at the output?
+"""Figure 3: do the filters before the output respond, and matter to the edges, more equally with EATS?
 
-The layer is what conv_last is given. Its salience passes through one conv, so that its maps show that conv's weights
-and the edges of the SR image, and nothing of a channel's own activity.
+The layer is the input of conv_last. Its salience passes through a single conv layer, so that its maps show the weights
+of that layer and the edges of the SR image, and not the activity of a filter.
 """
 
 from functools import partial
@@ -37,7 +37,7 @@ from srgame.report.recipe import run
 from srgame.report.style import GREY, styled
 
 NETWORKS = first_of_each(PAPERS)
-COLUMNS = ["strategy", "network", "layer", "map", "filter", "salience", "share", *LINE, "sample", "reason"]
+COLUMNS = ["strategy", "checkpoint", "layer", "map", "filter", "salience", "share", *LINE, "sample", "reason"]
 SCORES = "scores"
 
 SMOKE = {"dataset": "photographs", "images": 1, "crop": 32, "size": 4}
@@ -53,16 +53,16 @@ def measure(
     crop: int | None = 64,
     size: int = 16,
 ) -> pd.DataFrame:
-    """Scores, one row per strategy and channel; and of the first image maps, one row per channel and line of its map.
+    """Scores, one row per strategy and filter; and maps of the first image, one row per filter and line of its map.
 
-    Columns: strategy, network, layer; map ("scores", "feature" or "salience"), channel; salience and share of scores,
-    means over images; line, low, high: pixels of maps of at most `size` × `size` places (rasters.py); sample; reason.
-    Network and sample stand in the first row of each strategy.
+    Columns: strategy, checkpoint, layer; map ("scores", "feature" or "salience"), filter; salience and share of scores,
+    means over images; line, low, high, pixels of maps of at most `size` × `size` pixels (rasters.py); sample; reason.
+    Checkpoint and sample stand only in the first row of each strategy.
     """
     lr = lr_images(dataset, images=images, crop=crop)
     frame = probed(networks, family, partial(_measured, lr=lr, layer=layer, size=size), network)
     frame["sample"] = sample_title(dataset, len(lr), crop)
-    frame.loc[frame["strategy"].duplicated(), ["network", "sample"]] = ""  # not in every line of pixels
+    frame.loc[frame["strategy"].duplicated(), ["checkpoint", "sample"]] = ""  # not in every line of pixels
     return frame.reindex(columns=COLUMNS).astype({"filter": "Int64", "line": "Int64"})
 
 
@@ -85,7 +85,7 @@ def _maps(network: nn.Module, image: Image, layer: str, size: int) -> pd.DataFra
 
 
 def verdict(frame: pd.DataFrame) -> str:
-    """Whether channels share salience more equally with EATS than with Original and Dropout."""
+    """Whether filters share salience more equally with EATS than with Original and Dropout."""
     scores = measured(frame)[lambda rows: rows["map"] == SCORES]
     return judged(eats_over(scores.groupby("strategy")["salience"].agg(effective_players)))
 
@@ -106,7 +106,7 @@ def draw(frame: pd.DataFrame) -> Figure:
         ):
             panel.set_ylabel(label)
         layer = str(measured(frame)["layer"].iloc[0]) if len(measured(frame)) else ""
-        title = f"Channels of {layer}, {family_title(family_of(frame))}\n{frame['sample'].iloc[0]}; maps of the first"
+        title = f"Filters of {layer}, {family_title(family_of(frame))}\n{frame['sample'].iloc[0]}; maps of the first"
         figure.suptitle(f"{title}\n{missing_networks(frame['reason'])}".strip(), fontsize=8)
     return figure
 
@@ -127,7 +127,7 @@ def _column(column: Float[np.ndarray, " panel"], rows: pd.DataFrame, colour: str
     column[2].set_title(
         f"Gini {gini(share):.2f}, {effective_players(share):.1f} of {len(share)} effective", fontsize=6.5
     )
-    column[2].set_xlabel("channel, sorted")
+    column[2].set_xlabel("filter, sorted")
     column[2].set_ylim(0, 3 * 100 / len(share))
     column[2].tick_params(labelsize=6)
 

@@ -1,4 +1,4 @@
-"""Figure 6: what does training with EATS converge to? Its losses, what an erasure changes, and how far bicubic is."""
+"""Figure 6: what does training with EATS converge to, in losses, effect of an erasure and distance to bicubic?"""
 
 from pathlib import Path
 from textwrap import fill
@@ -16,11 +16,11 @@ from srgame.report.recipe import run
 from srgame.report.style import STRATEGIES, styled
 
 LOGS = Path(__file__).with_name("logs")
-QUANTITIES = ("original", "awaken", "pull", "erasure", "to_bicubic", "psnr_y")  # as the strategies call them
+QUANTITIES = ("original", "awaken", "pull", "erasure", "to_bicubic", "psnr_y")  # names in the logs
 
 
 def logged(family: str = SMALL) -> tuple[str, ...]:
-    """The networks of a family whose training logs are here."""
+    """The networks of a family whose training logs are in analyses/logs."""
     return tuple(path.stem for path in sorted(LOGS.glob(f"{family}-*.csv")))
 
 
@@ -33,9 +33,9 @@ SMOKE = {"last": 4000}
 
 
 def measure(family: str = SMALL, networks: tuple[str, ...] = logged(), last: int = last_step()) -> pd.DataFrame:
-    """One row per network, logged step up to `last` and quantity: network, strategy, seed, step, quantity, value.
+    """One row per network, logged step up to `last` and quantity: checkpoint, strategy, seed, step, quantity, value.
 
-    Values are means over the steps since the row before (losses: per pixel and channel, of values in [0, 1]).
+    Values are means over the steps since the previous row (losses: per value in [0, 1]).
     Raises InputError for a network without a log.
     """
     frames = []
@@ -47,33 +47,33 @@ def measure(family: str = SMALL, networks: tuple[str, ...] = logged(), last: int
         log = pd.read_csv(path)
         shown = [quantity for quantity in QUANTITIES if quantity in log]
         tidy = log[log["step"] <= last].melt("step", shown, "quantity", "value")
-        frames.append(tidy.assign(network=name, strategy=strategy, seed=seed))
+        frames.append(tidy.assign(checkpoint=name, strategy=strategy, seed=seed))
     if not frames:
-        raise InputError("no log of a training, no curves: name networks whose logs are in analyses/logs")
-    columns = ["network", "strategy", "seed", "step", "quantity", "value"]
+        raise InputError("--networks is empty: name networks whose logs are in analyses/logs")
+    columns = ["checkpoint", "strategy", "seed", "step", "quantity", "value"]
     return pd.concat(frames, ignore_index=True)[columns].dropna()
 
 
 def found(frame: pd.DataFrame) -> str:
-    """Where training ends, in the mean of each strategy's networks, in a sentence."""
+    """The distances at the end of training, mean over the networks of each strategy, in a sentence."""
     same = frame.replace({"quantity": {"pull": "to_bicubic"}}).sort_values("step")
-    ends = same.groupby(["quantity", "strategy", "network"], sort=False)["value"].last()
+    ends = same.groupby(["quantity", "strategy", "checkpoint"], sort=False)["value"].last()
     last = ends.groupby(["quantity", "strategy"], sort=False).mean()
     parts = []
     for quantity, name in (("erasure", "‖f − f′‖"), ("to_bicubic", "‖f − Bic‖")):
         own = [f"{strategy} {last[quantity, strategy]:.4f}" for strategy in STRATEGIES if (quantity, strategy) in last]
         parts += [f"{name} {', '.join(own)}"] if own else []
-    return f"At the end of training, mean per value in [0, 1]: {'; '.join(parts)}."
+    return f"At the end of training, mean absolute differences of values in [0, 1]: {'; '.join(parts)}."
 
 
 def verdict(frame: pd.DataFrame) -> str:
-    """Whether erasures end up changing the image less than half as much as at first, in each training with EATS."""
-    changes = frame[frame["quantity"] == "erasure"].sort_values("step").groupby("network")["value"]
+    """Whether an erasure changes the image less than half as much at the end as at the start of each training."""
+    changes = frame[frame["quantity"] == "erasure"].sort_values("step").groupby("checkpoint")["value"]
     return judged(changes.last() < changes.first() / 2)
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    """Losses; distances to the erased network and to bicubic; PSNR; and RRDBNet's panel, empty."""
+    """Losses; distances to the erased network and to bicubic; PSNR; and an empty panel for RRDBNet."""
     ends = frame.groupby("strategy")["step"].max()
     with styled():
         figure = Figure(figsize=(7.2, 2.7))
@@ -92,9 +92,9 @@ def draw(frame: pd.DataFrame) -> Figure:
         handles = [losses.plot([], [], color=STRATEGIES[name], linewidth=2)[0] for name in shown]
         labels = [f"{name} ({ends[name]:,} steps)" for name in shown]
         figure.legend(handles, labels, loc="outside lower center", ncols=len(shown))
-        family = str(frame["network"].iloc[0]).split(f"-{frame['strategy'].iloc[0]}")[0]
+        family = str(frame["checkpoint"].iloc[0]).split(f"-{frame['strategy'].iloc[0]}")[0]
         figure.suptitle(
-            f"Training of {family_title(family)}; a point is the mean of steps since the one before\n"
+            f"Training of {family_title(family)}; a point is the mean of the steps since the previous one\n"
             + fill(found(frame), WIDTH),
             fontsize=8,
         )
@@ -102,7 +102,7 @@ def draw(frame: pd.DataFrame) -> Figure:
 
 
 def _curves(panel: Axes, frame: pd.DataFrame, lines: dict[str, str]) -> None:
-    for (strategy, _, quantity), rows in frame.groupby(["strategy", "network", "quantity"], sort=False):
+    for (strategy, _, quantity), rows in frame.groupby(["strategy", "checkpoint", "quantity"], sort=False):
         if quantity in lines:
             panel.plot(
                 rows["step"] / 1000,

@@ -1,15 +1,17 @@
-"""Figure 7: are the channels of an SRResNet trained with EATS less alike, from shallow blocks to the output?"""
+"""Figure 7: are the filters of an SRResNet trained with EATS less alike, from shallow blocks to the output?"""
 
-from cosines import CHEAP, measured_in
+from functools import partial
+
+import cosines
 from cosines import draw as draw
 from cosines import found as found
 from cosines import verdict as verdict
 
 from srgame.report.recipe import run
 
-SMOKE = CHEAP
+SMOKE = cosines.CHEAP
 
-measure = measured_in(("body.1", "body.7", "body.13", "conv_hr"))
+measure = partial(cosines.measure, layers=("body.1", "body.7", "body.13", "conv_hr"))
 
 if __name__ == "__main__":
     run(__file__, measure, draw, found)

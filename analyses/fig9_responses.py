@@ -1,4 +1,4 @@
-"""Figure 9: who evens out the responses of channels, in a shallow block and at the output: Dropout, or EATS?
+"""Figure 9: does Dropout or EATS make the filters respond more equally, in a shallow block and at the output?
 
 Responses are those of a block's output, and of conv_hr before its activation.
 """
@@ -43,11 +43,11 @@ def measure(
     images: int | None = 100,
     crop: int | None = 64,
 ) -> pd.DataFrame:
-    """One row per strategy, layer and channel: columns of `channel_responses`, strategy, network, sample, reason."""
+    """One row per strategy, layer and filter: strategy, checkpoint, columns of `channel_responses`, sample, reason."""
     lr = lr_images(dataset, images=images, crop=crop)
-    frame = probed(networks, family, lambda network: channel_responses(network, lr, layers), network)
+    frame = probed(networks, family, lambda net: channel_responses(net, lr, layers), network)
     frame["sample"] = sample_title(dataset, len(lr), crop)
-    return frame.reindex(columns=["strategy", "network", *COLUMNS, "sample", "reason"]).astype({"filter": "Int64"})
+    return frame.reindex(columns=["strategy", "checkpoint", *COLUMNS, "sample", "reason"]).astype({"filter": "Int64"})
 
 
 def verdict(frame: pd.DataFrame) -> str:
@@ -57,7 +57,7 @@ def verdict(frame: pd.DataFrame) -> str:
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    """A row per layer, a panel per strategy: each channel's mean response, each panel on its own scale."""
+    """A row per layer, a panel per strategy: the mean response of each filter, each panel with its own scale."""
     family, colours = family_of(frame), colours_in(frame)
     layers = list(measured(frame)["layer"].dropna().unique()) or [""]
     with styled():
@@ -77,13 +77,13 @@ def draw(frame: pd.DataFrame) -> Figure:
                     )
                 panel.set_xlabel("filter" if layer == layers[-1] and len(rows) else "")
             row[0].set_ylabel(f"{layer_title(layer, family)}\nmean response")
-        title = f"Channels' mean responses, {family_title(family)}"
+        title = f"Mean responses of filters, {family_title(family)}"
         figure.suptitle(f"{title}\n{frame['sample'].iloc[0]}\n{missing_networks(frame['reason'])}".strip(), fontsize=8)
     return figure
 
 
 def bars(panel: Axes, rows: pd.DataFrame, colour: str) -> None:
-    """Each channel's mean response."""
+    """The mean response of each filter."""
     channel, mean = rows["filter"].to_numpy(dtype=int), rows["mean"].to_numpy(dtype=float)
     panel.bar(channel, mean, width=0.85, color=colour)
     panel.axhline(0, color="black", linewidth=0.6)

@@ -1,4 +1,4 @@
-"""What the paper printed, as frames, and what is to be said of its claims."""
+"""The numbers that the paper printed, and verdicts on its claims."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,22 +22,22 @@ def cells(table: int) -> pd.DataFrame:
 
 
 def number(value: Any) -> float:
-    """A cell as a float: pandas' types do not say that it is one."""
+    """A cell as a float, for the type checker."""
     return float(value)
 
 
 def judged(holds: Iterable[bool]) -> str:
-    """Whether a claim of the paper was found wherever it was looked for, in part, or nowhere."""
-    found = [bool(one) for one in holds]
-    if not found:
+    """The verdict on a claim that `holds` in all, some or none of the cases."""
+    cases = [bool(one) for one in holds]
+    if not cases:
         return UNKNOWN
-    return "agrees so far" if all(found) else "partly" if any(found) else "differs"
+    return "agrees so far" if all(cases) else "partly" if any(cases) else "differs"
 
 
 def eats_over(values: pd.Series) -> list[bool]:
-    """Whether EATS has the larger of `values`, by strategy, than Original and than Dropout, as far as they are there.
+    """Whether the value of EATS exceeds those of Original and of Dropout, as far as `values` has these strategies.
 
-    This is what the paper claims of PSNR, and of all that is to be more equal.
+    The paper claims this of PSNR and of equality.
     """
     others = {"original", "dropout"} & set(values.index) if "eats" in values.index else set()
     return [number(values["eats"]) > number(values[other]) for other in sorted(others)]

@@ -1,4 +1,4 @@
-"""Small pictures as rows of a csv: a line of pixels a row, 8 bits a value, so that drawing needs the csv alone."""
+"""Small pictures as rows of a csv: one row per line of pixels, 8 bits per value, so that drawing needs only the csv."""
 
 from base64 import b64decode, b64encode
 
@@ -26,6 +26,6 @@ def picture_of(rows: pd.DataFrame, channels: int = 3) -> Float[np.ndarray, "h w 
 
 
 def extremes(values: Float[np.ndarray, "..."]) -> tuple[float, float]:
-    """Bounds of a signed map that put 0 in the middle; four digits."""
+    """Bounds of a signed map with 0 in the middle, rounded to four digits."""
     largest = float(f"{np.abs(values).max():.4g}") * 1.0005
     return -largest, largest

@@ -1,4 +1,4 @@
-"""Makes all recipes, updates the findings that quote them, and prints a table of the outcomes."""
+"""Runs all recipes, updates the findings that quote them, and prints a table of the outcomes."""
 
 import re
 from importlib import import_module
@@ -40,7 +40,7 @@ def regenerate(names: tuple[str, ...] = (), smoke: bool = False, again: bool = F
 
 
 def quoting(page: str) -> str:
-    """The page, what it quotes of recipes (> `name`: sentence) made anew from the numbers of their figures."""
+    """The page with its quotations of recipes (> `name`: sentence) generated anew from the numbers of their figures."""
 
     def sentence(quotation: re.Match[str]) -> str:
         name = quotation["name"]

@@ -1,17 +1,18 @@
-"""Table 5: does light HAN ×4 trained with EATS restore unseen degradations better, also than bicubic-pull?"""
+"""Table 5: does light HAN ×4 trained with EATS restore degraded images better than Original and bicubic-pull?"""
 
 from functools import partial
 
-from psnr_tables import CHEAP, draw_table, measured_as
+import psnr_tables
 from psnr_tables import found as found
 from psnr_tables import verdict as verdict
+from zoo_names import shipped
 
 from srgame.report.recipe import run
 
-SMOKE = CHEAP
+SMOKE = psnr_tables.CHEAP
 
-measure = measured_as(5, "han-lite-x4")
-draw = partial(draw_table, title="Table 5: light HAN ×4, trained with second-order degradations")
+measure = partial(psnr_tables.measure, 5, "han-lite-x4", networks=shipped("han-lite-x4"))
+draw = partial(psnr_tables.draw, title="Table 5: light HAN ×4, trained with second-order degradations")
 
 if __name__ == "__main__":
     run(__file__, measure, draw, found)

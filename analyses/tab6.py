@@ -1,7 +1,10 @@
-"""Table 6: is erasing in all layers best, or does a part of them do?"""
+"""Table 6: is it best to erase in all layers, or in a part of them?"""
 
+from functools import partial
+
+import ablation_tables
 import pandas as pd
-from ablation_tables import ablation, best, draw_ablation, there
+from ablation_tables import best
 from matplotlib.figure import Figure
 from zoo_names import RRDBNET
 
@@ -12,27 +15,24 @@ AGAINST = "eats"
 VARIANTS = {f"eats-{part}%": f"{FAMILY}-eats-ratio{part}" for part in (20, 40, 60, 80)} | {"eats": f"{FAMILY}-eats"}
 SMOKE = {"networks": ()}
 
-
-def measure(networks: tuple[str, ...] = there(VARIANTS), images: int = 20, crop: int | None = None) -> pd.DataFrame:
-    """The frame of `ablation_tables.ablation`; by default with all networks of the table that the zoo has."""
-    return ablation(6, VARIANTS, networks, images, crop)
+measure = partial(ablation_tables.measure, 6, VARIANTS, networks=ablation_tables.there(VARIANTS))
 
 
 def found(frame: pd.DataFrame) -> str:
-    """What the printed table shows, in a sentence."""
+    """The answer of the printed table in a sentence."""
     wins, cells = best(frame), len(frame) // frame["variant"].nunique()
-    return f"As printed, EATS in all layers is best in {wins[AGAINST]} of {cells} cells; a part of them in the others."
+    return f"In the printed table, erasing in all layers is best in {wins[AGAINST]} of {cells} cells."
 
 
 def verdict(frame: pd.DataFrame) -> str:
-    """Whether the printed table says what the paper's text does."""
+    """Whether the printed table agrees with the paper's text."""
     wins, cells = best(frame), len(frame) // frame["variant"].nunique()
     return "agrees" if wins[AGAINST] == cells else "differs"
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    """Each variant's PSNR over that of the paper's choice."""
-    return draw_ablation(frame, AGAINST, f"Table 6. {found(frame)}")
+    """The PSNR of each variant minus that of the paper's choice."""
+    return ablation_tables.draw(frame, AGAINST, f"Table 6. {found(frame)}")
 
 
 if __name__ == "__main__":

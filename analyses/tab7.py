@@ -1,7 +1,9 @@
-"""Table 7: does erasing more filters than one at a time harm, as the paper's text says?"""
+"""Table 7: does erasing more than one filter at a time lower PSNR, as the paper's text says?"""
 
+from functools import partial
+
+import ablation_tables
 import pandas as pd
-from ablation_tables import ablation, draw_ablation, there
 from matplotlib.figure import Figure
 from zoo_names import RRDBNET
 
@@ -15,19 +17,17 @@ VARIANTS = {
 }
 SMOKE = {"networks": ()}
 
-
-def measure(networks: tuple[str, ...] = there(VARIANTS), images: int = 20, crop: int | None = None) -> pd.DataFrame:
-    """The frame of `ablation_tables.ablation`; by default with all networks of the table that the zoo has."""
-    return ablation(7, VARIANTS, networks, images, crop)
+measure = partial(ablation_tables.measure, 7, VARIANTS, networks=ablation_tables.there(VARIANTS))
 
 
 def found(frame: pd.DataFrame) -> str:
-    """What the printed table shows, in a sentence."""
-    return f"As printed, 3 filters beat 1 in {_wins(frame)} of {len(frame) // frame['variant'].nunique()} cells."
+    """The answer of the printed table in a sentence."""
+    cells = len(frame) // frame["variant"].nunique()
+    return f"In the printed table, 3 filters beat 1 in {_wins(frame)} of {cells} cells."
 
 
 def verdict(frame: pd.DataFrame) -> str:
-    """Whether the printed table says what the paper's text does."""
+    """Whether the printed table agrees with the paper's text."""
     return "differs" if 2 * _wins(frame) > len(frame) // frame["variant"].nunique() else "agrees"
 
 
@@ -37,8 +37,8 @@ def _wins(frame: pd.DataFrame) -> int:
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    """Each variant's PSNR over that of the paper's choice."""
-    return draw_ablation(frame, AGAINST, f"Table 7. {found(frame)}")
+    """The PSNR of each variant minus that of the paper's choice."""
+    return ablation_tables.draw(frame, AGAINST, f"Table 7. {found(frame)}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Appendix C: does a training step of EATS take 1.4 times as long as one of Original? Read off bench_eats.csv."""
+"""Appendix C: does a training step of EATS take 1.4 times as long as one of Original? Computed from bench_eats.csv."""
 
 from pathlib import Path
 
@@ -18,8 +18,8 @@ SMOKE: dict[str, object] = {}
 def measure(timed: str = "bench_eats") -> pd.DataFrame:
     """One row per network: network, layers, ratio with low and high (95% over layers), limit, reported.
 
-    ratio is the mean time of EATS's step over Original's, the erased layer drawn evenly; limit is what arithmetic asks.
-    Raises InputError where figures/`timed`.csv is not there.
+    ratio is the mean time of EATS's step over Original's, if all layers are erased equally often; limit is its limit by
+    the multiplications of the second pass. Raises InputError if figures/`timed`.csv is missing.
     """
     source = Path(__file__).parents[1] / "figures" / f"{timed}.csv"
     if not source.exists():
@@ -28,15 +28,16 @@ def measure(timed: str = "bench_eats") -> pd.DataFrame:
     rows = []
     for network, own in pd.read_csv(source).groupby("network", sort=False):
         ratio, low, high = mean_interval(own["ratio"].to_numpy())
-        found = {"ratio": ratio, "low": low, "high": high, "limit": own["limit"].mean(), "reported": claimed}
-        rows.append({"network": network, "layers": len(own)} | found)
+        numbers = {"ratio": ratio, "low": low, "high": high, "limit": own["limit"].mean(), "reported": claimed}
+        rows.append({"network": network, "layers": len(own)} | numbers)
     return pd.DataFrame(rows)
 
 
 def found(frame: pd.DataFrame) -> str:
-    """What was found, in a sentence."""
+    """The answer in a sentence."""
     parts = [f"{row.network} {row.ratio:.2f} ({row.low:.2f} to {row.high:.2f})" for row in frame.itertuples()]
-    return f"EATS's step takes, over Original's: {', '.join(parts)}; the paper says {frame['reported'].iloc[0]:.1f}."
+    claimed = frame["reported"].iloc[0]
+    return f"A step of EATS takes, relative to Original, {', '.join(parts)}; the paper says {claimed:.1f}."
 
 
 def verdict(frame: pd.DataFrame) -> str:
@@ -45,7 +46,7 @@ def verdict(frame: pd.DataFrame) -> str:
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    """A bar per network with its interval over layers, what arithmetic asks, and the paper's number."""
+    """A bar per network with its interval over layers, the limit, and the paper's number."""
     with styled():
         figure = Figure(figsize=(6.2, 2.7))
         panel = figure.subplots()
@@ -60,7 +61,12 @@ def draw(frame: pd.DataFrame) -> Figure:
             error_kw={"linewidth": 1},
         )
         panel.plot(
-            np.arange(len(frame)) + 0.12, frame["limit"], "D", color="black", markersize=4, label="what arithmetic asks"
+            np.arange(len(frame)) + 0.12,
+            frame["limit"],
+            "D",
+            color="black",
+            markersize=4,
+            label="limit",
         )
         panel.axhline(frame["reported"].iloc[0], color=ORANGE, linestyle="--", label="reported in the paper")
         panel.axhline(1, color=GREY, linewidth=0.8, label="Original")

@@ -1,7 +1,7 @@
 """Names of networks in the zoo, and of the families that they belong to.
 
 FAMILY-STRATEGY is a network, FAMILY-STRATEGY-SEED one of several seeds, trained with second-order degradations.
-FAMILY-STRATEGY-SEED-stepSTEPS is the same network earlier in training: tables leave it out.
+FAMILY-STRATEGY-SEED-stepSTEPS is the same network earlier in training; tables leave it out.
 """
 
 import re
@@ -25,17 +25,17 @@ KNOWN = {  # a family in words, and its number of blocks
 
 
 def shipped(family: str) -> tuple[str, ...]:
-    """The networks of the zoo that a table of `family` needs: those that are trained to the end."""
+    """The networks of `family` in the zoo that are trained to the end."""
     return tuple(name for name in zoo() if strategy_of(name, family))
 
 
 def along_training(family: str) -> tuple[str, ...]:
-    """The networks of `family` in the zoo, on the way and trained to the end."""
+    """The networks of `family` in the zoo, including checkpoints during training."""
     return tuple(name for name in zoo() if strategy_of(name, family, on_the_way=True))
 
 
 def first_of_each(family: str, networks: Sequence[str] | None = None) -> tuple[str, ...]:
-    """Of each strategy of `family` the network with the lowest seed, of `networks` or of the zoo."""
+    """The network with the lowest seed of each strategy of `family`, among `networks` or in the zoo."""
     by_strategy: dict[str, tuple[int, str]] = {}
     for name in shipped(family) if networks is None else networks:
         strategy, seed = strategy_of(name, family) or ("", 0)
@@ -44,14 +44,14 @@ def first_of_each(family: str, networks: Sequence[str] | None = None) -> tuple[s
 
 
 def strategy_of(name: str, family: str, on_the_way: bool = False) -> tuple[str, int] | None:
-    """The strategy and the seed that a name tells; None for others and, unless asked for, for one on the way."""
+    """The strategy and seed in a name; None for other names and, by default, for checkpoints during training."""
     ended = name.partition(ON_THE_WAY)[0] if on_the_way else name
     parts = re.fullmatch(rf"{re.escape(family)}-({'|'.join(STRATEGIES)})(?:-(\d+))?", ended)
     return (parts[1], int(parts[2] or 0)) if parts else None
 
 
 def family_named(name: str) -> str:
-    """The family of a network that is named FAMILY-STRATEGY…; of others the name itself."""
+    """The family of a network named FAMILY-STRATEGY…; other names are returned as they are."""
     return re.sub(rf"-({'|'.join(STRATEGIES)})(-\d+)?({ON_THE_WAY}\d+)?$", "", name)
 
 
@@ -61,6 +61,6 @@ def family_title(family: str) -> str:
 
 
 def missing_networks(reasons: pd.Series) -> str:
-    """Which networks the zoo lacks, of the reasons why there is nothing; "" where it lacks none."""
+    """The networks that the zoo lacks, from the reasons why rows are empty; "" if none is lacking."""
     named = [str(reason) for reason in reasons.unique() if str(reason).startswith(NOT_THERE)]
     return NOT_THERE + ", ".join(reason.removeprefix(NOT_THERE) for reason in named) if named else ""

@@ -43,6 +43,13 @@ def imports_of(path: Path, everywhere: bool = True) -> set[str]:
     return found
 
 
+def test_no_recipe_imports_another() -> None:
+    files = {path.stem: path for path in (PACKAGE.parent / "analyses").glob("*.py")}
+    recipes = {name for name, path in files.items() if "    run(__file__, " in path.read_text(encoding="utf-8")}
+    assert {"fig4_cosine", "audit_reported", "tab1"} <= recipes
+    assert not {name: shared for name, path in files.items() if (shared := recipes & imports_of(path))}
+
+
 def test_every_package_has_a_layer() -> None:
     assert {package_of(path) for path in FILES} == set(LAYER_OF)
 

@@ -107,7 +107,7 @@ def benchmark(
     that are damaged or of other weights, images or settings.
     """
     check_counts(images=images, crop=crop)
-    scale = _common_scale(networks, scale)
+    scale = common_scale(networks, scale)
     degradations = _settings(degradations)
     each, missing = _images(sets, degradations, images, subfolders, real)
     weights = {BASELINE: ""} | {name: fingerprint(network) for name, network in networks.items()}
@@ -145,8 +145,8 @@ def _measure(
     return keys
 
 
-def _common_scale(networks: Mapping[str, nn.Module], scale: int | None) -> int:
-    """The scale of all networks."""
+def common_scale(networks: Mapping[str, nn.Module], scale: int | None) -> int:
+    """The scale of all networks; `scale`, or else 4, if there are none. Raises InputError if scales differ."""
     if BASELINE in networks:
         raise InputError(f"'{BASELINE}' is bicubic upsampling, which is always measured: give the network another name")
     scales = {name: scale_of(network) for name, network in networks.items()} or {BASELINE: scale or 4}

@@ -17,7 +17,7 @@ from srgame.probes.features import Response, mean_over_images
 def channel_cosine(
     network: nn.Module, images: Iterable[Image], layers: Sequence[str] = ("body.1", "body.13")
 ) -> pd.DataFrame:
-    """One row per layer and pair of filters: layer, first, second, cosine (of their responses, mean over images).
+    """One row per layer and pair of filters: layer, filter, partner, cosine (of their responses, mean over images).
 
     On an image to which a filter's response is constant, its cosine with every other filter counts as 0.
     """
@@ -45,9 +45,9 @@ def cosine_summary(cosine: pd.DataFrame, by: Sequence[str] = ("layer",)) -> pd.D
 
 def cosine_matrix(pairs: pd.DataFrame) -> Float[np.ndarray, "c c"]:
     """The symmetric matrix of the cosines of one layer, with ones on its diagonal."""
-    matrix = np.eye(int(pairs["second"].max()) + 1)
-    first, second = pairs["first"].to_numpy(), pairs["second"].to_numpy()
-    matrix[first, second] = matrix[second, first] = pairs["cosine"].to_numpy()
+    matrix = np.eye(int(pairs["partner"].max()) + 1)
+    row, column = pairs["filter"].to_numpy(), pairs["partner"].to_numpy()
+    matrix[row, column] = matrix[column, row] = pairs["cosine"].to_numpy()
     return matrix
 
 
@@ -65,5 +65,5 @@ def cosines(response: Response) -> Float[Tensor, "c c"]:
 def _pairs(layer: str, matrix: Float[np.ndarray, "c c"]) -> pd.DataFrame:
     if len(matrix) < 2:
         raise InputError(f"the layer '{layer}' has one channel and so no pairs: name a wider layer")
-    first, second = np.triu_indices(len(matrix), 1)
-    return pd.DataFrame({"layer": layer, "first": first, "second": second, "cosine": matrix[first, second]})
+    row, column = np.triu_indices(len(matrix), 1)
+    return pd.DataFrame({"layer": layer, "filter": row, "partner": column, "cosine": matrix[row, column]})

@@ -52,15 +52,15 @@ HELP = {  # what the flags of all recipes mean, by the name of the parameter
     "gpus": "numbers of GPUs for which hours are projected",
     "groups": "groups of filters that act as players in the PSNR game",
     "image": "image to restore: a file, or a data set whose first image is taken",
-    "images": "number of images, the first ones of each set; None: all",
+    "images": "number of images, taken from the start of each set; None: all",
     "kills": "killed runs, per verb",
-    "last": "last training step to show",
+    "last": "last training step in the picture",
     "layer": "layer, by its name in the network",
     "layers": "layers, by their names in the network; a number where layers are spread over the depth",
     "lr_size": "side of the LR image in pixels",
     "memories": "runs short of memory, per verb",
     "network": "network to measure; a name in the zoo or of an architecture",
-    "networks": "networks to compare: names in the zoo",
+    "networks": "networks to measure: names in the zoo, or of architectures",
     "pairs": "pairs of simultaneous runs, per verb",
     "patch": "side of the HR patches in pixels",
     "payoffs": "payoffs of the games: psnr, -mse",
@@ -84,13 +84,13 @@ HELP = {  # what the flags of all recipes mean, by the name of the parameter
     "seed": "seed of all random draws",
     "sets": "test sets: names of data sets, or folders",
     "shares": "shares of bicubic upsampling in the SR image, between 0 and 1",
-    "size": "side of the crop or of the stored maps, in pixels",
-    "steps": "number of steps",
-    STORE: "folder that keeps the score of each image, so that the same command resumes",
+    "size": "side of the crop, or largest side of the stored maps, in pixels",
+    "steps": "timed training steps, or the number of points on a curve of erased filters",
+    STORE: "folder in which the scores of all images are stored, so that the same command resumes",
     "strategies": "training strategies to time",
     "tasks": "empty tasks that the scheduler is timed with",
     "threads": "CPU threads",
-    "timed": "number of timed layers, or the name of the csv with the times",
+    "timed": "number of timed layers, or name of the recipe that measured the times",
     "timed_image": "number of the image on which layers are timed",
     "tolerance": "relative standard error to reach",
     "truth": "evaluations of the reference run",
@@ -199,7 +199,7 @@ def measured_with(settings: dict[str, Any], stem: Path) -> bool:
 
 
 def _weights(settings: dict[str, Any]) -> dict[str, str]:
-    """The sha256 of each network of the zoo that a setting names, and of each file in `networks`, by name."""
+    """The sha256 of each network of the zoo in the settings, and of each file in `networks`, by name."""
     values = [
         value for setting in settings.values() for value in (setting if isinstance(setting, tuple) else [setting])
     ]

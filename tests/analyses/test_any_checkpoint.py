@@ -3,21 +3,37 @@
 from importlib import import_module
 from pathlib import Path
 
+import audit_confound
+import audit_equity_vs_generalization
+import audit_targets
 import families
+import fig1_overview
+import fig5_visual
 import pandas as pd
 import pytest
+import tab6
 import torch
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from safetensors.torch import save_file
 
 from srgame.errors import InputError
 from srgame.networks import SRResNet
 from srgame.report import recipe as recipes
 
-LAYERS = {
+FIGURES = {
+    "fig2_erasure": {},
     "fig3_csm": {"size": 4},
     "fig4_cosine": {"layers": ("body.0",)},
     "fig9_responses": {"layers": ("body.0", "conv_hr")},
+    "fig10_17": {},
+}
+AUDITS = {
+    "audit_eq6": {"evaluations": 30},
+    "audit_equity": {},
+    "audit_erasure": {},
+    "audit_interactions": {"chosen_pairs": 3, "evaluations": 40},
+    "audit_submodularity": {"draws": 3},
 }
 
 
@@ -33,7 +49,7 @@ def files(tmp_path: Path) -> tuple[str, str]:
 
 
 @pytest.mark.filterwarnings("ignore:.*carries no checksum")
-@pytest.mark.parametrize("name", list(LAYERS))
+@pytest.mark.parametrize("name", list(FIGURES))
 @pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.usefixtures("without_pictures")
 def test_a_checkpoint_is_labelled_by_its_file_and_no_strategy_is_called_missing(
@@ -41,15 +57,79 @@ def test_a_checkpoint_is_labelled_by_its_file_and_no_strategy_is_called_missing(
 ) -> None:
     recipe, stem = import_module(name), tmp_path / "figures" / name
     networks = files[:count]
-    settings = recipe.SMOKE | {"networks": networks, "network": (f"{__name__}:tiny",)} | LAYERS[name]
+    settings = recipe.SMOKE | {"networks": networks, "network": (f"{__name__}:tiny",)} | FIGURES[name]
     figure = recipes.make(stem, recipe.measure, recipe.draw, recipes.defaults(recipe.measure) | settings)
     frame = pd.read_csv(stem.with_suffix(".csv"))
     labels = ["mine", "theirs"][:count]
-    assert list(frame["strategy"].unique()) == labels and frame["reason"].isna().all()
-    assert [name for name in frame["network"].dropna().unique() if name] == list(networks)
+    strategies = [strategy for strategy in frame["strategy"].dropna().unique() if strategy not in ("HR", "bicubic")]
+    assert strategies == labels and frame["reason"].isna().all()
+    assert [name for name in frame["checkpoint"].dropna().unique() if name] == list(networks)
     assert f"{count} network" in figure.get_suptitle() and "not in the zoo" not in figure.get_suptitle()
-    titles = " ".join(axes.get_title() for axes in figure.axes)
-    assert all(label in titles for label in labels) and "dropout" not in titles
+    words = " ".join(text.get_text() for text in figure.findobj(Text))
+    assert all(label in words for label in labels) and "dropout" not in words
+
+
+@pytest.mark.filterwarnings("ignore:.*carries no checksum")
+@pytest.mark.parametrize("name", list(AUDITS))
+def test_an_audit_takes_files(name: str, files: tuple[str, str]) -> None:
+    recipe = import_module(name)
+    frame = recipe.measure(**recipe.SMOKE | {"networks": files, "network": (f"{__name__}:tiny",)} | AUDITS[name])
+    assert frame["strategy"].unique().tolist() == ["mine", "theirs"] and (frame["reason"] == "").all()
+    assert frame["checkpoint"].unique().tolist() == list(files) and (frame["seed"] == 0).all()
+    figure, answer = recipe.draw(frame), recipe.found(frame)
+    words = " ".join(text.get_text() for text in figure.findobj(Text))
+    assert "mine" in answer and "theirs" in answer and "not in the zoo" not in words
+    assert "mine" in words and "theirs" in words
+
+
+@pytest.mark.filterwarnings("ignore:.*carries no checksum")
+def test_the_overview_and_the_crops_of_several_families_take_files(files: tuple[str, str]) -> None:
+    mine = {"network": (f"{__name__}:tiny",)}
+    overview = fig1_overview.measure(networks=files, **mine, **fig1_overview.SMOKE)
+    assert set(overview["strategy"].dropna()) == {"bicubic", "mine", "theirs"} and not overview["reason"].any()
+    assert (
+        "mine" in fig1_overview.found(overview)
+        and "2 networks"
+        in fig1_overview.draw(overview)
+        .findobj(lambda artist: isinstance(artist, Text) and "(a)" in artist.get_text())[0]
+        .get_text()
+    )
+    crops = fig5_visual.measure(networks=(files[0], "small-x4-eats-0"), network=("auto",), **fig5_visual.SMOKE)
+    assert crops.groupby("family", sort=False)["strategy"].unique().map(list).to_dict() == {
+        "1 network": ["HR", "bicubic", "mine"],
+        "small-x4": ["HR", "bicubic", "eats"],
+    }
+    fig5_visual.draw(crops)
+
+
+@pytest.mark.filterwarnings("ignore:.*carries no checksum")
+def test_equity_and_generalization_of_files_are_points_of_networks_trained_to_the_end(files: tuple[str, str]) -> None:
+    settings = audit_equity_vs_generalization.SMOKE | {"networks": files, "network": (f"{__name__}:tiny",)}
+    frame = audit_equity_vs_generalization.measure(**settings)
+    assert frame["strategy"].tolist() == ["mine", "theirs"] and frame["steps"].isna().all()
+    assert "2 networks are too few" in audit_equity_vs_generalization.found(frame)
+    assert audit_equity_vs_generalization.draw(frame).get_suptitle()
+
+
+@pytest.mark.filterwarnings("ignore:.*carries no checksum")
+def test_a_file_takes_the_part_that_its_name_states(tmp_path: Path) -> None:
+    networks = []
+    for name in ("original", "eats", "eats-hr"):
+        (tmp_path / name).mkdir()
+        save_file(tiny().state_dict(), tmp_path / name / "weights.safetensors")
+        networks.append(str(tmp_path / name / "weights.safetensors"))
+    built = {"network": (f"{__name__}:tiny",)}
+    confound = audit_confound.measure(networks=tuple(networks[:2]), **built, **audit_confound.SMOKE)
+    assert confound["gain"].notna().all() and confound["below"].notna().all() and confound["over_pull"].isna().all()
+    assert "bicubic-pull" in confound["reason"].iloc[0] and "zoo" not in confound["reason"].iloc[0]
+    assert "r = " in audit_confound.found(confound) and audit_confound.draw(confound).get_suptitle()
+    targets = audit_targets.measure(networks=tuple(networks), **built, **audit_targets.SMOKE)
+    assert set(targets.loc[targets["reason"] == "", "variant"]) == {*list(audit_targets.VARIANTS)[:2]}
+    assert not targets["reason"].str.contains("zoo").any()
+    with pytest.raises(InputError, match="'mine'"):
+        audit_targets.measure(networks=("mine.pth",))
+    with pytest.raises(InputError, match="'eats'"):
+        tab6.measure(networks=(networks[1],), **built)
 
 
 def test_a_changed_file_is_measured_anew(files: tuple[str, str], tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import families
 import numpy as np
 import pandas as pd
 import printed
+import psnr_tables
 import pytest
 import regenerate
 import tab6
@@ -44,7 +45,8 @@ def test_a_committed_figure_has_its_recipes_settings(stem: str) -> None:
 
 
 @pytest.mark.parametrize("recipe", [audit_eq6, audit_equity, audit_erasure, audit_submodularity, audit_interactions])
-def test_a_strategy_that_is_missing_is_said_to_be(recipe: object) -> None:
+def test_a_strategy_that_is_missing_is_said_to_be(recipe: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audited, "shipped", lambda family: recipe.SMOKE["networks"])
     frame = recipe.measure(**recipe.SMOKE)
     assert set(frame["strategy"]) == {"original", "dropout", "bicubic-pull", "eats"}
     assert recipe.found(frame).endswith(".") and "nan" not in recipe.found(frame)
@@ -52,22 +54,24 @@ def test_a_strategy_that_is_missing_is_said_to_be(recipe: object) -> None:
     assert "not in the zoo:" in title and "small-x4-dropout" in title.replace("\n", " ")
 
 
-def test_what_the_control_lacks_is_said_in_the_picture() -> None:
+def test_what_the_control_lacks_is_said_in_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     two = ("small-x4-original-0", "small-x4-eats-0")
+    monkeypatch.setattr(psnr_tables, "shipped", lambda family: two)
     frame = audit_confound.measure(**audit_confound.SMOKE, networks=two)
     assert "not in the zoo: small-x4-bicubic-pull" in audit_confound.draw(frame).get_suptitle()
 
 
-def test_a_network_of_another_family_is_refused() -> None:
-    with pytest.raises(InputError, match="'srresnet-x4-bicubic' is no small-x4-STRATEGY-SEED"):
-        audit_erasure.measure(networks=("srresnet-x4-bicubic",), images=1, crop=16, dataset="photographs")
+def test_networks_of_one_family_are_known_by_strategy_and_of_several_by_name() -> None:
+    two, mixed = ["small-x4-eats-1", "small-x4-original-0"], ["srresnet-x4-eats-0", "small-x4-eats-0"]
+    of_one, of_several = (families.identified(names, names[0].split("-x4")[0] + "-x4") for names in (two, mixed))
+    assert [of_one[name]["strategy"] for name in two] == ["eats", "original"] and of_one[two[0]]["seed"] == 1
+    assert [of_several[name]["strategy"] for name in mixed] == mixed and of_several[mixed[1]]["seed"] == 0
+    assert of_one[two[0]]["steps"] == 20000 and np.isnan(families.identified(["my.pth"], "small-x4")["my.pth"]["steps"])
 
 
-def test_networks_of_another_size_are_audited_and_those_it_lacks_are_named_alike() -> None:
-    frame = audit_erasure.measure(**audit_erasure.SMOKE | {"networks": ("srresnet-x4-eats-0",)})
-    assert frame.loc[frame["strategy"] == "dropout", "reason"].tolist() == ["not in the zoo: srresnet-x4-dropout"]
-    with pytest.raises(InputError, match="'small-x4-eats-0' is no srresnet-x4-STRATEGY-SEED"):
-        audit_erasure.measure(**audit_erasure.SMOKE | {"networks": ("srresnet-x4-eats-0", "small-x4-eats-0")})
+def test_without_networks_an_audit_asks_for_some() -> None:
+    with pytest.raises(InputError, match="--networks"):
+        audit_erasure.measure(**audit_erasure.SMOKE | {"networks": ()})
 
 
 class Additive:
@@ -93,7 +97,7 @@ def test_erasure_goes_from_the_whole_network_to_none_of_the_layers_filters() -> 
     with torch.inference_mode():
         whole = audit_erasure.stored_psnr(network(pairs.lr[0][None]), pairs.hr[0][None])
         for name, parameter in network.named_parameters():
-            parameter *= name.startswith(audit_erasure.LAST)
+            parameter *= name.startswith("conv_last")
         skip = audit_erasure.stored_psnr(network(pairs.lr[0][None]), pairs.hr[0][None])
     assert frame["psnr"].iloc[[0, -1]].tolist() == pytest.approx([whole.item(), skip.item()])
 
@@ -101,7 +105,7 @@ def test_erasure_goes_from_the_whole_network_to_none_of_the_layers_filters() -> 
 def test_eq6_rates_are_shares_of_the_filters() -> None:
     verdicts = ["held", "violated", "violated", "open"]
     frame = pd.DataFrame(
-        {"strategy": "eats", "layer": "conv_hr", "ablation": "zero", "kind": "player", "eq6": verdicts}
+        {"strategy": "eats", "layer": "conv_hr", "ablation": "zero", "kind": "filter", "eq6": verdicts}
     )
     (rates,) = audit_eq6.rates(pd.concat([frame.assign(reason=""), pd.DataFrame({"kind": ["size"]})])).to_dict(
         "records"
@@ -114,8 +118,8 @@ def test_eq6_rates_are_shares_of_the_filters() -> None:
 def test_confound_of_networks_that_are_bicubic_is_the_identity() -> None:
     frame = pd.DataFrame({"gain": [0.3, 0.7, 1.1, 1.2], "below": [0.1, 0.5, 0.9, 1.0]})
     frame = frame.assign(over_pull=np.nan, dropout=1 - frame["below"], printed_r=0.7, reason="", settings="")
-    assert "r = 1.000" in audit_confound.found(frame) and "is that but for 0.20 dB" in audit_confound.found(frame)
-    assert "(Dropout's, which shares Original: r = −1.00, but for 0.65 dB)" in audit_confound.found(frame)
+    assert "r = 1.000" in audit_confound.found(frame) and "difference 0.20 dB" in audit_confound.found(frame)
+    assert "Dropout: r = −1.00, 0.65 dB)" in audit_confound.found(frame)
     assert audit_confound.verdict(frame.assign(gain=frame["below"])) == "differs"
     assert "3 cells are too few" in audit_confound.found(frame.head(3))
 
@@ -129,13 +133,13 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> dict[str, nn.Module]:
         for name in ("small-x4-eats-hr-1", "small-x4-original-0"):
             networks[name].conv_last.bias.add_(0.02)
     monkeypatch.setattr(audit_targets, "zoo", lambda: dict.fromkeys(names))
-    monkeypatch.setattr(audit_targets, "load_network", networks.__getitem__)
+    monkeypatch.setattr(families, "load_network", lambda name, architecture: networks[name])
     return networks
 
 
 @pytest.fixture
 def targets(trained: dict[str, nn.Module]) -> pd.DataFrame:
-    return audit_targets.measure(audit_targets.compared(), **audit_targets.SMOKE)
+    return audit_targets.measure(audit_targets.default_networks(), **audit_targets.SMOKE)
 
 
 def test_targets_are_compared_on_seeds_that_both_have(targets: pd.DataFrame) -> None:
@@ -232,7 +236,10 @@ def test_equity_is_judged_on_networks_trained_to_the_end() -> None:
     risen = frame.assign(effective_share=share, psnr=np.r_[share[:6] + np.cos(share[:6]) / 9, -9 * share[6:]])
     assert audit_equity_vs_generalization.verdict(risen) == "agrees so far"
     sentence = audit_equity_vs_generalization.found(risen)
-    assert "shapley +1.00" in sentence and "6 networks, trained to the end (with those on the way, 12" in sentence
+    assert (
+        "shapley +1.00" in sentence
+        and "6 networks, trained to the end (with checkpoints during training, 12" in sentence
+    )
     assert "0 networks are too few" in audit_equity_vs_generalization.found(frame.assign(reason="none"))
 
 

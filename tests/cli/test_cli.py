@@ -326,7 +326,11 @@ def two_runs(tmp_path: Path) -> list[Path]:
 
 PROBES = {
     "responses": ("--crop 12 --layers body.1 conv_hr", ["layer", "filter", "mean"], 2 * 6),
-    "cosine": ("--crop 12 --layers body.0 conv_hr --degradation blur", ["layer", "first", "second", "cosine"], 2 * 15),
+    "cosine": (
+        "--crop 12 --layers body.0 conv_hr --degradation blur",
+        ["layer", "filter", "partner", "cosine"],
+        2 * 15,
+    ),
     "salience": ("--crop 12 --layers conv_last:input", ["layer", "filter", "salience"], 6),
     "lam": ("--crop 12 --steps 2 --window 8", ["image", "row", "column", "luma", "attribution"], 2 * 144),
     "ddr": ("--sets clean noise --count 6 --side 8 --seeds 0 1", ["space", "set", "image", "x", "y", "chi"], 3 * 12),

@@ -20,7 +20,7 @@ def test_cosine_is_the_mean_cosine_of_each_pair(small: SRResNet) -> None:
     for _, row in frame.iterrows():
         values = []
         for response in responses:
-            a, b = (response[row["layer"]][row[which]].double().flatten() for which in ("first", "second"))
+            a, b = (response[row["layer"]][row[which]].double().flatten() for which in ("filter", "partner"))
             values.append(float(a @ b / (a.norm() * b.norm())))
         assert row["cosine"] == pytest.approx(np.mean(values), abs=1e-6)
 
@@ -55,7 +55,7 @@ def test_dead_and_constant_filters_have_cosine_0() -> None:
         torch.tensor([[0.0, 0, 0], [0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 0, 0]]), torch.tensor([0.0, 3, 0, 0, 3])
     )
     frame = channel_cosine(network, IMAGES, ["0"])
-    idle = frame["first"].isin([0, 1, 4]) | frame["second"].isin([0, 1, 4])
+    idle = frame["filter"].isin([0, 1, 4]) | frame["partner"].isin([0, 1, 4])
     assert (frame.loc[idle, "cosine"] == 0).all() and (frame.loc[~idle, "cosine"] > 0.5).all()
 
 
