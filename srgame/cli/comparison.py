@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 from torch import nn
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from srgame.cli.flags import Dataset, Images, LRImages, Networks, Output, flat, stop
 from srgame.data.degradations.testing import SETTINGS
