@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from srgame.cli.verbs import main
-from srgame.networks import SRResNet
+from srgame.networks import SRResNet, fingerprint, load_network
 from srgame.training.loop import seeded
 
 Run = Callable[..., tuple[int, str, str]]
@@ -169,3 +169,27 @@ def test_ctrl_c_in_a_probe_keeps_the_checkpoints_that_were_measured(
     status, printed, error = srgame("probe", "responses", *checkpoints, *SMALL, "--output", tmp_path / "out")
     assert status == 130 and "1 of 2" in error and "responses.csv" in printed
     assert pd.read_csv(tmp_path / "out" / "responses.csv")["checkpoint"].unique().tolist() == ["first"]
+
+
+def test_a_training_starts_from_any_checkpoint_and_can_be_extended(
+    srgame: Run, checkpoints: list[Path], tmp_path: Path
+) -> None:
+    words = ["train", "photographs", "--output", tmp_path / "run", "--init", checkpoints[1], "--patch", 32, "--crop", 0]
+    words += ["--degradation", "bicubic", "--batch", 1, "--pool", 1, "--validation-degradations"]
+    words += ["--learning-rate", 1e-9]
+    for steps in (1, 2):
+        status, printed, error = srgame(*words, "--steps", steps)
+        assert status == 0 and "weights.safetensors" in printed
+    assert "extended to 2" in error
+    trained = load_network(tmp_path / "run" / "weights.safetensors").state_dict()
+    for name, weights in torch.load(checkpoints[1]).items():
+        torch.testing.assert_close(trained[name], weights, atol=1e-7, rtol=0)
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    said = {"init": str(checkpoints[1]), "data": "photographs", "steps": 2, "extended": [1], "strategy": "original"}
+    assert run | said == run and run["init_weights"] == fingerprint(load_network(checkpoints[1]))
+    status, _, error = srgame(*words[:5], checkpoints[0], *words[6:], "--steps", 2)
+    assert status == 2 and "init_weights" in error
+    status, _, error = srgame(*words, "--features", 8, "--output", tmp_path / "other")
+    assert status == 2 and "--features" in error and str(checkpoints[1]) in error
+    status, _, error = srgame(*words, "--scale", 2, "--output", tmp_path / "other")
+    assert status == 2 and "scale" in error
