@@ -130,9 +130,14 @@ def _options(verb: Sequence[str]) -> list[str]:
 
 
 def _rephrased(box: str) -> str:
-    """The first part of a box that tyro draws, as a sentence without the frame and the final full stop."""
-    text = re.split(r"^│ ─|^│ +│$|^╰", box.partition("\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
-    text = re.sub(r"\s+", " ", re.sub(r"^│|│$", "", text, flags=re.MULTILINE)).strip().rstrip(".")
+    """The first part of a box that tyro draws with lines or hyphens, as a sentence."""
+    lines: list[str] = []
+    for line in (row.strip("│ ") for row in box.splitlines()[1:]):
+        if set(line) - set("─-╰╯"):
+            lines.append(line)
+        elif lines:
+            break
+    text = " ".join(lines).rstrip(".")
     for pattern, sentence in REPHRASED.items():
         if match := re.fullmatch(pattern, text):
             return match.expand(sentence)
