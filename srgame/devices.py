@@ -26,8 +26,15 @@ def available(name: str) -> str:
     """`name`, the name of a device; raises InputError if there is no such device."""
     if name not in ("cpu", "cuda") or (name == "cuda" and not torch.cuda.is_available()):
         there = "cpu, cuda" if torch.cuda.is_available() else "cpu"
-        raise InputError(f"there is no device '{name}': choose one of {there}")
+        raise InputError(f"there is no device '{name}'{_why_no_gpu() if name == 'cuda' else ''}: choose one of {there}")
     return name
+
+
+def _why_no_gpu() -> str:
+    """Why torch can use no GPU, in brackets."""
+    if torch.version.cuda is None and torch.version.hip is None:
+        return f" (torch {torch.__version__} is built for the CPU alone; pytorch.org has builds for GPUs)"
+    return f" (torch {torch.__version__} finds no GPU that it can use)"
 
 
 def faster_in_bfloat16(device: str) -> bool:

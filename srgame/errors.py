@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Mapping
+from multiprocessing import current_process
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -28,3 +29,12 @@ def check_counts(**counts: int | None) -> None:
     for name, count in counts.items():
         if count is not None and count < 1:
             raise InputError(f"{name} must be at least 1, not {count}")
+
+
+MAIN_GUARD = "each worker process first runs the script that starts it, so the script needs: if __name__ == '__main__'"
+
+
+def check_main_guard() -> None:
+    """Raises InputError in a worker process that is still running the script which started it."""
+    if getattr(current_process(), "_inheriting", False):  # as multiprocessing itself checks it
+        raise InputError(f"no processes can be started here: {MAIN_GUARD}")

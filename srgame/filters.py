@@ -46,6 +46,7 @@ def filters_of(network: nn.Module, layers: Sequence[str] | None = None) -> Filte
 
     Raises InputError if a name is not that of a conv layer of `network`; the message lists the nearest names.
     """
+    layers = (layers,) if isinstance(layers, str) else layers
     convs = {name: module for name, module in network.named_modules() if isinstance(module, CONVS)}
     if not (convs if layers is None else layers):
         raise InputError("no layer, no filters: name at least one conv layer of the network")

@@ -43,7 +43,7 @@ def as_csv(frame: pd.DataFrame) -> bytes:
 
 def as_json(source: dict[str, Any]) -> bytes:
     """The bytes of the provenance as a json file."""
-    return f"{json.dumps(source, indent=2, ensure_ascii=False)}\n".encode()
+    return f"{json.dumps(source, indent=2, ensure_ascii=False, default=str)}\n".encode()
 
 
 def save_files(stem: Path, contents: Mapping[str, bytes]) -> list[Path]:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 from torch import nn
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
-from srgame.cli.flags import Dataset, Images, LRImages, Networks, Output, flat
+from srgame.cli.flags import Dataset, Images, LRImages, Networks, Output, flat, stop
 from srgame.data.degradations.testing import SETTINGS
 from srgame.data.images import Image, image_paths
 from srgame.data.lazy import LRPatches, lr_images
@@ -18,8 +18,9 @@ from srgame.devices import available
 from srgame.errors import InputError, check_counts
 from srgame.files import ensure_writable
 from srgame.networks import fingerprint, load_network, scale_of
-from srgame.provenance import provenance, save_frame
-from srgame.report.style import save_figure, with_literal_text
+from srgame.provenance import provenance
+from srgame.report.results import save_results
+from srgame.report.style import with_literal_text
 
 DEFAULTS = {
     "dataset": "photographs",
@@ -42,11 +43,12 @@ def compare(
     read: Callable[[Path], pd.DataFrame] | None = None,
     **flags: Any,
 ) -> None:
-    """Measures each network; prints the summary; writes `name`.csv, .json (with the summary), .png and .pdf.
+    """Measures each network; writes `name`.csv, .json (with the summary), .png and .pdf; prints the summary.
 
     Each frame begins with a column `checkpoint`. Several `measures`, the first of them `name`, each get a csv and a
     json; `draw` takes all their frames. With `read`, a csv may stand in a checkpoint's place, and `read` returns its
-    rows. `flags` are the verb's own, for the json.
+    rows. `flags` are the verb's own, for the json. After Ctrl-C, the results of the checkpoints measured so far are
+    written.
 
     Raises InputError if nothing can be written to the output folder, before anything is measured.
     """
@@ -54,30 +56,32 @@ def compare(
     names = labels(networks.checkpoints)
     architectures = architectures_of(networks.network, len(names))
     ensure_writable(output.output)
-    rows: dict[str, list[pd.DataFrame]] = {stem: [] for stem in measures}
+    measured: list[dict[str, pd.DataFrame]] = []
     weights: dict[str, str] = {}
-    for label, checkpoint, architecture in zip(names, networks.checkpoints, architectures, strict=True):
-        if read is not None and checkpoint.endswith(".csv"):
-            rows[name].append(_labelled(read(Path(checkpoint)), label))
-            continue
-        network = load_network(checkpoint, architecture).to(available(output.device))
-        weights[label] = fingerprint(network)
-        for stem, measure in measures.items():
-            rows[stem].append(_labelled(measure(network), label))
-    frames = {stem: pd.concat(each, ignore_index=True) for stem, each in rows.items()}
+    try:
+        for label, checkpoint, architecture in zip(names, networks.checkpoints, architectures, strict=True):
+            if read is not None and checkpoint.endswith(".csv"):
+                measured.append({name: _labelled(read(Path(checkpoint)), label)})
+                continue
+            network = load_network(checkpoint, architecture).to(available(output.device))
+            measured.append({stem: _labelled(measure(network), label) for stem, measure in measures.items()})
+            weights[label] = fingerprint(network)
+    except KeyboardInterrupt:
+        if not measured:
+            raise
+    frames = {stem: pd.concat([rows[stem] for rows in measured], ignore_index=True) for stem in measures}
     summary = summarise(frames[name])
     facts = {
         "weights": weights,
         "images": names_of(images),
         "summary": json.loads(summary.to_json(orient="records")),
     }
-    written = []
-    for stem, frame in frames.items():
-        source = provenance(flat(networks, images, output, **flags), **facts)
-        written += save_frame(output.output / stem, frame, source)
-    written += save_figure(output.output / name, with_literal_text(draw(*frames.values())))
+    source = provenance(flat(networks, images, output, **flags), **facts)
+    written = save_results(output.output, frames, source, with_literal_text(draw(*frames.values())))
     print(summary.to_string(index=False, float_format=lambda value: f"{value:.4g}"))
     print("written:", *written)
+    if len(measured) < len(names):
+        stop(f"{len(measured)} of {len(names)} checkpoints were measured and saved")
 
 
 def lr_of(images: LRImages, network: nn.Module) -> Iterable[Image]:

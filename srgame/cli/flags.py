@@ -5,10 +5,11 @@ some groups or verbs have in common is a type that carries its sentence.
 """
 
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
 from tyro.conf import Positional, arg
 
@@ -157,3 +158,9 @@ def flat(*groups: Any, **flags: Any) -> dict[str, Any]:
     """Every flag of the groups, and `flags`, by name: the settings that the json beside a result records."""
     settings = {name: value for group in groups for name, value in asdict(group).items()} | flags
     return {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()}
+
+
+def stop(what_is_left: str) -> NoReturn:
+    """Ends the command after Ctrl-C, with a sentence on what it leaves and the exit status of every interrupted run."""
+    print(f"srgame: interrupted: {what_is_left}", file=sys.stderr)
+    sys.exit(130)

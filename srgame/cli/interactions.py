@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from srgame.cli.flags import Confidence, ConvLayers, Images, Limits, Network, Output, Worth, flat
+from srgame.cli.flags import Confidence, ConvLayers, Images, Limits, Network, Output, Worth, flat, stop
 
 LIMITS = Limits(seconds=90.0)
 IMAGES = Images(crop=48)
@@ -43,9 +43,9 @@ def interactions(
     from srgame.files import ensure_writable
     from srgame.filters import filters_of
     from srgame.networks import fingerprint, load_network
-    from srgame.provenance import provenance, save_frame
+    from srgame.provenance import provenance
     from srgame.report.figures import interaction_matrices
-    from srgame.report.style import save_figure
+    from srgame.report.results import save_results
     from srgame.report.tables import interaction_table
     from srgame.shapley.game import RestorationGame
     from srgame.shapley.interactions import pair_interactions
@@ -58,20 +58,24 @@ def interactions(
     target = toward_bicubic(pairs) if worth.target == "bicubic" else pairs
     of_filters = list(combinations(filters, 2)) if filters else None
     unit = "dB" if worth.payoff == "psnr" else ""
-    frames = []
+    frames: list[pd.DataFrame] = []
     print(f"{network.checkpoint}: {', '.join(asked)} on {', '.join(pairs.names)} ({images.setting})")
     print(f"worth: {worth.payoff} against {worth.target}")
     for layer in asked:
         game = RestorationGame(model, filters_of(model, [layer]), target, worth.payoff, worth.ablation)
-        estimate = pair_interactions(
-            game, of_filters, until=Until(**vars(limits)), index=index, seed=seed, progress=True
-        )
+        try:
+            estimate = pair_interactions(
+                game, of_filters, until=Until(**vars(limits)), index=index, seed=seed, progress=True
+            )
+        except KeyboardInterrupt:
+            if not frames:
+                raise
+            break
         frame = estimate.frame(confidence)
         frame.insert(0, "checkpoint", labels([network.checkpoint])[0])
         frame.insert(1, "layer", layer)
         how = ("replicates", "evaluations", "relative_stderr", "ended")
         frames.append(frame.assign(**{name: getattr(estimate, name) for name in how}))
-        print(interaction_table(frames[-1], unit, confidence))
         if estimate.ended == "interrupted":
             break
     values = pd.concat(frames, ignore_index=True)
@@ -87,7 +91,10 @@ def interactions(
         confidence=confidence,
         seed=seed,
     )
-    stem = output.output / "interactions"
-    written = save_frame(stem, values, provenance(settings, weights=fingerprint(model), images=pairs.names))
-    written += save_figure(stem, interaction_matrices(values, unit))
+    source = provenance(settings, weights=fingerprint(model), images=pairs.names)
+    written = save_results(output.output, {"interactions": values}, source, interaction_matrices(values, unit))
+    for frame in frames:
+        print(interaction_table(frame, unit, confidence))
     print("written:", *written)
+    if len(frames) < len(asked) or (values["ended"] == "interrupted").any():
+        stop("what was measured so far is saved")

@@ -1,12 +1,11 @@
 """The verbs of `srgame probe`: what the filters of networks do, side by side in one table and one picture."""
 
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 import tyro
 
-from srgame.cli.flags import SETTINGS, Dataset, Images, LRImages, Networks, Output, Payoff, unwrapped
-
-app = tyro.extras.SubcommandApp()
+from srgame.cli.flags import SETTINGS, Dataset, Images, LRImages, Networks, Output, Payoff
 
 LayerNames = Annotated[
     tuple[str, ...],
@@ -27,8 +26,6 @@ Method = Literal["integrated-gradients", "conductance"]
 LAM_IMAGES = LRImages(crop=64)
 
 
-@app.command
-@unwrapped
 def responses(networks: Networks, images: LRImages, output: Output, layers: LayerNames = ("body.1", "conv_hr")) -> None:
     """Measure how strongly, and how sparsely, the filters of a layer respond (paper, Fig. 1 and 9)."""
     from srgame.cli.comparison import compare, lr_of
@@ -47,8 +44,6 @@ def responses(networks: Networks, images: LRImages, output: Output, layers: Laye
     )
 
 
-@app.command
-@unwrapped
 def cosine(networks: Networks, images: LRImages, output: Output, layers: LayerNames = ("body.1", "body.13")) -> None:
     """Measure how alike the filters of a layer respond: the cosine of each pair (paper, Fig. 4, 7 and 8)."""
     from srgame.cli.comparison import compare, lr_of
@@ -67,8 +62,6 @@ def cosine(networks: Networks, images: LRImages, output: Output, layers: LayerNa
     )
 
 
-@app.command
-@unwrapped
 def salience(networks: Networks, images: LRImages, output: Output, layers: LayerNames = ("conv_last:input",)) -> None:
     """Map where each channel matters to the edges of the SR image: channel salience maps (CSM; paper, Fig. 3).
 
@@ -93,8 +86,6 @@ def salience(networks: Networks, images: LRImages, output: Output, layers: Layer
     )
 
 
-@app.command
-@unwrapped
 def lam(
     networks: Networks,
     output: Output,
@@ -132,8 +123,6 @@ def lam(
     )
 
 
-@app.command
-@unwrapped
 def ddr(
     networks: Networks,
     images: Dataset,
@@ -174,8 +163,6 @@ def ddr(
     )
 
 
-@app.command
-@unwrapped
 def srga(
     networks: Networks,
     images: Dataset,
@@ -220,8 +207,6 @@ def srga(
     )
 
 
-@app.command
-@unwrapped
 def equity(
     networks: Networks,
     images: Images,
@@ -261,8 +246,6 @@ def equity(
     )
 
 
-@app.command
-@unwrapped
 def attributions(
     networks: Networks,
     images: Images,
@@ -295,3 +278,6 @@ def attributions(
         payoff=payoff,
         steps=steps,
     )
+
+
+PROBES: tuple[Callable[..., None], ...] = (responses, cosine, salience, lam, ddr, srga, equity, attributions)

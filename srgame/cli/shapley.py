@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from srgame.cli.flags import Confidence, ConvLayers, Images, Limits, Network, Output, Worth, flat
+from srgame.cli.flags import Confidence, ConvLayers, Images, Limits, Network, Output, Worth, flat, stop
 from srgame.errors import InputError
 
 LIMITS = Limits(evaluations=100_000)
@@ -54,9 +54,9 @@ def shapley(
     from srgame.files import ensure_writable
     from srgame.filters import filters_of
     from srgame.networks import fingerprint, load_network
-    from srgame.provenance import provenance, save_frame
+    from srgame.provenance import provenance
     from srgame.report.figures import shapley_bars
-    from srgame.report.style import save_figure
+    from srgame.report.results import save_results
     from srgame.report.tables import shapley_table
     from srgame.shapley.audit import network_values
     from srgame.shapley.until import Until
@@ -89,7 +89,6 @@ def shapley(
         )
     values.insert(0, "checkpoint", labels([network.checkpoint])[0])
     unit = "dB" if worth.payoff == "psnr" else ""
-    print(shapley_table(values, unit, confidence))
     settings = flat(
         network,
         images,
@@ -107,10 +106,12 @@ def shapley(
         scheduler=scheduler,
         workers=workers,
     )
-    stem = output.output / "shapley"
-    written = save_frame(stem, values, provenance(settings, weights=fingerprint(model), images=pairs.names))
-    written += save_figure(stem, shapley_bars(values, unit))
+    source = provenance(settings, weights=fingerprint(model), images=pairs.names)
+    written = save_results(output.output, {"shapley": values}, source, shapley_bars(values, unit))
+    print(shapley_table(values, unit, confidence))
     print("written:", *written)
+    if (values["ended"] == "interrupted").any():
+        stop("what was measured so far is saved")
 
 
 def named(layers: tuple[str, ...]) -> tuple[str, ...] | None:

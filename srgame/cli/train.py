@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from srgame.cli.flags import SET, Device, Sharpen, Subfolders
-from srgame.errors import InputError
+from srgame.cli.flags import SET, Device, Sharpen, Subfolders, stop
+from srgame.errors import InputError, chosen
 
 # Flags that only some strategies read: the strategies, the name of the option there, the default.
 _OPTIONS: dict[str, tuple[tuple[str, ...], str, Any]] = {
@@ -30,7 +30,8 @@ def train(
     data: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(help=f"HR images to train on: {SET}.")] = None,
     patches: Path | None = None,
     preset: Literal["paper", "laptop"] = "paper",
-    network: Literal["srresnet", "rrdbnet", "han", "han-lite"] = "srresnet",
+    network: str | None = None,
+    init: str | None = None,
     scale: int | None = None,
     features: int | None = None,
     blocks: int | None = None,
@@ -74,7 +75,9 @@ def train(
         preset: length of the training and size of its batches: paper (500,000 steps of 16 patches of 128 pixels, from
             crops of 400), or laptop (20,000 steps of 8 patches of 96 pixels, from crops of 192). Other flags override
             it.
-        network: architecture of the network.
+        network: architecture of the network: srresnet, rrdbnet, han or han-lite; None: srresnet, or that of --init.
+        init: network of the zoo, or checkpoint file, from whose weights the training starts; None: random weights. If
+            the weights do not tell its architecture, give --network module:function, which builds it.
         scale: scale of the network; None: that of the stored patches, or 4.
         features: width of the network; None: its own default.
         blocks: depth of the network; None: its own default.
@@ -111,7 +114,8 @@ def train(
         validation: image set whose PSNR is logged each time the state is saved.
         validation_degradations: test settings under which that PSNR is measured.
         save_every: number of steps from one saved state to the next.
-        resume: resume the training in the output folder; with --no-resume, a training there is an error.
+        resume: resume the training in the output folder, or extend a finished one that has fewer steps; with
+            --no-resume, a training there is an error.
         seed: seed of the initial weights, the patches and the erasures.
     """
     identity = {name: value for name, value in locals().items() if name not in _NOT_OF_THE_RUN}
@@ -119,9 +123,9 @@ def train(
     from srgame.data.images import image_paths
     from srgame.data.lazy import LazyImages, lazy_pairs
     from srgame.devices import available, faster_in_bfloat16
-    from srgame.networks import NETWORKS
+    from srgame.networks import scale_of
     from srgame.training import processes
-    from srgame.training.loop import PRESETS, Schedule, fit, seeded
+    from srgame.training.loop import PRESETS, Schedule, fit
     from srgame.training.patch_store import StoredPatches
     from srgame.training.patches import Batches, Patches, mixed, moved, prefetched
     from srgame.training.state import STATES
@@ -144,9 +148,10 @@ def train(
         identity |= {"patches": store}
         amount |= {name: store[name] for name in ("patch", "crop")}
     images = LazyImages(image_paths(data, subfolders), int(cache * 2**30)) if data else []
-    scale = store["scale"] if patches else scale or 4
     size = {name: value for name, value in {"features": features, "blocks": blocks}.items() if value}
-    model = seeded(lambda: NETWORKS[network](scale=scale, **size), seed)
+    model, start = _start(network, init, store["scale"] if patches else scale, size, seed)
+    identity |= start
+    scale = scale_of(model)
     options = {option: identity[flag] for flag, (readers, option, _) in _OPTIONS.items() if strategy in readers}
     if options.get("layers") == ("all",):
         options["layers"] = None
@@ -191,7 +196,7 @@ def train(
         first = rank == 0
     if (reached := int(log["step"].iloc[-1])) < amount["steps"]:
         if first:
-            print(f"srgame: stopped at step {reached} of {amount['steps']}: the same command resumes", file=sys.stderr)
+            stop(f"{reached} of {amount['steps']} steps are done, and the same command resumes")
         sys.exit(130)
     if first:
         print(log.tail(1).T.to_string(header=False))
@@ -206,3 +211,20 @@ def _with_defaults(strategy: str, flags: dict[str, Any]) -> dict[str, Any]:
             given = f"--{flag.replace('_', '-')}"
             raise InputError(f"{given} is of the strategy {' or '.join(readers)}, not {strategy}: leave out {given}")
     return {flag: _OPTIONS[flag][2] if value is None else value for flag, value in flags.items()}
+
+
+def _start(
+    network: str | None, init: str | None, scale: int | None, size: dict[str, int], seed: int
+) -> tuple[Any, dict[str, Any]]:
+    """The network with its initial weights, and what the identity of the run says of them."""
+    from srgame.networks import NETWORKS, fingerprint, load_network
+    from srgame.training.loop import seeded
+
+    if init is None:
+        name = network or "srresnet"
+        build = chosen("network", name, NETWORKS)
+        return seeded(lambda: build(scale=scale or 4, **size), seed), {"network": name}
+    if size:
+        raise InputError(f"the network in '{init}' has its own size: leave out --{' and --'.join(size)}")
+    model = load_network(init, network, scale)
+    return model, {"init_weights": fingerprint(model)}

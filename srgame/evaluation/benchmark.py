@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 from torch import nn
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from srgame.data.degradations.testing import SETTINGS
 from srgame.data.images import image_paths

@@ -7,7 +7,7 @@ from typing import Any
 import cv2
 import torch
 from torch import nn
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from srgame.data.images import to_bytes
 from srgame.data.lazy import LRImages

@@ -49,9 +49,13 @@ def read_weights(path: Path) -> Weights:
     return weights
 
 
-def save_weights(weights: Weights, path: Path) -> None:
-    """Writes safetensors with a checksum of their names and numbers, which `read_weights` verifies."""
-    safetensors.torch.save_file(weights, path, {CHECKSUM: digest(sorted(weights.items()))})
+def save_weights(weights: Weights, path: Path, about: Mapping[str, str] | None = None) -> None:
+    """Writes safetensors with a checksum of their names and numbers, which `read_weights` verifies.
+
+    `about` is further metadata.
+    """
+    metadata = {**(about or {}), CHECKSUM: digest(sorted(weights.items()))}
+    path.write_bytes(safetensors.torch.save(weights, metadata))  # save_file would hide it from everybody else
 
 
 def digest(weights: Iterable[tuple[str, Tensor]]) -> str:

@@ -10,12 +10,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from srgame.data.images import Image
+from srgame.data.pairs import Pairs
 from srgame.errors import InputError
 from srgame.probes.features import Response, mean_over_images
 
 
 def channel_cosine(
-    network: nn.Module, images: Iterable[Image], layers: Sequence[str] = ("body.1", "body.13")
+    network: nn.Module, images: Iterable[Image] | Pairs, layers: Sequence[str] = ("body.1", "body.13")
 ) -> pd.DataFrame:
     """One row per layer and pair of filters: layer, filter, partner, cosine (of their responses, mean over images).
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from srgame.data.images import Image
+from srgame.data.pairs import Pairs
 from srgame.devices import device_of
 from srgame.errors import InputError, nearest
 from srgame.filters import evaluating
@@ -29,7 +30,7 @@ class _Enough(BaseException):
 
 
 def features(
-    network: nn.Module, images: Iterable[Image], layers: Sequence[str], transform: Callable[[Response], T]
+    network: nn.Module, images: Iterable[Image] | Pairs, layers: Sequence[str], transform: Callable[[Response], T]
 ) -> Iterator[dict[str, T]]:
     """For each LR image, by layer: `transform` of the layer's response.
 
@@ -40,16 +41,25 @@ def features(
     Raises InputError if a layer does not exist (the message lists the nearest names), has no channels, or does not run
     exactly once per image, and if there is no image.
     """
-    whole = True
-    for image in images:
+    whole, layers = True, (layers,) if isinstance(layers, str) else layers
+    for image in lr_images_of(images):
         yield _read(network, image, layers, transform, whole)
         whole = False
     if whole:
         raise InputError("no image, no response: give at least one")
 
 
+def lr_images_of(images: Iterable[Image] | Pairs) -> Iterator[Image]:
+    """The LR images one by one; those of the pairs if pairs are given. Raises InputError for what is no image."""
+    for image in images.lr if isinstance(images, Pairs) else images:
+        if not isinstance(image, Tensor) or image.ndim != 3:
+            what = f"a tensor of the shape {tuple(image.shape)}" if isinstance(image, Tensor) else f"{image!r:.60}"
+            raise InputError(f"images are tensors of the shape (channels, height, width), not {what}")
+        yield image
+
+
 def mean_over_images(
-    network: nn.Module, images: Iterable[Image], layers: Sequence[str], transform: Callable[[Response], Tensor]
+    network: nn.Module, images: Iterable[Image] | Pairs, layers: Sequence[str], transform: Callable[[Response], Tensor]
 ) -> tuple[dict[str, Tensor], int]:
     """By layer, the mean over images of `transform` of the response, in float64; and the number of images."""
     totals: dict[str, Tensor] = {}

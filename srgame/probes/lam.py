@@ -17,17 +17,19 @@ from torch import Tensor, nn
 
 from srgame.data.degradations.kernels import gaussian
 from srgame.data.images import Image
+from srgame.data.pairs import Pairs
 from srgame.devices import device_of
 from srgame.errors import InputError
 from srgame.filters import evaluating
 from srgame.metrics import luma
 from srgame.probes.equity import gini
+from srgame.probes.features import lr_images_of
 from srgame.probes.salience import edges
 
 
 def lam(
     network: nn.Module,
-    images: Iterable[Image],
+    images: Iterable[Image] | Pairs,
     window: int = 16,
     corner: tuple[int, int] | None = None,
     steps: int = 50,
@@ -39,7 +41,7 @@ def lam(
     marks the LR pixels under the window, whose first SR row and column are `corner` (default: the window is centred).
     """
     frames = []
-    for number, image in enumerate(images):
+    for number, image in enumerate(lr_images_of(images)):
         of_image = _frame(image, attributed(network, image, window, corner, steps, sigma))
         of_image.insert(0, "image", number)
         frames.append(of_image)

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from srgame.data.images import Image
+from srgame.data.pairs import Pairs
 from srgame.errors import InputError
 from srgame.probes.features import Response, features
 
@@ -42,7 +43,7 @@ def principal_scores(
     return np.asarray(np.where(largest < 0, -scores, scores))
 
 
-def flattened(network: nn.Module, images: Iterable[Image], layer: str) -> Iterator[Float[Tensor, " value"]]:
+def flattened(network: nn.Module, images: Iterable[Image] | Pairs, layer: str) -> Iterator[Float[Tensor, " value"]]:
     """The response of `layer` to each image, as one vector."""
 
     def flatten(response: Response) -> Tensor:

@@ -10,12 +10,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from srgame.data.images import Image
+from srgame.data.pairs import Pairs
 from srgame.probes.equity import equity
 from srgame.probes.features import Response, mean_over_images
 
 
 def channel_responses(
-    network: nn.Module, images: Iterable[Image], layers: Sequence[str] = ("body.1", "conv_hr")
+    network: nn.Module, images: Iterable[Image] | Pairs, layers: Sequence[str] = ("body.1", "conv_hr")
 ) -> pd.DataFrame:
     """One row per layer and filter: layer, filter, mean, mean_abs, std, active, sparsity, stderr.
 

@@ -18,11 +18,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from srgame.data.images import Image
+from srgame.data.pairs import Pairs
 from srgame.devices import device_of
 from srgame.errors import InputError
 from srgame.filters import evaluating
 from srgame.probes.equity import equity, shares
-from srgame.probes.features import Response, listening, single
+from srgame.probes.features import Response, listening, lr_images_of, single
 
 EPSILON = 1e-8  # under the root: without it, the gradient in a flat region is NaN
 
@@ -35,14 +36,15 @@ def edges(sr: Float[Tensor, "b c h w"], epsilon: float = EPSILON) -> Float[Tenso
 
 
 def channel_salience(
-    network: nn.Module, images: Iterable[Image], layers: Sequence[str] = ("conv_last:input",)
+    network: nn.Module, images: Iterable[Image] | Pairs, layers: Sequence[str] = ("conv_last:input",)
 ) -> pd.DataFrame:
     """One row per layer and channel: layer, filter, salience (the sum of its CSM) and share; means over images.
 
     `share` is the channel's share of the layer's total salience; `salience_summary` measures how equal the shares are.
     """
+    layers = (layers,) if isinstance(layers, str) else layers
     scores: dict[str, list[np.ndarray]] = {layer: [] for layer in layers}
-    for image in images:
+    for image in lr_images_of(images):
         for layer, (_, salience) in salient_features(network, image, layers).items():
             scores[layer].append(salience.sum((1, 2)).double().cpu().numpy())
     if not all(scores.values()):

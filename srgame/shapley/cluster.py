@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from srgame.data.pairs import Pairs
 from srgame.devices import available
-from srgame.errors import InputError, check_counts
+from srgame.errors import MAIN_GUARD, InputError, check_counts, check_main_guard
 from srgame.filters import Filters
 from srgame.shapley.game import Coalitions, Differentiable, Game, RestorationGame, Worth
 from srgame.shapley.sampling import Make
@@ -78,14 +78,12 @@ def connected(scheduler: str | None = None, workers: int | None = None, device: 
 
 def _local(workers: int | None) -> LocalCluster:
     """A cluster of local processes with one thread each, reachable through loopback only."""
+    check_main_guard()
     options = {"threads_per_worker": 1, "dashboard_address": "127.0.0.1:0", "memory_limit": 0, "silence_logs": 40}
     try:
         return LocalCluster(n_workers=workers, host="127.0.0.1", **options)
     except RuntimeError as error:
-        raise InputError(
-            f"{workers} worker processes cannot be started ({error}): each runs the script that started them, so a "
-            "script of your own begins with: if __name__ == '__main__'"
-        ) from error
+        raise InputError(f"{workers} worker processes cannot be started ({error}): {MAIN_GUARD}") from error
 
 
 def _client(scheduler: str) -> Client:

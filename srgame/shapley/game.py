@@ -1,5 +1,6 @@
 """Cooperative games: what each coalition of players is worth. In a restoration game the players are filters."""
 
+import html
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -105,11 +106,19 @@ class RestorationGame:
     def players(self) -> int:
         return len(self.filters)
 
-    def __call__(self, coalitions: Coalitions) -> Worth:
+    def __repr__(self) -> str:
+        layers = f"{self.filters.layers[0]}{' …' * (len(self.filters.layers) > 1)}"
+        return f"<Game of {self.players} filters ({layers}) on {len(self.pairs)} images>"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(repr(self)[1:-1])}</p>{self.filters.frame().to_html(max_rows=10)}"
+
+    def __call__(self, coalitions: Any) -> Worth:
         return self.per_image(coalitions).mean(0)
 
-    def per_image(self, coalitions: Coalitions) -> Float[Tensor, "image coalition"]:
-        """The payoff on each image alone."""
+    def per_image(self, coalitions: Any) -> Float[Tensor, "image coalition"]:
+        """The payoff on each image alone; `coalitions` may be an array or nested lists too, as in `as_coalitions`."""
+        coalitions = as_coalitions(coalitions, self.players)
         return torch.stack([self.worth(coalitions, image) for image in range(len(self.pairs))])
 
     @property
@@ -284,6 +293,24 @@ class _Part:
 
     def gradient(self, presences: Float[Tensor, "row player"]) -> Float64[Tensor, "row player"]:
         return torch.stack([self.game.gradient(presences, image) for image in self.images]).mean(0)
+
+
+def as_coalitions(coalitions: Any, players: int) -> Coalitions:
+    """The coalitions as a tensor of booleans, from a tensor, an array or nested lists of booleans, 0 and 1.
+
+    Raises InputError unless they are a row of `players` booleans for each coalition.
+    """
+    try:
+        rows = torch.as_tensor(coalitions)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"coalitions are rows of booleans, one for each player, not {coalitions!r:.60}") from error
+    if rows.ndim != 2 or rows.shape[1] != players:
+        raise InputError(
+            f"coalitions have the shape (coalitions, {players}), a column for each player, not {tuple(rows.shape)}"
+        )
+    if rows.dtype != torch.bool and not ((rows == 0) | (rows == 1)).all():
+        raise InputError("coalitions hold True or 1 for each player inside and False or 0 outside, no other number")
+    return rows.bool()
 
 
 def _repeated(value: Any, count: int) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from srgame.errors import InputError
 from srgame.shapley.store import Store

@@ -1,12 +1,18 @@
 """Estimates with their standard errors, and the Shapley values of a game's players."""
 
+import html
+import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float64
 from scipy import stats
+
+from srgame.errors import InputError
+from srgame.files import write_atomic
 
 Quantities = Float64[np.ndarray, "..."]
 PerPlayer = Float64[np.ndarray, " player"]
@@ -87,3 +93,42 @@ class ShapleyValues(Estimate):
         rank = pd.Series(self.value).rank(ascending=False, method="first").astype(int)
         columns = {"shapley": self.value, "stderr": self.stderr, "low": low, "high": high, "between_images": between}
         return pd.DataFrame(columns | {"rank": rank})
+
+    def __repr__(self) -> str:
+        how = "exact" if self.ended == "exact" else f"{self.replicates} replicates, ended by {self.ended}"
+        return (
+            f"<Shapley values of {len(self.value)} players: sum {self.grand - self.empty:.4g}, largest standard error "
+            f"{self.relative_stderr:.2%} of their range, {self.evaluations:,} evaluations ({how})>"
+        )
+
+    def _repr_html_(self) -> str:
+        table = (
+            self.frame().sort_values("rank").rename_axis("player").to_html(max_rows=20, float_format="{:.4g}".format)
+        )
+        return f"<p>{html.escape(repr(self)[1:-1])}</p>{table}"
+
+    def save(self, path: str | Path) -> Path:
+        """Writes all fields as JSON, to the last digit, for `load`; returns the path.
+
+        Raises InputError if the file cannot be written.
+        """
+        fields = {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in asdict(self).items()}
+        try:
+            return write_atomic(Path(path), json.dumps(fields, indent=1, default=float).encode())
+        except OSError as error:
+            raise InputError(f"'{path}' cannot be written ({error.strerror}): choose another file") from error
+
+    @classmethod
+    def load(cls, path: str | Path) -> "ShapleyValues":
+        """The values that `save` wrote.
+
+        Raises InputError if the file cannot be read or holds no such values.
+        """
+        try:
+            fields = json.loads(Path(path).read_text(encoding="utf-8"))
+            for name in ("value", "stderr", "between"):
+                if fields[name] is not None:
+                    fields[name] = np.asarray(fields[name], dtype=np.float64)
+            return cls(**fields | {"used": tuple(fields["used"])})
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"'{path}' holds no Shapley values ({error}): give a file that save() wrote") from error

@@ -5,6 +5,7 @@ A step depends only on the weights, the optimiser, the seed and its own number, 
 
 import math
 import signal
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
@@ -18,7 +19,7 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from srgame.data.pairs import Pairs
 from srgame.devices import device_of
@@ -27,11 +28,13 @@ from srgame.evaluation.evaluate import evaluate
 from srgame.files import ensure_writable, lock
 from srgame.filters import evaluating, filters_of
 from srgame.networks.weights import save_weights
+from srgame.provenance import as_json
 from srgame.training import processes
 from srgame.training.patches import Batches
 from srgame.training.state import read_state, write_state
 from srgame.training.strategies import Losses, Strategy
 
+RUN = "srgame.run"  # in the metadata of the weights: what run.json holds
 STEPS_BETWEEN_CHECKS = 20  # a check that losses are finite waits for the GPU
 Row = dict[str, int | float]
 
@@ -91,9 +94,12 @@ def fit(
     name in `validation`, psnr_rgb_NAME and psnr_y_NAME (dB), measured pair by pair.
 
     Every `save_every` steps, and when SIGTERM or Ctrl-C asks it to stop, the run writes into `folder`: log.csv,
-    weights.safetensors, weights.ema.safetensors (with `ema`), the state from which it resumes, and the log for
-    TensorBoard if that is installed. A run resumes only a run with the same strategy, size, schedule, seed, number of
-    processes and `settings`; put there whatever else determines the result. If torchrun has started several processes,
+    weights.safetensors, weights.ema.safetensors (with `ema`), run.json, the state from which it resumes, and the log
+    for TensorBoard if that is installed. run.json, and the metadata of the weights, hold the settings and the step.
+
+    A run resumes only a run with the same strategy, size, schedule, seed, number of processes and `settings`; put there
+    whatever else determines the result. A finished run of fewer steps is extended: it goes on with the learning rates
+    of the longer schedule, so its result is not that of a single long run. If torchrun has started several processes,
     gradients and losses are means over all of them. The network is in training mode afterwards.
 
     Raises InputError if a loss is not finite, if `folder` is not writable or in use by another run, and if the state in
@@ -107,7 +113,15 @@ def fit(
     trainee = _Trainee(strategy, schedule)
     first = processes.rank() == 0
     with lock(folder if first else None):
-        log = trainee.restore(read_state(folder, run))
+        state = read_state(folder, run)
+        run["extended"] = state["run"].get("extended", []) if state else []
+        if state and state["run"]["steps"] < schedule.steps:
+            run["extended"] = [*run["extended"], state["run"]["steps"]]
+            warnings.warn(
+                f"the run in '{folder}' of {state['run']['steps']:,} steps is extended to {schedule.steps:,}",
+                stacklevel=2,
+            )
+        log = trainee.restore(state)
         show = _tensorboard(folder) if first else None
         for row in _rows(trainee, batches, schedule, folder, seed, start=int(log[-1]["step"]) if log else 0):
             log.append(row)
@@ -194,12 +208,15 @@ class _Trainee:
         """Writes the weights, the log and the state into `folder`."""
         weights = {name: value.contiguous() for name, value in self.network.state_dict().items()}
         average = {name: value.contiguous() for name, value in self.average.items()}
-        beside: dict[str, Callable[[Path], None]] = {
+        about = as_json(dict(run) | {"step": log[-1]["step"]})
+        metadata = {RUN: about.decode()}
+        beside: dict[str, Callable[[Path], object]] = {
             "log.csv": lambda path: pd.DataFrame(log).to_csv(path, index=False),
-            "weights.safetensors": lambda path: save_weights(weights, path),
+            "run.json": lambda path: path.write_bytes(about),
+            "weights.safetensors": lambda path: save_weights(weights, path, metadata),
         }
         if average:
-            beside["weights.ema.safetensors"] = lambda path: save_weights(average, path)
+            beside["weights.ema.safetensors"] = lambda path: save_weights(average, path, metadata)
         optimiser = self.optimiser.state_dict()
         state = {"run": run, "network": weights, "optimiser": optimiser, "average": average, "log": log}
         write_state(folder, state, beside)
@@ -306,7 +323,7 @@ def _tensorboard(folder: Path) -> Callable[[Row], None]:
 
 
 class _StopRequests:
-    """While open, SIGTERM and Ctrl-C set `requested` instead of ending the program."""
+    """While open, the first SIGTERM or Ctrl-C sets `requested` instead of ending the program; the second ends it."""
 
     def __enter__(self) -> "_StopRequests":
         self.requested = False
@@ -314,6 +331,8 @@ class _StopRequests:
         return self
 
     def _request(self, number: int, frame: FrameType | None) -> None:
+        if self.requested:
+            raise KeyboardInterrupt
         self.requested = True
 
     def requested_anywhere(self) -> bool:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from srgame.errors import InputError, check_counts
 from srgame.files import differences, lock, write_atomic

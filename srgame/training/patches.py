@@ -11,7 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from multiprocessing import parent_process
+from multiprocessing import get_start_method, parent_process
 from threading import Thread
 from typing import Any
 
@@ -23,7 +23,7 @@ from torch import Tensor
 
 from srgame.data.degradations.training import DEGRADATIONS, sharpened
 from srgame.data.lazy import LazyImages
-from srgame.errors import InputError, chosen
+from srgame.errors import MAIN_GUARD, InputError, check_main_guard, chosen
 
 Batch = tuple[Float[Tensor, "b 3 h w"], Float[Tensor, "b 3 H W"]]
 Batches = Callable[[int], Batch]
@@ -129,6 +129,8 @@ def prefetched(batches: Batches, ahead: int = 1, workers: int = 0) -> Iterator[B
     processes are not forked (macOS, Windows, Python 3.14 and later), each has a copy of the images, unless they are
     LazyImages.
     """
+    if workers:
+        check_main_guard()
     executor: Executor = (
         ProcessPoolExecutor(workers, initializer=_start_worker, initargs=(batches,))
         if workers
@@ -136,8 +138,10 @@ def prefetched(batches: Batches, ahead: int = 1, workers: int = 0) -> Iterator[B
     )
     compute = _arrays if workers else batches
     coming: dict[int, Future[tuple[Any, Any]]] = {}
+    made = False
 
     def batch(step: int) -> Batch:
+        nonlocal made
         for other in set(coming) - set(range(step, step + ahead + 1)):
             coming.pop(other).cancel()
         try:
@@ -146,7 +150,10 @@ def prefetched(batches: Batches, ahead: int = 1, workers: int = 0) -> Iterator[B
                     coming[next_step] = executor.submit(compute, next_step)
             lr, hr = coming.pop(step).result()
         except BrokenProcessPool as error:
+            if not made and get_start_method() != "fork":
+                raise InputError(f"no worker that makes patches could start: {MAIN_GUARD}") from error
             raise InputError("a worker that makes patches was killed: use fewer workers, or free memory") from error
+        made = True
         return torch.as_tensor(lr), torch.as_tensor(hr)
 
     try:

@@ -17,13 +17,13 @@ from srgame.files import check_zip, differences
 STATES = ("state.pt", "state.before.pt")  # the last state, and the one before in case that is damaged
 
 
-def write_state(folder: Path, state: Mapping[str, Any], beside: Mapping[str, Callable[[Path], None]]) -> None:
+def write_state(folder: Path, state: Mapping[str, Any], beside: Mapping[str, Callable[[Path], object]]) -> None:
     """Writes the state, and `beside` it one file for each name, with the function given for it.
 
     No file is ever replaced by half a file. Raises InputError if a file cannot be written, for example on a full disk;
     the files that were there before are then unchanged.
     """
-    files: dict[str, Callable[[Path], None]] = {**beside, STATES[0]: partial(torch.save, state)}
+    files: dict[str, Callable[[Path], object]] = {**beside, STATES[0]: partial(torch.save, state)}
     partials = {name: folder / f"{name}.partial" for name in files}
     try:
         for name, write in files.items():
@@ -44,12 +44,16 @@ def write_state(folder: Path, state: Mapping[str, Any], beside: Mapping[str, Cal
 def read_state(folder: Path, run: Mapping[str, Any]) -> dict[str, Any] | None:
     """The last undamaged state in `folder`; None if there is no state.
 
-    Raises InputError if it belongs to another run than `run`, or if every state there is damaged.
+    Raises InputError if it belongs to another run than `run`, or if every state there is damaged. A finished run of
+    fewer steps, which `run` extends, is no other run.
     """
     paths = [folder / name for name in STATES if (folder / name).exists()]
     for path in paths:
         if state := _read(path):
-            if differ := differences(state["run"], run):
+            stored = {name: value for name, value in state["run"].items() if name != "extended"}
+            finished = state["step"] == stored.get("steps")
+            differ = differences(stored, run)
+            if differ and not (finished and set(differ) == {"steps"} and stored["steps"] < run["steps"]):
                 raise InputError(
                     f"'{path}' is the state of another run ({'; '.join(differ.values())}): train in another folder"
                 )

@@ -1,7 +1,9 @@
 """The training loop: what it logs, saves and resumes, and when it stops."""
 
 import csv
+import json
 import os
+import re
 import signal
 import sys
 import time
@@ -13,6 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 from trainings import batches, tiny
@@ -71,6 +74,8 @@ def test_a_damaged_state_and_the_state_of_another_run_are_refused(
     fit(Original(tiny()), batches(), Schedule(2), tmp_path)
     with pytest.raises(InputError, match=r"state.pt' is the state of another run \(strategy Original, not EATS\)"):
         fit(EATS(tiny()), batches(), Schedule(2), tmp_path)
+    with pytest.raises(InputError, match=r"another run \(steps 2, not 1\)"):
+        fit(Original(tiny()), batches(), Schedule(1), tmp_path)
     with pytest.raises(InputError, match=r"another run \(steps 2, not 3; data None, not Set5\)"):
         fit(Original(tiny()), batches(), Schedule(3), tmp_path, settings={"data": "Set5"})
     with monkeypatch.context() as patched, pytest.raises(InputError, match=r"another run \(processes 1, not 2\)"):
@@ -126,6 +131,76 @@ def test_the_moving_average_of_the_weights_is_saved_too(tmp_path: Path) -> None:
     assert not torch.equal(average["conv_hr.weight"], weights["conv_hr.weight"])
     with pytest.raises(InputError, match=r"ema.* not 1\.0"):
         Schedule(5, ema=1.0)
+
+
+def test_a_finished_run_is_extended_and_an_unfinished_one_is_not(tmp_path: Path) -> None:
+    fit(Original(tiny()), batches(), Schedule(4, save_every=2), tmp_path)
+    before = load_file(tmp_path / "weights.safetensors")
+    with pytest.warns(UserWarning, match=r"of 4 steps is extended to 6"):
+        log = fit(Original(tiny(seed=9)), batches(), Schedule(6, save_every=2), tmp_path)
+    assert log["step"].tolist() == [2, 4, 6]
+    after = load_file(tmp_path / "weights.safetensors")
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+    run = json.loads((tmp_path / "run.json").read_text())
+    assert (run["steps"], run["step"], run["extended"]) == (6, 6, [4])
+    stopped = Schedule(9, save_every=2)
+
+    def stopping(step: int) -> tuple[Tensor, Tensor]:
+        if step == 7:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return batches()(step)
+
+    with pytest.warns(UserWarning, match="extended to 9"):
+        fit(Original(tiny()), stopping, stopped, tmp_path)
+    with pytest.raises(InputError, match=r"another run \(steps 9, not 12\)"):
+        fit(Original(tiny()), batches(), Schedule(12, save_every=2), tmp_path)
+    log = fit(Original(tiny()), batches(), stopped, tmp_path)
+    assert log["step"].tolist() == [2, 4, 6, 8, 9]
+    assert json.loads((tmp_path / "run.json").read_text())["extended"] == [4, 6]
+
+
+def test_weights_say_how_they_were_trained_and_keep_their_checksum(tmp_path: Path) -> None:
+    network, before = tiny(), os.umask(0o022)
+    try:
+        fit(
+            EATS(network),
+            batches(),
+            Schedule(2, 1e-3, ema=0.5),
+            tmp_path,
+            seed=7,
+            settings={"data": "Set5", "eats_ratio": 0.5},
+        )
+    finally:
+        os.umask(before)
+    said = {"strategy": "EATS", "seed": 7, "data": "Set5", "eats_ratio": 0.5, "steps": 2, "step": 2, "ema": 0.5}
+    assert (run := json.loads((tmp_path / "run.json").read_text())) | said == run
+    for name in ("weights.safetensors", "weights.ema.safetensors"):
+        path = tmp_path / name
+        with safe_open(path, "pt") as file:
+            assert json.loads(file.metadata()["srgame.run"]) == run
+        assert path.stat().st_mode & 0o777 == 0o644
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # a file without checksum would be warned of
+            loaded = load_network(path)
+    assert loaded.scale == 4
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=re.escape(str(path))):
+        load_network(path)
+
+
+def test_a_second_signal_ends_a_training_that_hangs(tmp_path: Path) -> None:
+    def hanging(step: int) -> tuple[Tensor, Tensor]:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+        return batches()(step)
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        fit(Original(tiny()), hanging, Schedule(3), tmp_path)
+    assert time.monotonic() - began < 30
 
 
 def test_tensorboard_receives_every_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

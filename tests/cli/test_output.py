@@ -1,0 +1,195 @@
+"""What a run prints and writes: nothing that was measured is lost, whatever becomes of the output."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from srgame.cli.verbs import main
+from srgame.networks import SRResNet, fingerprint, load_network
+from srgame.training.loop import seeded
+
+Run = Callable[..., tuple[int, str, str]]
+SMALL = ("--crop", "16", "--images", "1", "--layers", "conv_hr")
+VERBS = {
+    "shapley": [*SMALL, "--evaluations", 300],
+    "interactions": [*SMALL, "--evaluations", 300],
+    "probe responses": SMALL,
+    "probe salience": (*SMALL[:-1], "conv_last:input"),
+}
+
+
+@pytest.fixture
+def srgame(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs the command in this process: exit status, standard output, standard error."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["srgame", *map(str, words)])
+        try:
+            main()
+            status = 0
+        except SystemExit as ended:
+            status = int(ended.code or 0)
+        return status, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def checkpoints(tmp_path: Path) -> list[Path]:
+    paths = [tmp_path / f"{name}.pth" for name in ("first", "second")]
+    for seed, path in enumerate(paths):
+        torch.save(seeded(lambda: SRResNet(features=6, blocks=2), seed).state_dict(), path)
+    return paths
+
+
+def shell(*words: object, then: str, **environment: str) -> tuple[int, bytes, bytes]:
+    """Runs the command in a shell with `then`, such as a pipe, behind it; its own exit status, stdout, stderr."""
+    command = shlex.join(map(str, [sys.executable, "-m", "srgame", *words]))
+    ended = subprocess.run(
+        ["bash", "-c", f"{command} {then}; exit ${{PIPESTATUS[0]}}"],
+        capture_output=True,
+        env=os.environ | environment,
+        timeout=120,
+    )
+    return ended.returncode, ended.stdout, ended.stderr
+
+
+# Each verb runs behind the same two streams, so each kind of output is tried with one verb.
+@pytest.mark.parametrize(
+    ("verb", "then"),
+    [("shapley", "| true"), ("interactions", ">&- 2>&-"), ("probe responses", "2>&1 | true"), ("layers", "| head -1")],
+)
+def test_a_run_is_saved_whatever_happens_to_its_output(
+    checkpoints: list[Path], tmp_path: Path, verb: str, then: str
+) -> None:
+    words = [] if verb == "layers" else [*VERBS[verb], "--output", tmp_path / "out"]
+    status, _, error = shell(*verb.split(), checkpoints[0], *words, then=then)
+    assert status == 0 and b"Traceback" not in error and b"Broken" not in error
+    if verb != "layers":
+        assert len(pd.read_csv(tmp_path / "out" / f"{verb.split()[-1]}.csv")) >= 6
+
+
+def test_what_an_encoding_lacks_is_replaced_and_the_rest_is_printed(checkpoints: list[Path], tmp_path: Path) -> None:
+    words = ["shapley", checkpoints[0], *SMALL, "--evaluations", 300, "--output", tmp_path / "out"]
+    status, printed, error = shell(*words, then="", PYTHONIOENCODING="cp1252")
+    assert status == 0 and b"Traceback" not in error
+    assert "? (dB)" in printed.decode("cp1252") and "shapley.csv" in printed.decode("cp1252")
+
+
+def test_help_pages_need_no_unicode_and_no_patient_reader() -> None:
+    status, page, error = shell("shapley", "--help", then="", PYTHONIOENCODING="cp1252")
+    assert status == 0 and b"usage: srgame" in page and not error
+    assert shell("probe", "lam", "--help", then="| true") == (0, b"", b"")
+
+
+def test_a_full_disk_under_the_output_is_reported_after_the_results_are_saved(
+    checkpoints: list[Path], tmp_path: Path
+) -> None:
+    words = ["shapley", checkpoints[0], *SMALL, "--evaluations", 300, "--output", tmp_path / "out"]
+    status, _, error = shell(*words, then="> /dev/full")
+    assert status == 2 and b"No space left" in error and b"Traceback" not in error
+    assert len(pd.read_csv(tmp_path / "out" / "shapley.csv")) == 6
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_results_of_two_checkpoints_stand_side_by_side_in_a_folder(
+    srgame: Run, checkpoints: list[Path], tmp_path: Path, verb: str
+) -> None:
+    out, name = tmp_path / "out", verb.split()[-1]
+    for checkpoint in checkpoints:
+        files = {path.name: path.read_bytes() for path in out.glob("*")}
+        status, _, error = srgame(*verb.split(), checkpoint, *VERBS[verb], "--output", out)
+        assert status == 0
+    assert f"{name}-1.csv" in error and f"{checkpoints[0]}" in error and f"{checkpoints[1]}" in error
+    assert pd.read_csv(out / f"{name}.csv")["checkpoint"].unique().tolist() == ["second"]
+    for old, content in files.items():
+        kept = out / old.replace(".", "-1.")
+        assert kept.read_bytes() == content, kept
+    assert len(files) == (6 if name == "salience" else 4) and len(list(out.iterdir())) == 2 * len(files)
+
+
+def test_each_setting_has_results_of_its_own_and_the_same_command_replaces_its_own(
+    srgame: Run, checkpoints: list[Path], tmp_path: Path
+) -> None:
+    words = ["probe", "responses", checkpoints[0], *SMALL, "--output", tmp_path / "out"]
+    for degradation in ("clean", "clean", "blur", "noise"):
+        assert srgame(*words, "--degradation", degradation)[0] == 0
+    settings = [
+        json.loads((tmp_path / "out" / f"responses{number}.json").read_text())["settings"]["degradation"]
+        for number in ("", "-1", "-2")
+    ]
+    assert settings == ["noise", "clean", "blur"] and len(list((tmp_path / "out").iterdir())) == 3 * 4
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["shapley", "--evaluation", "5"], ["'--evaluation'", "--evaluations", "`srgame shapley --help`"]),
+        (["probe", "cosine", "--degradatio", "blur"], ["--degradation;", "`srgame probe cosine --help`"]),
+        (["train", "--output", "x", "--no_resum"], ["'--no_resum'", "--no-resume;", "`srgame train --help`"]),
+        (["shapley", "--seed", "many"], ["--seed", "'many'", "`srgame shapley --help`"]),
+        (["shapley", "--tolerance=small"], ["--tolerance", "'small'"]),
+        (["shapley", "one.pth", "two.pth"], ["'two.pth'"]),
+        (["train", "photographs"], ["--output"]),
+        (["shaply"], ["'shaply'", "shapley", "`srgame --help`"]),
+        (["probe", "cosin"], ["'cosin'", "cosine"]),
+        (["probe"], ["responses", "attributions"]),
+        ([], ["shapley", "probe"]),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_one_sentence_with_what_was_meant(
+    srgame: Run, words: list[str], said: list[str]
+) -> None:
+    status, printed, error = srgame(*words)
+    assert status == 2 and printed == "" and error.count("\n") == 1 and len(error) < 200
+    assert all(each in error for each in said)
+
+
+def test_ctrl_c_in_a_probe_keeps_the_checkpoints_that_were_measured(
+    srgame: Run, checkpoints: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from srgame.cli import comparison
+
+    load = comparison.load_network
+
+    def interrupted(checkpoint: str, *rest: object) -> torch.nn.Module:
+        if Path(checkpoint) == checkpoints[1]:
+            raise KeyboardInterrupt
+        return load(checkpoint, *rest)
+
+    monkeypatch.setattr(comparison, "load_network", interrupted)
+    status, printed, error = srgame("probe", "responses", *checkpoints, *SMALL, "--output", tmp_path / "out")
+    assert status == 130 and "1 of 2" in error and "responses.csv" in printed
+    assert pd.read_csv(tmp_path / "out" / "responses.csv")["checkpoint"].unique().tolist() == ["first"]
+
+
+def test_a_training_starts_from_any_checkpoint_and_can_be_extended(
+    srgame: Run, checkpoints: list[Path], tmp_path: Path
+) -> None:
+    words = ["train", "photographs", "--output", tmp_path / "run", "--init", checkpoints[1], "--patch", 32, "--crop", 0]
+    words += ["--degradation", "bicubic", "--batch", 1, "--pool", 1, "--validation-degradations"]
+    words += ["--learning-rate", 1e-9]
+    for steps in (1, 2):
+        status, printed, error = srgame(*words, "--steps", steps)
+        assert status == 0 and "weights.safetensors" in printed
+    assert "extended to 2" in error
+    trained = load_network(tmp_path / "run" / "weights.safetensors").state_dict()
+    for name, weights in torch.load(checkpoints[1]).items():
+        torch.testing.assert_close(trained[name], weights, atol=1e-7, rtol=0)
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    said = {"init": str(checkpoints[1]), "data": "photographs", "steps": 2, "extended": [1], "strategy": "original"}
+    assert run | said == run and run["init_weights"] == fingerprint(load_network(checkpoints[1]))
+    status, _, error = srgame(*words[:5], checkpoints[0], *words[6:], "--steps", 2)
+    assert status == 2 and "init_weights" in error
+    status, _, error = srgame(*words, "--features", 8, "--output", tmp_path / "other")
+    assert status == 2 and "--features" in error and str(checkpoints[1]) in error
+    status, _, error = srgame(*words, "--scale", 2, "--output", tmp_path / "other")
+    assert status == 2 and "scale" in error
