@@ -53,7 +53,7 @@ def compare(
         if read is not None and checkpoint.endswith(".csv"):
             rows[name].append(_labelled(read(Path(checkpoint)), label))
             continue
-        network = load_network(checkpoint, architecture).to(available(output.device))
+        network = load_network(checkpoint, architecture, strict=networks.strict).to(available(output.device))
         weights[label] = fingerprint(network)
         for stem, measure in measures.items():
             rows[stem].append(_labelled(measure(network), label))

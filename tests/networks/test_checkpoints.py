@@ -180,7 +180,7 @@ def test_a_shipped_file_that_was_changed_is_refused(shipped):
 @pytest.mark.parametrize("name", ["srresnet-x4", "srresnet-x4.pth"])
 def test_an_unknown_name_is_answered_with_those_of_the_zoo(shipped, name):
     with pytest.raises(
-        InputError, match=f"'{name}' is neither a file nor in the zoo, which .*nearest is 'srresnet-x4-eats'"
+        InputError, match=f"'{name}' is neither a file nor in the zoo; the nearest is 'srresnet-x4-eats', of srresnet"
     ):
         load_network(name)
 
