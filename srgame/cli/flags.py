@@ -16,8 +16,8 @@ FIRST_CHECKPOINT = "srresnet-x4-bicubic"
 SETTINGS = "clean, blur, noise, jpeg, b+n, b+j, n+j or b+n+j"
 SET = "photographs (four, embedded), a folder, a file, or a set in the folder that $SRGAME_DATA names"
 ARCHITECTURE = (
-    "architecture of a checkpoint file; or module:function or file.py:function that builds it (this imports that code); "
-    "or spandrel, which finds it"
+    "architecture of a checkpoint file; or module:function or file.py:function that builds it (this imports that "
+    "code); or spandrel, which finds it"
 )
 SQUARE = "side, in pixels, of the square cut from the middle of each"
 

@@ -19,7 +19,7 @@ def train(
     data: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(help=f"HR images to train on: {SET}.")] = None,
     patches: Path | None = None,
     preset: Literal["paper", "laptop"] = "paper",
-    network: Literal["srresnet", "rrdbnet", "han", "han-lite"] = "srresnet",
+    network: str = "srresnet",
     scale: int | None = None,
     features: int | None = None,
     blocks: int | None = None,
@@ -61,10 +61,11 @@ def train(
         preset: length of the training and size of its batches: paper (500,000 steps of 16 patches of 128 pixels, from
             crops of 400), or laptop (20,000 steps of 8 patches of 96 pixels, from crops of 192). Other flags override
             it.
-        network: architecture of the network.
-        scale: scale of the network; None: that of the stored patches, or 4.
-        features: width of the network; None: its own default.
-        blocks: depth of the network; None: its own default.
+        network: architecture of the network: srresnet, rrdbnet, han or han-lite; or module:function or file.py:function
+            that builds it (this imports that code).
+        scale: scale of the network; None: that of the stored patches, or 4, or that of the network that you build.
+        features: width of the network; None: its own default. Your function has to take it.
+        blocks: depth of the network; None: its own default. Your function has to take it.
         strategy: what the training minimises. original: the L1 loss. dropout: the L1 loss, with channels dropped before
             the last conv layer. eats: the L1 loss and the awakening loss of an erased filter (paper, Algorithm 1).
             bicubic-pull: the L1 loss to the HR image and to bicubic upsampling; no filter is erased.
@@ -99,7 +100,7 @@ def train(
     from srgame.data.images import image_paths, read_rgb
     from srgame.data.pairs import load_pairs
     from srgame.devices import available, faster_in_bfloat16
-    from srgame.networks import NETWORKS
+    from srgame.networks import scale_of, untrained
     from srgame.training import processes
     from srgame.training.loop import PRESETS, Schedule, fit, seeded
     from srgame.training.patch_store import StoredPatches
@@ -124,9 +125,9 @@ def train(
         identity |= {"patches": store}
         amount |= {name: store[name] for name in ("patch", "crop")}
     images = [read_rgb(path) for path in image_paths(data)] if data else []
-    scale = store["scale"] if patches else scale or 4
-    size = {name: value for name, value in {"features": features, "blocks": blocks}.items() if value}
-    model = seeded(lambda: NETWORKS[network](scale=scale, **size), seed)
+    wanted = store["scale"] if patches else scale
+    model = seeded(lambda: untrained(network, wanted, features=features, blocks=blocks), seed)
+    scale = wanted or scale_of(model.eval())
     awakening = {"weight": eats_weight, "target": eats_target}
     options: dict[str, dict[str, Any]] = {
         "dropout": {"p": dropout},

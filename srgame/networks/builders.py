@@ -23,18 +23,20 @@ def is_function(network: str | None) -> bool:
     return network is not None and ":" in network
 
 
-def built_by(function: str, scale: int | None = None) -> nn.Module:
+def built_by(function: str, scale: int | None = None, **settings: int) -> nn.Module:
     """The network that "module:function" or "file.py:function" returns, called with `scale` if it takes one.
 
     Imports that code: the module from the current folder or where Python finds it, the file with its own folder on
-    Python's path. Uses up no random numbers of the caller.
+    Python's path.
     """
     source, _, name = function.rpartition(":")
     try:
-        with torch.random.fork_rng(devices=[]):
-            build = getattr(_from_file(Path(source)) if source.endswith(".py") else _from_module(source), name)
-            takes_scale = scale is not None and "scale" in inspect.signature(build).parameters
-            built = build(scale=scale) if takes_scale else build()
+        with torch.random.fork_rng(devices=[]):  # code that is imported may draw or seed
+            module = _from_file(Path(source)) if source.endswith(".py") else _from_module(source)
+        build = getattr(module, name)
+        if scale is not None and "scale" in inspect.signature(build).parameters:
+            settings["scale"] = scale
+        built = build(**settings)
     except Exception as error:  # the caller's own code, which may raise anything
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise InputError(

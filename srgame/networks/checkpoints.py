@@ -59,6 +59,24 @@ def load_network(
     return built
 
 
+def untrained(network: str, scale: int | None = None, **sizes: int | None) -> nn.Module:
+    """A network with initial weights: one of NETWORKS, or what a function builds, as for `load_network`.
+
+    Without `scale`, ours enlarge 4 times. Sizes that are None are the network's own choice.
+
+    Raises InputError if there is no such network, or if the one that is built has another scale.
+    """
+    settings = {name: size for name, size in sizes.items() if size is not None}
+    if not is_function(network):
+        if network not in NETWORKS:
+            raise InputError(f"unknown network '{network}'{_known(NETWORKS, network)}; others: {FORMS}")
+        return NETWORKS[network](scale=scale or 4, **settings)
+    built = built_by(network, scale, **settings).eval()
+    if scale is not None and (own := scale_of(built)) != scale:
+        raise InputError(f"wrong scale: network '{network}' enlarges {own} times, not {scale} times: give scale {own}")
+    return built.train()
+
+
 def zoo() -> dict[str, dict[str, str]]:
     """The rows of zoo/zoo.csv by name: network, training and PSNR of each shipped checkpoint."""
     table = ZOO / "zoo.csv"
@@ -139,7 +157,8 @@ def _restored(path: Path, network: str | None, scale: int | None, strict: bool) 
     if network == "spandrel":
         return by_spandrel(read_weights(path), path)
     if network is not None and is_function(network):
-        built = built_by(network, scale)
+        with torch.random.fork_rng(devices=[]):  # initial weights must not use up the caller's random numbers
+            built = built_by(network, scale)
         weights = read_weights(path, partial(fit_of, built))
     else:
         built, weights = _own(read_weights(path, partial(_recognisable, network)), network, path)
@@ -159,7 +178,7 @@ def _own(weights: Weights, network: str | None, path: Path) -> tuple[nn.Module, 
     try:
         weights = layout.names(weights)
         settings = {setting: value for setting, value in layout.settings(weights).items() if value}
-        with torch.random.fork_rng(devices=[]):  # initial weights must not use up the caller's random numbers
+        with torch.random.fork_rng(devices=[]):
             return NETWORKS[full_size](**settings), weights
     except InputError as error:
         raise InputError(f"'{path}' cannot be loaded: {error}") from error

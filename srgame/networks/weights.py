@@ -157,8 +157,8 @@ def _chosen(content: Any, path: Path, fit: Callable[[Collection[str]], int] | No
     preferred = averaged if len(averaged) == 1 else [place for name in CONTAINERS for place in fitting if place == name]
     if len(fitting) > 1 and not preferred:
         raise InputError(
-            f"'{path}' holds several sets of weights ({', '.join(map(repr, fitting))}), and nothing says which is meant: "
-            "give a file with one of them"
+            f"'{path}' holds several sets of weights ({', '.join(map(repr, fitting))}), and nothing says which is "
+            "meant: give a file with one of them"
         )
     chosen = (preferred or fitting)[0]
     if others := [place for place in sets if place != chosen]:
