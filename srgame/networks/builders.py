@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,12 +32,16 @@ def built_by(function: str, scale: int | None = None, **settings: int) -> nn.Mod
     """
     source, _, name = function.rpartition(":")
     try:
-        with torch.random.fork_rng(devices=[]):  # code that is imported may draw or seed
-            module = _from_file(Path(source)) if source.endswith(".py") else _from_module(source)
-        build = getattr(module, name)
-        if scale is not None and "scale" in inspect.signature(build).parameters:
-            settings["scale"] = scale
-        built = build(**settings)
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", FutureWarning
+            )  # for its authors: one for each conv with the old weight_norm
+            with torch.random.fork_rng(devices=[]):  # code that is imported may draw or seed
+                module = _from_file(Path(source)) if source.endswith(".py") else _from_module(source)
+            build = getattr(module, name)
+            if scale is not None and "scale" in inspect.signature(build).parameters:
+                settings["scale"] = scale
+            built = build(**settings)
     except Exception as error:  # the caller's own code, which may raise anything
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise InputError(
