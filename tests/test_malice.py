@@ -1,10 +1,14 @@
 """Malicious files: no code in them runs, they fill no memory, and nothing is written outside the chosen folder."""
 
+import argparse
 import builtins
+import collections
+import datetime
 import hashlib
 import io
 import json
 import os
+import pathlib
 import pickle
 import struct
 import tarfile
@@ -23,6 +27,7 @@ from small_networks import saved, small
 from srgame.cli.verbs import main
 from srgame.errors import InputError
 from srgame.networks import load_network
+from srgame.networks.inert import Inert, emptied, inert_types
 from srgame.networks.weights import read_weights, save_weights
 from srgame.shapley.store import open_store
 from srgame.training.state import STATES, read_state
@@ -36,6 +41,16 @@ class Reduced:
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         return self.reduced
+
+
+class Settings(argparse.Namespace):
+    """A Namespace that runs a shell when it is unpickled."""
+
+    def __init__(self, canary: Path) -> None:
+        super().__init__(canary=canary)
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return os.system, (f"touch '{self.canary}'",)
 
 
 def shell(canary: Path) -> Reduced:
@@ -53,6 +68,11 @@ HARM: dict[str, Callable[[Path], object]] = {
     "a parameter": lambda canary: Reduced(torch._utils._rebuild_parameter, shell(canary), False, {}),
     "among weights": lambda canary: {**small("srresnet-x4").state_dict(), "harm": shell(canary)},
     "in a container": lambda canary: {"params_ema": shell(canary), "epoch": 1},
+    "beside a Namespace": lambda canary: {"args": argparse.Namespace(harm=shell(canary)), "params": {}},
+    "a subclass of Namespace": lambda canary: {"args": Settings(canary), "params": {}},
+    "an array of objects": lambda canary: {"metric": np.array([shell(canary)], dtype=object), "params": {}},
+    "a default factory": lambda canary: Reduced(collections.defaultdict, shell(canary)),
+    "a Path": lambda canary: Reduced(pathlib.Path, shell(canary)),
     "an optimiser's state": lambda canary: {"run": {}, "log": [{"step": 1}], "optimiser": shell(canary)},
 }
 
@@ -107,7 +127,7 @@ NAMES = ("harm.pth", "harm.safetensors", "harm.npy")
 @pytest.mark.parametrize("kind", HARM)
 def test_the_harm_of_the_next_tests_is_real(kind: str, tmp_path: Path) -> None:
     canary = tmp_path / "canary.npy"
-    with suppress(AttributeError):  # a number is no parameter, but that fails only after the shell has run
+    with suppress(AttributeError, TypeError):  # a number is no parameter; that fails only after the shell has run
         pickle.loads(pickle.dumps(HARM[kind](canary)))
     assert canary.exists()
 
@@ -145,6 +165,36 @@ def test_no_code_in_a_run_folder_runs(kind: str, vessel: str, tmp_path: Path) ->
     with pytest.raises(InputError, match=r"game\.json"):
         open_store(tmp_path / "store", {})
     assert not (tmp_path / "canary.npy").exists()
+
+
+HARMLESS = {
+    "numpy scalars": [np.float64(30.5), np.int64(3), np.bool_(True)],
+    "numpy arrays": [np.zeros(3), np.array(["a"]), np.array([{"a": 1}, None], dtype=object)],
+    "a Namespace": argparse.Namespace(lr=1e-4, folder=pathlib.Path("runs/a"), more=argparse.Namespace()),
+    "paths": [pathlib.Path("/etc/passwd"), pathlib.PureWindowsPath("C:/x")],
+    "defaultdicts": collections.defaultdict(list, loss=[np.float32(1)]),
+    "dates": [datetime.datetime(2026, 1, 2), datetime.timedelta(1)],
+    "the state of a generator": np.random.RandomState(0).get_state(),
+}
+
+
+@pytest.mark.parametrize("new", [True, False])
+@pytest.mark.parametrize("kind", HARMLESS)
+def test_harmless_things_beside_weights_are_read_past(kind: str, new: bool, tmp_path: Path) -> None:
+    network = small("srresnet-x4")
+    content = {"epoch": 3, "model": network.state_dict(), "optimizer": {"param_groups": []}, kind: HARMLESS[kind]}
+    (tmp_path / "harmless.pth").write_bytes(torched(content, new))
+    weights = read_weights(tmp_path / "harmless.pth")
+    assert weights.keys() == network.state_dict().keys()
+    assert all(torch.equal(weights[name], value) for name, value in network.state_dict().items())
+
+
+def test_what_stands_for_harmless_types_reaches_none_of_their_code() -> None:
+    for stand_in, name in inert_types():
+        assert stand_in in (Inert, emptied, dict), name
+    assert Inert(os.system, "x").__reduce_ex__(2)[1] == (Inert,)
+    Inert().__setstate__({"__class__": os})
+    assert type(Inert()) is Inert and not hasattr(Inert(), "__dict__")
 
 
 def safetensors(header: object, content: bytes = bytes(16), length: int | None = None) -> bytes:

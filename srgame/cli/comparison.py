@@ -63,7 +63,7 @@ def compare(
             if read is not None and checkpoint.endswith(".csv"):
                 measured.append({name: _labelled(read(Path(checkpoint)), label)})
                 continue
-            network = load_network(checkpoint, architecture).to(available(output.device))
+            network = load_network(checkpoint, architecture, strict=networks.strict).to(available(output.device))
             measured.append({stem: _labelled(measure(network), label) for stem, measure in measures.items()})
             weights[label] = fingerprint(network)
     except KeyboardInterrupt:

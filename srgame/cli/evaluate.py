@@ -8,7 +8,7 @@ import tyro
 from srgame.cli.flags import (
     FIRST_CHECKPOINT,
     SETTINGS,
-    Architecture,
+    Architectures,
     Crop,
     ImageCount,
     ImageSets,
@@ -16,6 +16,7 @@ from srgame.cli.flags import (
     RealHR,
     RealLR,
     Scale,
+    Strict,
     Subfolders,
 )
 
@@ -23,7 +24,8 @@ from srgame.cli.flags import (
 def evaluate(
     output: Output,
     checkpoints: Annotated[tuple[str, ...], tyro.conf.Positional] = (FIRST_CHECKPOINT,),
-    network: Architecture = None,
+    network: Architectures = ("auto",),
+    strict: Strict = True,
     sets: ImageSets = ("photographs",),
     degradations: Annotated[tuple[str, ...], tyro.conf.arg(help=f"one or more of {SETTINGS}; or: all.")] = ("all",),
     lr: RealLR = None,
@@ -45,14 +47,15 @@ def evaluate(
     papers, pixel values are rounded to 8 bits, and a border of `scale` pixels is cut off.
 
     Args:
-        checkpoints: one or more networks of the same scale: names in the zoo, or checkpoint files.
+        checkpoints: one or more networks of the same scale: names in the zoo, checkpoint files, or folders
+            with one.
         tile: side of the largest LR image that is restored at once, in pixels; None: what fits into memory. A larger
             image is restored in overlapping tiles; the result is the same.
         overlap: overlap of the tiles, in LR pixels; None: the reach of the network. A smaller overlap is faster, but
             then the result is an approximation.
         seed: seed of the noise.
     """
-    from srgame.cli.comparison import real_pairs
+    from srgame.cli.comparison import architectures_of, real_pairs
     from srgame.devices import available
     from srgame.evaluation.benchmark import benchmark
     from srgame.files import ensure_writable
@@ -62,7 +65,11 @@ def evaluate(
     folder, device = output.output, available(output.device)
     real = real_pairs(lr, hr, sets=sets, degradations=degradations, seed=seed)
     ensure_writable(folder)
-    models = {name: load_network(name, None if name in zoo() else network, scale).to(device) for name in checkpoints}
+    each = zip(checkpoints, architectures_of(network, len(checkpoints)), strict=True)
+    models = {
+        name: load_network(name, None if name in zoo() else architecture, scale, strict).to(device)
+        for name, architecture in each
+    }
     try:
         measured = benchmark(
             models,

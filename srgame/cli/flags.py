@@ -16,7 +16,10 @@ from tyro.conf import Positional, arg
 FIRST_CHECKPOINT = "srresnet-x4-bicubic"
 SETTINGS = "clean, blur, noise, jpeg, b+n, b+j, n+j or b+n+j"
 SET = "photographs (four, embedded), a folder, a file, or a set in the folder that $SRGAME_DATA names"
-ARCHITECTURE = "architecture of a checkpoint file, or module:function that builds it (this imports that code)"
+ARCHITECTURE = (
+    "architecture of a checkpoint file; or module:function or file.py:function that builds it (this imports that "
+    "code); or spandrel, which finds it"
+)
 SQUARE = "side, in pixels, of the square cut from the middle of each"
 
 ImageSet = Annotated[str, arg(help=f"{SET}.")]
@@ -34,6 +37,10 @@ RealHR = Annotated[
     arg(help="HR images of real pairs, of the same names as the LR images apart from tags such as x4, _LR4 and _HR."),
 ]
 Architecture = Annotated[str | None, arg(help=f"{ARCHITECTURE}; None: read from the weights.")]
+Architectures = Annotated[
+    tuple[str, ...], arg(help=f"{ARCHITECTURE}: one for all files, or one for each; auto: read from the weights.")
+]
+Strict = Annotated[bool, arg(help="refuse weights that lack some of the network's, or have others; else a note.")]
 Scale = Annotated[int | None, arg(help="expected scale; an error if the network's differs.")]
 ConvLayers = Annotated[tuple[str, ...], arg(help="conv layers, as `srgame layers` lists them, or: all.")]
 Payoff = Annotated[Literal["psnr", "-mse", "-l1"], arg(help="quality of an SR image: PSNR in dB, or a negated error.")]
@@ -46,10 +53,11 @@ Device = Annotated[str, arg(help="device that computes: cpu or cuda.")]
 class Network:
     """The network: one of the zoo, or your own."""
 
-    checkpoint: Annotated[Positional[str], arg(help="name of a network in the zoo, or a checkpoint file.")] = (
-        FIRST_CHECKPOINT
-    )
+    checkpoint: Annotated[
+        Positional[str], arg(help="name of a network in the zoo, or a checkpoint file, or a folder with one.")
+    ] = FIRST_CHECKPOINT
     network: Architecture = None
+    strict: Strict = True
     scale: Scale = None
 
 
@@ -58,11 +66,11 @@ class Networks:
     """The networks: of the zoo, or your own; they share one table and one picture."""
 
     checkpoints: Annotated[
-        Positional[tuple[str, ...]], arg(help="one or more networks: names in the zoo, or checkpoint files.")
+        Positional[tuple[str, ...]],
+        arg(help="one or more networks: names in the zoo, checkpoint files, or folders with one."),
     ] = (FIRST_CHECKPOINT,)
-    network: Annotated[
-        tuple[str, ...], arg(help=f"{ARCHITECTURE}: one for all files, or one for each; auto: read from the weights.")
-    ] = ("auto",)
+    network: Architectures = ("auto",)
+    strict: Strict = True
 
 
 @dataclass(frozen=True)

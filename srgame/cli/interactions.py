@@ -52,7 +52,9 @@ def interactions(
     from srgame.shapley.until import Until
 
     ensure_writable(output.output)
-    model = load_network(network.checkpoint, network.network, network.scale).to(available(output.device))
+    model = load_network(network.checkpoint, network.network, network.scale, network.strict).to(
+        available(output.device)
+    )
     asked = filters_of(model, named(layers)).layers
     pairs = pairs_of(images, model)
     target = toward_bicubic(pairs) if worth.target == "bicubic" else pairs

@@ -8,7 +8,7 @@ def layers(network: Network) -> None:
     from srgame.filters import filters_of
     from srgame.networks import load_network
 
-    filters = filters_of(load_network(network.checkpoint, network.network, network.scale))
+    filters = filters_of(load_network(network.checkpoint, network.network, network.scale, network.strict))
     for layer, width in zip(filters.layers, filters.widths, strict=True):
         print(f"{layer:24} {width:6,}")
     print(f"{len(filters.layers)} layers, {len(filters):,} filters")

@@ -62,7 +62,7 @@ def shapley(
     from srgame.shapley.until import Until
 
     ensure_writable(output.output)
-    model = load_network(network.checkpoint, network.network, network.scale)
+    model = load_network(network.checkpoint, network.network, network.scale, network.strict)
     if bfloat16 and not scheduler and not faster_in_bfloat16(available(output.device)):
         raise InputError("this processor emulates bfloat16, which takes longer than float32: leave out --bfloat16")
     filters = filters_of(model, named(layers))

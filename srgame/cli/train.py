@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from srgame.cli.flags import SET, Device, Sharpen, Subfolders, stop
-from srgame.errors import InputError, chosen
+from srgame.errors import InputError
 
 # Flags that only some strategies read: the strategies, the name of the option there, the default.
 _OPTIONS: dict[str, tuple[tuple[str, ...], str, Any]] = {
@@ -75,12 +75,13 @@ def train(
         preset: length of the training and size of its batches: paper (500,000 steps of 16 patches of 128 pixels, from
             crops of 400), or laptop (20,000 steps of 8 patches of 96 pixels, from crops of 192). Other flags override
             it.
-        network: architecture of the network: srresnet, rrdbnet, han or han-lite; None: srresnet, or that of --init.
+        network: architecture of the network: srresnet, rrdbnet, han or han-lite; or module:function or file.py:function
+            that builds it (this imports that code). None: srresnet, or that of --init.
         init: network of the zoo, or checkpoint file, from whose weights the training starts; None: random weights. If
-            the weights do not tell its architecture, give --network module:function, which builds it.
-        scale: scale of the network; None: that of the stored patches, or 4.
-        features: width of the network; None: its own default.
-        blocks: depth of the network; None: its own default.
+            the weights do not show its architecture, give --network too.
+        scale: scale of the network; None: that of the stored patches, or 4, or that of the network that you build.
+        features: width of the network; None: its own default. Your function has to take it.
+        blocks: depth of the network; None: its own default. Your function has to take it.
         strategy: what the training minimises. original: the L1 loss. dropout: the L1 loss, with channels dropped before
             the last conv layer. eats: the L1 loss and the awakening loss of an erased filter (paper, Algorithm 1).
             bicubic-pull: the L1 loss to the HR image and to bicubic upsampling; no filter is erased.
@@ -151,7 +152,7 @@ def train(
     size = {name: value for name, value in {"features": features, "blocks": blocks}.items() if value}
     model, start = _start(network, init, store["scale"] if patches else scale, size, seed)
     identity |= start
-    scale = scale_of(model)
+    scale = scale_of(model.eval())
     options = {option: identity[flag] for flag, (readers, option, _) in _OPTIONS.items() if strategy in readers}
     if options.get("layers") == ("all",):
         options["layers"] = None
@@ -217,13 +218,12 @@ def _start(
     network: str | None, init: str | None, scale: int | None, size: dict[str, int], seed: int
 ) -> tuple[Any, dict[str, Any]]:
     """The network with its initial weights, and what the identity of the run says of them."""
-    from srgame.networks import NETWORKS, fingerprint, load_network
+    from srgame.networks import fingerprint, load_network, untrained
     from srgame.training.loop import seeded
 
     if init is None:
         name = network or "srresnet"
-        build = chosen("network", name, NETWORKS)
-        return seeded(lambda: build(scale=scale or 4, **size), seed), {"network": name}
+        return seeded(lambda: untrained(name, scale, **size), seed), {"network": name}
     if size:
         raise InputError(f"the network in '{init}' has its own size: leave out --{' and --'.join(size)}")
     model = load_network(init, network, scale)

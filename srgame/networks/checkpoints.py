@@ -1,50 +1,52 @@
 """Networks loaded from checkpoints."""
 
 import csv
-import difflib
 import hashlib
-import importlib
-import inspect
+import itertools
 import re
 import warnings
 from collections import defaultdict
 from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from srgame.errors import InputError
+from srgame.errors import InputError, nearest
+from srgame.networks.builders import FORMS, built_by, by_spandrel, is_function
 from srgame.networks.layouts import LAYOUTS, NETWORKS
-from srgame.networks.weights import Weights, carries_checksum, digest, read_weights
+from srgame.networks.loading import fill, fit_of, renamings
+from srgame.networks.weights import Weights, carries_checksum, digest, few, read_weights
 
 ZOO = Path(__file__).with_name("zoo")
+SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
 
 
-def load_network(checkpoint: str | Path, network: str | None = None, scale: int | None = None) -> nn.Module:
+def load_network(
+    checkpoint: str | Path, network: str | None = None, scale: int | None = None, strict: bool = True
+) -> nn.Module:
     """The network in `checkpoint`, in eval mode on the CPU.
 
-    `checkpoint` is a name of the zoo, or a file of torch or safetensors. `network` is one of NETWORKS, whose sizes are
-    read from the shapes of the weights, or "module:function": srgame imports that module and calls the function, with
-    `scale` if it takes one, to build the network. Without `network`, the names of the weights identify it.
+    `checkpoint` is a name of the zoo, a file of torch or safetensors, or a folder with one. `network` is one of
+    NETWORKS, whose sizes are read from the shapes of the weights; or "module:function" or "file.py:function": srgame
+    imports that code, from the current folder too, and calls the function, with `scale` if it takes one, to build the
+    network; or "spandrel", whose own loader finds the architecture. Without `network`, the names of the weights
+    identify it. Weights are loaded as torch loads them, by the network's own `load_state_dict` if it has one; without
+    `strict`, missing and unexpected weights are no error, but a note.
 
     Warns if filters are tied, and if the file carries no checksum. Raises InputError if the network cannot be restored
     exactly as it was saved, or if it has another `scale`. Code in the file is never run.
     """
     path, network = _located(checkpoint, network)
-    weights = read_weights(path)
+    built = _restored(path, network, scale, strict).eval()
     if path.parent != ZOO and not carries_checksum(path):
         warnings.warn(
             f"'{path}' carries no checksum, so damage to its numbers would go unnoticed: compare its sha256 with "
             f"its publisher's, {hashlib.sha256(path.read_bytes()).hexdigest()}",
             stacklevel=2,
         )
-    if network is not None and ":" in network:
-        built = _imported(network, scale)
-    else:
-        built, weights = _own(weights, network, path)
-    _fill(built, weights, path)
-    if scale is not None and (own := scale_of(built.eval())) != scale:
+    if scale is not None and (own := scale_of(built)) != scale:
         raise InputError(
             f"wrong scale: '{path}' enlarges {own} times, not {scale} times: give another checkpoint or scale {own}"
         )
@@ -54,7 +56,25 @@ def load_network(checkpoint: str | Path, network: str | None = None, scale: int 
             "a game counts a tied filter as several players",
             stacklevel=2,
         )
-    return built.eval()
+    return built
+
+
+def untrained(network: str, scale: int | None = None, **sizes: int | None) -> nn.Module:
+    """A network with initial weights: one of NETWORKS, or what a function builds, as for `load_network`.
+
+    Without `scale`, ours enlarge 4 times. Sizes that are None are the network's own choice.
+
+    Raises InputError if there is no such network, or if the one that is built has another scale.
+    """
+    settings = {name: size for name, size in sizes.items() if size is not None}
+    if not is_function(network):
+        if network not in NETWORKS:
+            raise InputError(f"unknown network '{network}'{_known(NETWORKS, network)}; others: {FORMS}")
+        return NETWORKS[network](scale=scale or 4, **settings)
+    built = built_by(network, scale, **settings).eval()
+    if scale is not None and (own := scale_of(built)) != scale:
+        raise InputError(f"wrong scale: network '{network}' enlarges {own} times, not {scale} times: give scale {own}")
+    return built.train()
 
 
 def zoo() -> dict[str, dict[str, str]]:
@@ -69,10 +89,13 @@ def zoo() -> dict[str, dict[str, str]]:
 def tied_filters(network: nn.Module) -> list[tuple[str, ...]]:
     """Groups of layers that share the memory of their weights, a tuple of names for each group."""
     sharers = defaultdict[int, list[str]](list)
-    for name, layer in network.named_modules(remove_duplicate=False):
-        weight = getattr(layer, "weight", None)
-        if isinstance(weight, Tensor) and weight.ndim > 2 and not weight.is_meta:
-            sharers[weight.data_ptr()].append(name)
+    parameters = network.named_parameters(remove_duplicate=False)
+    for name, tensor in itertools.chain(parameters, network.named_buffers(remove_duplicate=False)):
+        layer, _, kind = name.partition(".parametrizations.")[0].rpartition(".")
+        if ".parametrizations." in name:  # as weight_norm, which computes the weight anew from what is stored
+            layer, kind = name.partition(".parametrizations.")[0], "weight"
+        if kind.startswith("weight") and tensor.ndim > 1 and not tensor.is_meta:
+            sharers[tensor.data_ptr()].append(layer)
     return [tuple(names) for names in sharers.values() if len(names) > 1]
 
 
@@ -106,85 +129,81 @@ def _located(checkpoint: str | Path, network: str | None) -> tuple[Path, str | N
     row = shipped.get(str(checkpoint))
     path = ZOO / row["file"] if row else Path(checkpoint)
     if not path.exists():
-        raise InputError(
-            f"'{checkpoint}' is neither a file nor in the zoo, which has {_known(shipped, str(checkpoint))}"
-        )
+        raise InputError(f"'{checkpoint}' is neither a file nor in the zoo{_known(shipped, str(checkpoint))}")
     if row and hashlib.sha256(path.read_bytes()).hexdigest() != row["sha256"]:
         raise InputError(f"'{path}' is not the file that zoo.csv lists (its sha256 differs): install srgame again")
-    return path, network or (row["network"] if row else None)
+    return _within(path) if path.is_dir() else path, network or (row["network"] if row else None)
+
+
+def _within(folder: Path) -> Path:
+    """The file of weights in a folder: the one that `train` writes, or the only one."""
+    files = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES and not path.name.startswith("."))
+    ours = [path for path in files if path.name == "weights.safetensors"]
+    if len(chosen := ours or files) == 1:
+        return chosen[0]
+    found = f"several checkpoints ({few([path.name for path in files])})" if files else "no checkpoint"
+    raise InputError(f"'{folder}' is a folder with {found}: give a checkpoint file")
 
 
 def _known(names: Collection[str], name: str) -> str:
-    """All names, and the one nearest to `name`, for a sentence."""
-    nearest = difflib.get_close_matches(name, names, n=1, cutoff=0)
-    return f"{', '.join(names)} (the nearest is '{nearest[0]}')" if nearest else "no networks"
+    """The end of a sentence: the known name nearest to `name`, then all of them."""
+    return (
+        f"; the nearest is '{nearest(name, names, 1)}', of {', '.join(names)}" if names else ", which has no networks"
+    )
+
+
+def _restored(path: Path, network: str | None, scale: int | None, strict: bool) -> nn.Module:
+    """The network with the weights of the file."""
+    if network == "spandrel":
+        return by_spandrel(read_weights(path), path)
+    if network is not None and is_function(network):
+        with torch.random.fork_rng(devices=[]):  # initial weights must not use up the caller's random numbers
+            built = built_by(network, scale)
+        weights = read_weights(path, partial(fit_of, built))
+    else:
+        built, weights = _own(read_weights(path, partial(_recognisable, network)), network, path)
+    fill(built, weights, path, strict)
+    return built
 
 
 def _own(weights: Weights, network: str | None, path: Path) -> tuple[nn.Module, Weights]:
     """The network of NETWORKS that fits the weights, with initial weights, and the weights under its names."""
-    name = _recognised(weights, path) if network is None else network
+    name, weights = _recognised(weights, network, path)
     if name not in NETWORKS:
         raise InputError(
-            f"unknown network '{name}' for '{path}': give one of {_known(NETWORKS, name)} or 'module:function'"
+            f"unknown network '{name}' for '{path}'{_known(NETWORKS, name)}; others: {FORMS} or 'spandrel'"
         )
     full_size = name.removesuffix("-lite")
     layout = LAYOUTS[full_size]
     try:
         weights = layout.names(weights)
         settings = {setting: value for setting, value in layout.settings(weights).items() if value}
-        with torch.random.fork_rng(devices=[]):  # initial weights must not use up the caller's random numbers
+        with torch.random.fork_rng(devices=[]):
             return NETWORKS[full_size](**settings), weights
     except InputError as error:
         raise InputError(f"'{path}' cannot be loaded: {error}") from error
 
 
-def _recognised(weights: Weights, path: Path) -> str:
-    """The name of our only network whose weights have such names."""
-    names = [name for name, layout in LAYOUTS.items() if any(re.match(layout.mark, weight) for weight in weights)]
-    if len(names) != 1:
-        raise InputError(
-            f"the weights in '{path}' ({_few(list(weights))}) are not recognised as one of our networks: "
-            f"say network={', '.join(NETWORKS)} or 'module:function'"
-        )
-    return names[0]
+def _recognised(weights: Weights, network: str | None, path: Path) -> tuple[str, Weights]:
+    """The name of our only network whose weights have such names, if `network` is none, and the weights, renamed."""
+    for way in renamings(weights):
+        names = _networks_of(way, network)
+        if len(names) == 1:
+            return network or names[0], {new: weights[name] for new, name in way.items()}
+    if network is not None:
+        return network, weights
+    raise InputError(
+        f"the weights in '{path}' ({few(weights)}) are not recognised as one of our networks: "
+        f"say network={', '.join(NETWORKS)}, {FORMS} or 'spandrel'"
+    )
 
 
-def _imported(function: str, scale: int | None) -> nn.Module:
-    """The network that "module:function" returns."""
-    module, _, name = function.partition(":")
-    try:
-        build = getattr(importlib.import_module(module), name)
-        takes_scale = scale is not None and "scale" in inspect.signature(build).parameters
-        built = build(scale=scale) if takes_scale else build()
-    except Exception as error:  # the caller's own code, which may raise anything
-        raise InputError(
-            f"network '{function}' cannot be built ({type(error).__name__}: {error}): give 'module:function' "
-            "with a module that can be imported and a function that needs no argument"
-        ) from error
-    if not isinstance(built, nn.Module):
-        raise InputError(
-            f"network '{function}' is of type {type(built).__name__}: let the function return a torch.nn.Module"
-        )
-    return built
+def _recognisable(network: str | None, names: Collection[str]) -> int:
+    """1 if a set of weights with these names is one of our networks, or `network`; else 0."""
+    return int(any(_networks_of(way, network) for way in renamings(names)))
 
 
-def _fill(network: nn.Module, weights: Weights, path: Path) -> None:
-    """Assigns the tensors themselves to `network`, so weights that share memory in the file share it in the network."""
-    own, kind = network.state_dict(), type(network).__name__
-    if missing := [name for name in own if name not in weights]:
-        raise InputError(f"'{path}' lacks weights of {kind}: {_few(missing)}; is it another network's?")
-    if unexpected := [name for name in weights if name not in own]:
-        raise InputError(
-            f"'{path}' holds weights that {kind} does not have: {_few(unexpected)}; is it another network's?"
-        )
-    for name, tensor in weights.items():
-        if tensor.shape != own[name].shape or tensor.is_floating_point() != own[name].is_floating_point():
-            has, needs = (f"{tuple(t.shape)} of {t.dtype}" for t in (tensor, own[name]))
-            raise InputError(f"'{name}' in '{path}' is {has}, but {kind} needs {needs}; is it another network's?")
-    nn.Module.load_state_dict(network, weights, assign=True)
-
-
-def _few(names: list[str]) -> str:
-    """The first three names and the number of the others, for a sentence."""
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(f"'{name}'" for name in names[:3]) + more
+def _networks_of(names: Collection[str], network: str | None) -> list[str]:
+    """The networks of LAYOUTS, or only `network`, that have weights of such names."""
+    layouts = LAYOUTS if network is None else {name: LAYOUTS[name] for name in LAYOUTS if network.startswith(name)}
+    return [name for name, layout in layouts.items() if any(re.match(layout.mark, weight) for weight in names)]

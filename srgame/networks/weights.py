@@ -5,7 +5,7 @@ import io
 import json
 import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,38 +15,54 @@ from torch import Tensor
 
 from srgame.errors import InputError
 from srgame.files import check_zip
+from srgame.networks.inert import inert_types
 
 Weights = dict[str, Tensor]
 
-CONTAINERS = ("params_ema", "params", "state_dict", "model_state_dict", "net")
+# What training code calls the weights of the network that it trains, if the file holds others too
+CONTAINERS = ("params", "state_dict", "model_state_dict", "model_state", "model", "net", "net_g", "generator")
+AVERAGED = re.compile(r"(?:^|[._])(?:ema|averaged?|shadow)(?:$|[._])", re.IGNORECASE)
+WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")  # parts torch puts in names
+LEFTOVERS = ("step_counter", "total_ops", "total_params", "n_averaged")  # of mmcv, thop and torch's averaging
 CHECKSUM = "srgame.sha256"  # in the metadata of the safetensors that srgame writes
 LONGEST_HEADER = 100_000_000  # bytes, by the definition of safetensors
 PICKLES = (b"\x80\x03", b"\x80\x04", b"\x80\x05")  # Python's own; torch writes zips, and pickles of protocol 2
 
 
-def read_weights(path: Path) -> Weights:
+def read_weights(path: Path, fit: Callable[[Collection[str]], int] | None = None) -> Weights:
     """The tensors in `path` by name, on the CPU, floating-point ones in float32.
 
-    If a file holds several sets of weights, the first of CONTAINERS is read: averaged weights before raw ones, as in
-    Real-ESRGAN. DataParallel's prefix `module.` is dropped. Tensors that share memory in the file share it here.
+    If a file holds several sets of weights, those count whose names have the highest `fit`, a function from the names
+    to a number. Of these, averaged weights (EMA) are read before raw ones, as in Real-ESRGAN, and then the first of
+    CONTAINERS; a note says so. What torch puts before all names, such as DataParallel's `module.`, is dropped, and so
+    are LEFTOVERS, with a note, and what is no tensor. Tensors that share memory in the file share it here.
 
     Checksums are verified: those in torch's zips (CRC-32 of each part) and those that `save_weights` wrote.
 
-    Raises InputError, with the name of the file, if it holds anything but plain, finite tensors, or if its tensors
-    cannot be read without running code.
+    Raises InputError, with the name of the file, if it holds no set of plain, finite tensors, if it holds several and
+    none is preferred, or if its tensors cannot be read without running code.
     """
-    stored = _unwrapped(_read(path), path)
-    prefix = "module." if all(name.startswith("module.") for name in stored) else ""
-    weights, seen = {}, dict[tuple[object, ...], Tensor]()
-    for name, tensor in stored.items():
+    weights, seen = Weights(), dict[tuple[object, ...], Tensor]()
+    for name, tensor in _stripped(_without_leftovers(_chosen(_read(path), path, fit), path)).items():
         if not _is_plain(tensor):
             raise InputError(f"'{name}' in '{path}' is no plain tensor: save the network's state_dict again")
         place = (tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
         plain = seen.setdefault(place, tensor.detach().float() if tensor.is_floating_point() else tensor)
         if not plain.isfinite().all():
             raise InputError(f"'{name}' in '{path}' holds NaN or infinite values: give an earlier checkpoint")
-        weights[name.removeprefix(prefix)] = plain
+        weights[name] = plain
     return weights
+
+
+def few(names: Collection[str]) -> str:
+    """The first three names and the number of the others, for a sentence."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(f"'{name}'" for name in list(names)[:3]) + more
+
+
+def note(sentence: str) -> None:
+    """Warns of what a file holds beside or beneath what was asked for."""
+    warnings.warn(sentence, stacklevel=4)
 
 
 def save_weights(weights: Weights, path: Path, about: Mapping[str, str] | None = None) -> None:
@@ -90,7 +106,8 @@ def _read(path: Path) -> Any:
             return _from_safetensors(content)
         if content.startswith(b"PK"):
             check_zip(path, content)
-        with warnings.catch_warnings(action="ignore"):  # torch warns of what it is about to refuse
+        quiet = warnings.catch_warnings(action="ignore")  # torch warns of what it is about to refuse
+        with quiet, torch.serialization.safe_globals(inert_types()):
             return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except InputError:
         raise
@@ -121,20 +138,69 @@ def _refusal(path: Path, content: bytes, error: Exception) -> str:
     named = re.search(r"GLOBAL (\S+)|TorchScript", str(error))
     if named or content.startswith(PICKLES):
         code = (named[1] or named[0]) if named else "a pickled object"
-        return f"refused: '{path}' holds code ({code}), not only tensors; save its state_dict instead"
+        return (
+            f"refused: '{path}' holds code ({code}), not only tensors: ask its publisher for its state_dict alone, in "
+            "safetensors; to open this file elsewhere and save that yourself would run the code"
+        )
     return f"'{path}' is truncated, damaged, or no file of torch or safetensors: download or save it again"
 
 
-def _unwrapped(content: Any, path: Path) -> Mapping[str, Tensor]:
-    """The tensors by name, in the innermost container of the file."""
-    while isinstance(content, Mapping) and (inner := next((name for name in CONTAINERS if name in content), None)):
-        content = content[inner]
-    items = list(content.items()) if isinstance(content, Mapping) else []
-    if items and all(isinstance(name, str) and isinstance(value, Tensor) for name, value in items):
-        return dict(items)
-    names = ", ".join(f"'{name}'" for name, _ in items[:3]) or f"a {type(content).__name__}"
-    kind = "an optimizer's state" if "optim" in names or "param_groups" in names else "no weights by name"
-    raise InputError(f"'{path}' holds {kind} ({names}): give the file with the network's state_dict")
+def _chosen(content: Any, path: Path, fit: Callable[[Collection[str]], int] | None) -> Weights:
+    """The set of weights that is meant in the content of a file; a note says if there were others."""
+    sets = dict(_sets(content))
+    if large := {place: tensors for place, tensors in sets.items() if any(t.ndim > 1 for t in tensors.values())}:
+        sets = large  # not a step counter or the state of a random generator
+    if not sets:
+        items = list(content.items()) if isinstance(content, Mapping) else []
+        names = ", ".join(f"'{name}'" for name, _ in items[:3]) or f"a {type(content).__name__}"
+        kind = "an optimizer's state" if "optim" in names or "param_groups" in names else "no weights by name"
+        raise InputError(f"'{path}' holds {kind} ({names}): give the file with the network's state_dict")
+    fits = {place: fit(tensors) if fit else 0 for place, tensors in sets.items()}
+    fitting = [place for place, value in fits.items() if value == max(fits.values())]
+    averaged = [place for place in fitting if AVERAGED.search(place)]
+    preferred = averaged if len(averaged) == 1 else [place for name in CONTAINERS for place in fitting if place == name]
+    if len(fitting) > 1 and not preferred:
+        raise InputError(
+            f"'{path}' holds several sets of weights ({', '.join(map(repr, fitting))}), and nothing says which is "
+            "meant: give a file with one of them"
+        )
+    chosen = (preferred or fitting)[0]
+    if others := [place for place in sets if place != chosen]:
+        kind = "averaged weights (EMA)" if AVERAGED.search(chosen) else "weights"
+        note(f"'{path}' holds {few(others)} too: the {kind} '{chosen}' are loaded")
+    return sets[chosen]
+
+
+def _sets(content: Any, place: str = "", above: tuple[int, ...] = ()) -> Iterator[tuple[str, Weights]]:
+    """The sets of tensors by name in nested dicts, each with its place, such as "ema.model"; no optimizer's state."""
+    if not isinstance(content, Mapping) or "param_groups" in content or id(content) in above:
+        return
+    tensors = {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)}
+    if tensors:
+        yield place, tensors
+    for name, value in content.items():
+        yield from _sets(value, f"{place}.{name}" if place else str(name), (*above, id(content)))
+
+
+def _without_leftovers(weights: Weights, path: Path) -> Weights:
+    """The weights without the counters that tools of training and profiling leave among them."""
+    kept = {name: tensor for name, tensor in weights.items() if name.rpartition(".")[2] not in LEFTOVERS}
+    if kept and len(kept) < len(weights):
+        note(f"in '{path}' {few([name for name in weights if name not in kept])} are ignored: they are no weights")
+    return kept or weights
+
+
+def _stripped(weights: Weights) -> Weights:
+    """The weights without the WRAPPERS that stand before all their names."""
+    while (first := common_part(weights)) in WRAPPERS:
+        weights = {name.removeprefix(f"{first}."): tensor for name, tensor in weights.items()}
+    return weights
+
+
+def common_part(names: Collection[str]) -> str:
+    """The part up to the first dot, if all names have the same one; else nothing."""
+    parts = {name.partition(".")[0] if "." in name else "" for name in names}
+    return parts.pop() if len(parts) == 1 else ""
 
 
 def _is_plain(tensor: Tensor) -> bool:

@@ -1,6 +1,7 @@
 """Networks from checkpoints: weights that do not fit are refused in one sentence."""
 
 import hashlib
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from small_networks import assert_same_images, images, saved, small
 from torch import nn
 
 from srgame.errors import InputError
-from srgame.networks import checkpoints, fingerprint, load_network, tied_filters, zoo
+from srgame.networks import checkpoints, fingerprint, load_network, scale_of, tied_filters, untrained, zoo
 
 
 def srresnet() -> nn.Module:
@@ -114,6 +115,72 @@ def test_a_function_that_builds_no_network_is_named(foreign, function, sentence)
         load_network(foreign, network=function)
 
 
+def test_a_module_of_the_current_folder_builds_the_network_and_its_training(tmp_path, monkeypatch, foreign):
+    package = tmp_path / "own_package"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "nets.py").write_text((tmp_path / "foreign_nets.py").read_text())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [path for path in sys.path if path not in ("", str(tmp_path))])
+    assert load_network(foreign, "own_package.nets:build")(images(1, 5, 7)).shape == (1, 3, 10, 14)
+    assert scale_of(untrained("own_package.nets:scaled", 3)) == 3
+    with pytest.raises(InputError, match=r"'own_package.nets:build' enlarges 2 times, not 4 times"):
+        untrained("own_package.nets:build", 4)
+
+
+def test_a_file_builds_the_network_and_two_files_of_one_name_are_two(tmp_path):
+    for name, scale in {"a": 2, "b": 3}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "same_name.py").write_text(
+            "from torch import nn\n"
+            f"def build(): return nn.Sequential(nn.Conv2d(3, {3 * scale**2}, 1), nn.PixelShuffle({scale}))\n"
+        )
+        function = f"{tmp_path / name}/same_name.py:build"
+        path = saved(untrained(function).state_dict(), tmp_path / name / "weights.pth")
+        assert scale_of(load_network(path, function)) == scale
+    with pytest.raises(InputError, match=r"cannot be built .FileNotFoundError: there is no file '.*absent.py'"):
+        untrained(f"{tmp_path}/absent.py:build")
+
+
+def test_a_folder_stands_for_the_weights_in_it(tmp_path):
+    (tmp_path / "log.csv").touch()
+    with pytest.raises(InputError, match=f"'{tmp_path}' is a folder with no checkpoint"):
+        load_network(tmp_path)
+    saved(srresnet().state_dict(), tmp_path / "one.pth")
+    assert_same_images(load_network(tmp_path), srresnet())
+    saved(srresnet().state_dict(), tmp_path / "two.pth")
+    with pytest.raises(InputError, match=rf"'{tmp_path}' is a folder with several checkpoints .'one.pth', 'two.pth'."):
+        load_network(tmp_path)
+    save_file(srresnet().state_dict(), tmp_path / "weights.safetensors")
+    with pytest.warns(UserWarning, match=r"weights.safetensors' carries no checksum"):
+        assert_same_images(load_network(tmp_path), srresnet())
+
+
+def test_our_networks_are_recognised_under_prefixes(tmp_path):
+    for prefix in ("module.", "net_g.", "generator._orig_mod."):
+        content = {prefix + name: tensor for name, tensor in srresnet().state_dict().items()}
+        path = saved({"model": content}, tmp_path / "weights.pth")
+        assert_same_images(load_network(path), srresnet())
+        assert_same_images(load_network(path, "srresnet"), srresnet())
+
+
+def test_spandrel_loads_what_it_knows(tmp_path):
+    spandrel = pytest.importorskip(
+        "spandrel", reason="spandrel needs a torchvision that fits torch", exc_type=Exception
+    )
+    from spandrel.architectures.SPAN import SPAN
+
+    network = SPAN(num_in_ch=3, num_out_ch=3, feature_channels=16).eval()
+    path = saved({"params": {f"module.{name}": t for name, t in network.state_dict().items()}}, tmp_path / "span.pth")
+    loaded = load_network(path, "spandrel", scale=4)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            loaded(images(1, 9, 7)).clamp(0, 1), spandrel.ModelLoader().load_from_file(path)(images(1, 9, 7))
+        )
+    with pytest.raises(InputError, match=rf"spandrel knows no architecture with the weights in '{tmp_path}"):
+        load_network(saved({"a.weight": torch.ones(2, 2)}, tmp_path / "unknown.pth"), "spandrel")
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_filters_that_are_tied_in_the_file_are_tied_in_the_network_and_warned_of(dtype, tmp_path):
     weights = srresnet().to(dtype).state_dict()
@@ -180,7 +247,7 @@ def test_a_shipped_file_that_was_changed_is_refused(shipped):
 @pytest.mark.parametrize("name", ["srresnet-x4", "srresnet-x4.pth"])
 def test_an_unknown_name_is_answered_with_those_of_the_zoo(shipped, name):
     with pytest.raises(
-        InputError, match=f"'{name}' is neither a file nor in the zoo, which .*nearest is 'srresnet-x4-eats'"
+        InputError, match=f"'{name}' is neither a file nor in the zoo; the nearest is 'srresnet-x4-eats', of srresnet"
     ):
         load_network(name)
 
