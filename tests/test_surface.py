@@ -38,7 +38,7 @@ def test_a_single_layer_needs_no_list(small: SRResNet, photographs: Pairs) -> No
 def test_probes_take_the_lr_images_of_pairs(small: SRResNet, photographs: Pairs) -> None:
     for probe in (channel_responses, channel_salience):
         pd.testing.assert_frame_equal(probe(small, photographs, ["conv_hr"]), probe(small, photographs.lr, ["conv_hr"]))
-    with pytest.raises(InputError, match=r"\(12, 12\)"):
+    with pytest.raises(InputError, match=r"\(6, 6\)"):
         channel_responses(small, iter(photographs.lr[0]), ["conv_hr"])
 
 
