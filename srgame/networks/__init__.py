@@ -2,12 +2,26 @@
 
 Start with `checkpoints.py`, which loads a network from a file. `weights.py` reads files without running code in them,
 `layouts.py` lists the networks and the weight names of public checkpoints, and zoo/README.md the shipped networks.
+`adapter.py` adapts networks of other conventions, which README.md explains.
 """
 
-from srgame.networks.checkpoints import fingerprint, load_network, scale_of, tied_filters, zoo
+from srgame.networks.adapter import adapted, original, scale_of
+from srgame.networks.checkpoints import fingerprint, load_network, tied_filters, zoo
 from srgame.networks.han import HAN
 from srgame.networks.layouts import NETWORKS
 from srgame.networks.rrdbnet import RRDBNet
 from srgame.networks.srresnet import SRResNet
 
-__all__ = ["HAN", "NETWORKS", "RRDBNet", "SRResNet", "fingerprint", "load_network", "scale_of", "tied_filters", "zoo"]
+__all__ = [
+    "HAN",
+    "NETWORKS",
+    "RRDBNet",
+    "SRResNet",
+    "adapted",
+    "fingerprint",
+    "load_network",
+    "original",
+    "scale_of",
+    "tied_filters",
+    "zoo",
+]
