@@ -10,6 +10,7 @@ from torch import nn
 from tqdm import tqdm
 
 from srgame.cli.flags import Dataset, Images, LRImages, Networks, Output, flat
+from srgame.cli.loading import loaded
 from srgame.data.degradations.testing import SETTINGS
 from srgame.data.images import Image, image_paths
 from srgame.data.lazy import LRPatches, lr_images
@@ -17,7 +18,7 @@ from srgame.data.pairs import Pairs, load_pairs
 from srgame.devices import available
 from srgame.errors import InputError, check_counts
 from srgame.files import ensure_writable
-from srgame.networks import fingerprint, load_network, scale_of
+from srgame.networks import fingerprint, scale_of
 from srgame.provenance import provenance, save_frame
 from srgame.report.style import save_figure, with_literal_text
 
@@ -53,7 +54,8 @@ def compare(
         if read is not None and checkpoint.endswith(".csv"):
             rows[name].append(_labelled(read(Path(checkpoint)), label))
             continue
-        network = load_network(checkpoint, architecture).to(available(output.device))
+        network = loaded(checkpoint, architecture, networks.scale, networks.convention)
+        network = network.to(available(output.device))
         weights[label] = fingerprint(network)
         for stem, measure in measures.items():
             rows[stem].append(_labelled(measure(network), label))

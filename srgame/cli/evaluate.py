@@ -5,7 +5,19 @@ from typing import Annotated
 
 import tyro
 
-from srgame.cli.flags import FIRST_CHECKPOINT, SETTINGS, Architecture, Crop, ImageCount, ImageSets, Output, Scale
+from srgame.cli.flags import (
+    FIRST_CHECKPOINT,
+    SETTINGS,
+    Architecture,
+    Convention,
+    Crop,
+    ImageCount,
+    ImageSets,
+    Output,
+    Scale,
+)
+
+CONVENTION = Convention()
 
 
 def evaluate(
@@ -17,6 +29,7 @@ def evaluate(
     images: ImageCount = None,
     crop: Crop = None,
     scale: Scale = None,
+    convention: Convention = CONVENTION,
     tile: int | None = None,
     overlap: int | None = None,
     seed: int = 0,
@@ -35,15 +48,18 @@ def evaluate(
             then the result is an approximation.
         seed: seed of the noise.
     """
+    from srgame.cli.loading import loaded
     from srgame.devices import available
     from srgame.evaluation.benchmark import benchmark
     from srgame.files import ensure_writable
-    from srgame.networks import load_network, zoo
+    from srgame.networks import zoo
     from srgame.report.tables import score_table
 
     folder, device = output.output, available(output.device)
     ensure_writable(folder)
-    models = {name: load_network(name, None if name in zoo() else network, scale).to(device) for name in checkpoints}
+    models = {
+        name: loaded(name, None if name in zoo() else network, scale, convention).to(device) for name in checkpoints
+    }
     try:
         measured = benchmark(
             models,

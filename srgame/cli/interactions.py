@@ -37,12 +37,13 @@ def interactions(
     import pandas as pd
 
     from srgame.cli.comparison import labels
+    from srgame.cli.loading import loaded
     from srgame.cli.shapley import named
     from srgame.data.pairs import load_pairs, toward_bicubic
     from srgame.devices import available
     from srgame.files import ensure_writable
     from srgame.filters import filters_of
-    from srgame.networks import fingerprint, load_network, scale_of
+    from srgame.networks import fingerprint, scale_of
     from srgame.provenance import provenance, save_frame
     from srgame.report.figures import interaction_matrices
     from srgame.report.style import save_figure
@@ -52,7 +53,7 @@ def interactions(
     from srgame.shapley.until import Until
 
     ensure_writable(output.output)
-    model = load_network(network.checkpoint, network.network, network.scale).to(available(output.device))
+    model = loaded(network.checkpoint, network.network, network.scale, network.convention).to(available(output.device))
     asked = filters_of(model, named(layers)).layers
     pairs = load_pairs(images.dataset, images.degradation, scale_of(model), images.images, images.crop)
     target = toward_bicubic(pairs) if worth.target == "bicubic" else pairs

@@ -61,6 +61,8 @@ class Adapted(nn.Module):
     """
 
     __slots__ = ("_convention", "_original")  # beside the shared __dict__, and no names of layers
+    _convention: Convention
+    _original: nn.Module
 
     def __init__(self, network: nn.Module, convention: Convention) -> None:
         object.__setattr__(self, "__dict__", network.__dict__)
@@ -159,7 +161,8 @@ def measured(network: nn.Module, convention: Convention) -> Convention:
     except Exception as error:  # a foreign forward() may raise anything
         if out_of_memory(error):
             raise
-    working, last = list[int](), ValueError()
+    working = list[int]()
+    last: Exception = ValueError()
     for size in SIZES:
         try:
             scale = _scale_at(network, convention, size, size)

@@ -72,7 +72,7 @@ def _on_convention(network: nn.Module, given: Convention) -> Iterator[str]:
 def _others(network: nn.Module, given: Convention, pair: Pairs) -> dict[str, float]:
     """PSNR in dB under each convention that differs from the given one in what was left at its default, by flag."""
     plain = Convention()
-    others = {}
+    others = dict[str, Convention]()
     if (given.value_range, given.output_range) == (plain.value_range, plain.output_range):
         others |= {f: replace(given, value_range=into, output_range=out) for f, (into, out) in RANGES.items()}
     if given.channels == plain.channels:
