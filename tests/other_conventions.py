@@ -46,7 +46,7 @@ class SignedOutput(Plain):
 
 class Shifted(Plain):
     def forward(self, x: Tensor) -> Tensor:
-        mean = x.new_tensor(MEAN)[:, None, None]
+        mean = x.new_tensor(MEAN).view(1, 3, 1, 1)
         return self.restored(x + mean) - mean
 
 
@@ -116,7 +116,7 @@ class SFTMD(nn.Module):
         self.tail = nn.Conv2d(width, 12, 3, padding=1)
 
     def forward(self, x: Tensor, code: Tensor) -> Tensor:
-        maps = code[:, :, None, None].expand(-1, -1, *x.shape[-2:])
+        maps = code[:, :, None, None].expand(-1, -1, x.shape[2], x.shape[3])
         features = first = F.leaky_relu(self.head(x), 0.2)
         for block in self.body:
             features = block(features, maps)

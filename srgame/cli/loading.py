@@ -18,20 +18,21 @@ def loaded(checkpoint: str, network: str | None, scale: int | None, convention: 
 
 
 def arguments_of(convention: Convention, scale: int | None) -> dict[str, Any]:
-    """The arguments of `adapted` for the flags that were given."""
+    """The arguments of `adapted` for these flags; none if all are at their defaults."""
     if convention.upsampled_input and scale is None:
         raise InputError("--upsampled-input needs the scale by which images are enlarged: give --scale, such as 4")
-    read = {
-        "range": lambda: {"value_range": _values(convention.range)},
-        "output_range": lambda: {"output_range": _values(convention.output_range or "")},
-        "upsampled_input": lambda: {"upsampled_input": scale},
-        "output_index": lambda: {"output": tuple(map(_step, convention.output_index))},
-        "extra_input": lambda: {"extra_inputs": convention.extra_input},
+    if convention == Convention():
+        return {}
+    return {
+        "value_range": _values(convention.range),
+        "output_range": None if convention.output_range is None else _values(convention.output_range),
+        "channels": convention.channels,
+        "mean": convention.mean,
+        "upsampled_input": scale if convention.upsampled_input else None,
+        "output": tuple(map(_step, convention.output_index)),
+        "extra_inputs": convention.extra_input,
+        "clamp": convention.clamp,
     }
-    arguments: dict[str, Any] = {}
-    for name, value in convention.given().items():
-        arguments |= read.get(name, lambda name=name, value=value: {name: value})()
-    return arguments
 
 
 def _values(text: str) -> tuple[float, float]:

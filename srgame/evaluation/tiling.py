@@ -73,7 +73,7 @@ class Tiled:
         if length <= self.side:
             yield slice(0, length), slice(0, length)
             return
-        stride = math.lcm(STRIDE, convention_of(self.network).multiple)
+        stride = _stride(self.network)
         margin = math.ceil((self.overlap or 0) / stride) * stride
         most = (self.side - 2 * margin) // stride * stride
         if most < stride:
@@ -107,6 +107,8 @@ class Tiled:
 def reach(network: nn.Module, farthest: int = FARTHEST) -> int | None:
     """The farthest, in LR pixels, that one pixel affects the SR image; None if farther than `farthest` or everywhere.
 
+    If the network works in windows, this is the reach of a window, rounded up to whole windows.
+
     A few pixels are set to NaN, which spreads to all values that depend on them, even through a weight of 0 and through
     any depth, where a gradient would fade. The result is then checked with numbers, in case an operation hides NaN.
     """
@@ -116,17 +118,18 @@ def reach(network: nn.Module, farthest: int = FARTHEST) -> int | None:
 
 def _reach_along(network: nn.Module, axis: int, farthest: int) -> int | None:
     """The reach along one axis, measured on strips that grow until it fits."""
-    length = 128
+    length, stride, multiple = 128, _stride(network), convention_of(network).multiple
     while length <= 4 * farthest:
         lr = _strip(network, length)
-        middle = slice(length // 2, length // 2 + STRIDE)
+        start = length // 2 // stride * stride
+        middle = slice(start, start + stride)
         poisoned = lr.clone()
         poisoned[..., middle] = math.nan
         spread = _columns(_run(network, poisoned, axis).isnan(), length).nonzero()
         first, last = int(spread.min()), int(spread.max())
         if first > 0 and last < length - 1:
-            offset = convention_of(network).multiple - 1  # of the pixels in their window
-            distance = max(middle.start - first, last - middle.stop + 1) + offset
+            distance = max(middle.start - first, last - middle.stop + 1)
+            distance = math.ceil(distance / multiple) * multiple
             return distance if distance <= farthest and _is_reach(network, lr, middle, axis, distance) else None
         length *= 2
     return None
@@ -140,6 +143,11 @@ def _is_reach(network: nn.Module, lr: Float[Tensor, "1 3 h w"], middle: slice, a
     before, after = (_run(network, images, axis) for images in (lr, other))
     change = _columns((after - before).abs() > 1e-4 * before.abs().max(), lr.shape[-1])
     return not change[middle].any()
+
+
+def _stride(network: nn.Module) -> int:
+    """LR pixels from one place where a tile may begin to the next."""
+    return math.lcm(STRIDE, convention_of(network).multiple)
 
 
 def _strip(network: nn.Module, length: int) -> Float[Tensor, "1 3 h w"]:

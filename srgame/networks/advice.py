@@ -37,8 +37,9 @@ def notes(network: nn.Module) -> Iterator[str]:
         yield f"it takes images of at least {convention.smallest} pixels a side: smaller ones are padded by reflection"
     if convention.scale == 1:
         yield (
-            "its images are as large as its input, so it is played at scale 1, as restoration; if it wants images "
-            "that were enlarged before, give its scale and --upsampled-input, such as --scale 4 --upsampled-input"
+            "its images are as large as its input, so it is played at scale 1, as restoration of images degraded by "
+            "noise, blur or jpeg (clean changes nothing there); if it wants images that were enlarged before, give "
+            "its scale and --upsampled-input, such as --scale 4 --upsampled-input"
         )
     yield from _on_convention(network, convention)
 
