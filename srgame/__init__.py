@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from srgame.evaluation.evaluate import evaluate
     from srgame.evaluation.restore import restore_images
     from srgame.filters import Filters, erased, filters_of, resume
-    from srgame.networks import HAN, RRDBNet, SRResNet, load_network, zoo
+    from srgame.networks import HAN, RRDBNet, SRResNet, adapted, load_network, zoo
     from srgame.probes.attributions import channel_attributions
     from srgame.probes.cosine import channel_cosine
     from srgame.probes.ddr import ddr
@@ -47,7 +47,7 @@ _MODULES = {
     "data.images": ("image_paths", "read_rgb"),
     "data.lazy": ("lr_images",),
     "data.pairs": ("Pairs", "load_pairs", "paired"),
-    "networks": ("HAN", "RRDBNet", "SRResNet", "load_network", "zoo"),
+    "networks": ("HAN", "RRDBNet", "SRResNet", "adapted", "load_network", "zoo"),
     "filters": ("Filters", "erased", "filters_of", "resume"),
     "shapley.game": ("Differentiable", "Game", "RestorationGame"),
     "shapley.values": ("ShapleyValues",),
@@ -98,6 +98,7 @@ __all__ = [
     "ShapleyValues",
     "StoredPatches",
     "Until",
+    "adapted",
     "benchmark",
     "channel_attributions",
     "channel_cosine",

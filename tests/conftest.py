@@ -1,6 +1,6 @@
 """Fixtures that many tests share; shapes and types in srgame's signatures are checked from here on.
 
-Networks are imported before, without these checks, since torch.fx traces them with proxies.
+Networks are imported without these checks, since torch.fx traces them with proxies.
 """
 
 import os
@@ -9,9 +9,12 @@ import pytest
 import torch
 from hypothesis import settings
 from jaxtyping import install_import_hook
-from small_networks import Foreign
 
-from srgame.networks import SRResNet
+install_import_hook(["srgame.data", "srgame.filters", "srgame.metrics"], "beartype.beartype")  # networks import these
+
+from small_networks import Foreign  # noqa: E402
+
+from srgame.networks import SRResNet  # noqa: E402
 
 install_import_hook("srgame", "beartype.beartype")
 

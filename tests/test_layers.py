@@ -14,7 +14,8 @@ PACKAGE = Path(srgame.__file__).parent
 LAYERS = [
     {"errors"},
     {"devices", "files", "metrics"},
-    {"data", "filters", "networks", "provenance"},
+    {"data", "filters", "provenance"},
+    {"networks"},
     {"evaluation", "shapley"},
     {"probes", "training"},
     {"report"},

@@ -10,6 +10,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from srgame.cli.flags import Dataset, Images, LRImages, Networks, Output, flat, stop
+from srgame.cli.loading import loaded
 from srgame.data.degradations.testing import SETTINGS
 from srgame.data.images import Image, image_paths
 from srgame.data.lazy import LRPatches, lr_images
@@ -17,7 +18,7 @@ from srgame.data.pairs import Pairs, load_pairs, matched, paired
 from srgame.devices import available
 from srgame.errors import InputError, check_counts
 from srgame.files import ensure_writable
-from srgame.networks import fingerprint, load_network, scale_of
+from srgame.networks import fingerprint, scale_of
 from srgame.provenance import provenance
 from srgame.report.results import save_results
 from srgame.report.style import with_literal_text
@@ -63,7 +64,8 @@ def compare(
             if read is not None and checkpoint.endswith(".csv"):
                 measured.append({name: _labelled(read(Path(checkpoint)), label)})
                 continue
-            network = load_network(checkpoint, architecture, strict=networks.strict).to(available(output.device))
+            network = loaded(checkpoint, architecture, networks.scale, networks.strict, networks.convention)
+            network = network.to(available(output.device))
             measured.append({stem: _labelled(measure(network), label) for stem, measure in measures.items()})
             weights[label] = fingerprint(network)
     except KeyboardInterrupt:

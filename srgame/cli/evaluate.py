@@ -9,6 +9,7 @@ from srgame.cli.flags import (
     FIRST_CHECKPOINT,
     SETTINGS,
     Architectures,
+    Convention,
     Crop,
     ImageCount,
     ImageSets,
@@ -19,6 +20,8 @@ from srgame.cli.flags import (
     Strict,
     Subfolders,
 )
+
+CONVENTION = Convention()
 
 
 def evaluate(
@@ -34,6 +37,7 @@ def evaluate(
     subfolders: Subfolders = False,
     crop: Crop = None,
     scale: Scale = None,
+    convention: Convention = CONVENTION,
     tile: int | None = None,
     overlap: int | None = None,
     seed: int = 0,
@@ -56,10 +60,11 @@ def evaluate(
         seed: seed of the noise.
     """
     from srgame.cli.comparison import architectures_of, real_pairs
+    from srgame.cli.loading import loaded
     from srgame.devices import available
     from srgame.evaluation.benchmark import benchmark
     from srgame.files import ensure_writable
-    from srgame.networks import load_network, zoo
+    from srgame.networks import zoo
     from srgame.report.tables import score_table
 
     folder, device = output.output, available(output.device)
@@ -67,7 +72,7 @@ def evaluate(
     ensure_writable(folder)
     each = zip(checkpoints, architectures_of(network, len(checkpoints)), strict=True)
     models = {
-        name: load_network(name, None if name in zoo() else architecture, scale, strict).to(device)
+        name: loaded(name, None if name in zoo() else architecture, scale, strict, convention).to(device)
         for name, architecture in each
     }
     try:

@@ -7,7 +7,7 @@ some groups or verbs have in common is a type that carries its sentence.
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
@@ -50,6 +50,40 @@ Device = Annotated[str, arg(help="device that computes: cpu or cuda.")]
 
 
 @dataclass(frozen=True)
+class Convention:
+    """What your own networks take and return, if not RGB images in [0, 1]; networks of the zoo ignore these flags."""
+
+    range: Annotated[str, arg(help="values of its images: 1, 255 or LOW..HIGH, such as --range=-1..1.")] = "1"
+    output_range: Annotated[str | None, arg(help="values of its SR images; None: those of --range.")] = None
+    channels: Annotated[
+        Literal["rgb", "bgr", "ycbcr", "y"],
+        arg(help="its channels; with y it restores the luma, and Cb and Cr are upsampled bicubically."),
+    ] = "rgb"
+    mean: Annotated[
+        tuple[float, ...],
+        arg(help="mean that is subtracted from its input and added to its output, in [0, 1]: one, or one per channel."),
+    ] = (0.0,)
+    upsampled_input: Annotated[
+        bool, arg(help="enlarge its input bicubically by --scale first, as SRCNN and VDSR want it.")
+    ] = False
+    output_index: Annotated[
+        tuple[str, ...], arg(help="which of several outputs is the SR image: an index or a key, or a path: 0 -1.")
+    ] = ()
+    extra_input: Annotated[
+        tuple[str, ...],
+        arg(
+            help="size of each further input, without its batch axis and filled with 0 or a number: 10, 1x1x1=0.1, "
+            "15xhxw (h and w: the sides of the image)."
+        ),
+    ] = ()
+    clamp: Annotated[bool, arg(help="clamp its SR images to [0, 1].")] = False
+
+    def given(self) -> dict[str, Any]:
+        """The flags that differ from their defaults."""
+        return {field.name: value for field in fields(self) if (value := getattr(self, field.name)) != field.default}
+
+
+@dataclass(frozen=True)
 class Network:
     """The network: one of the zoo, or your own."""
 
@@ -59,6 +93,7 @@ class Network:
     network: Architecture = None
     strict: Strict = True
     scale: Scale = None
+    convention: Convention = Convention()
 
 
 @dataclass(frozen=True)
@@ -71,6 +106,8 @@ class Networks:
     ] = (FIRST_CHECKPOINT,)
     network: Architectures = ("auto",)
     strict: Strict = True
+    scale: Scale = None
+    convention: Convention = Convention()
 
 
 @dataclass(frozen=True)
@@ -163,8 +200,12 @@ def unwrapped(verb: Callable[..., None]) -> Callable[..., None]:
 
 
 def flat(*groups: Any, **flags: Any) -> dict[str, Any]:
-    """Every flag of the groups, and `flags`, by name: the settings that the json beside a result records."""
-    settings = {name: value for group in groups for name, value in asdict(group).items()} | flags
+    """Every flag of the groups, and `flags`, by name: the settings that the json beside a result records.
+
+    Of a convention only what differs from srgame's is recorded.
+    """
+    settings = {field.name: getattr(group, field.name) for group in groups for field in fields(group)} | flags
+    settings |= settings.pop("convention", Convention()).given()
     return {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()}
 
 

@@ -37,12 +37,13 @@ def interactions(
     import pandas as pd
 
     from srgame.cli.comparison import labels, pairs_of
+    from srgame.cli.loading import loaded
     from srgame.cli.shapley import named
     from srgame.data.pairs import toward_bicubic
     from srgame.devices import available
     from srgame.files import ensure_writable
     from srgame.filters import filters_of
-    from srgame.networks import fingerprint, load_network
+    from srgame.networks import fingerprint
     from srgame.provenance import provenance
     from srgame.report.figures import interaction_matrices
     from srgame.report.results import save_results
@@ -52,9 +53,8 @@ def interactions(
     from srgame.shapley.until import Until
 
     ensure_writable(output.output)
-    model = load_network(network.checkpoint, network.network, network.scale, network.strict).to(
-        available(output.device)
-    )
+    model = loaded(network.checkpoint, network.network, network.scale, network.strict, network.convention)
+    model = model.to(available(output.device))
     asked = filters_of(model, named(layers)).layers
     pairs = pairs_of(images, model)
     target = toward_bicubic(pairs) if worth.target == "bicubic" else pairs

@@ -24,15 +24,16 @@ def restore(
         overlap: overlap of the tiles, in LR pixels; None: the reach of the network. A smaller overlap is faster, but
             then the result is an approximation.
     """
+    from srgame.cli.loading import loaded
     from srgame.data.lazy import lr_images
     from srgame.devices import available
     from srgame.evaluation.restore import restore_images
     from srgame.files import ensure_writable
-    from srgame.networks import load_network, scale_of
+    from srgame.networks import scale_of
 
     device = available(output.device)
     ensure_writable(output.output)
-    model = load_network(network.checkpoint, network.network, network.scale).to(device)
+    model = loaded(network.checkpoint, network.network, network.scale, network.strict, network.convention).to(device)
     lr = lr_images(images.dataset, images.degradation, scale_of(model), images.images, images.crop, images.subfolders)
     try:
         written = restore_images(model, lr, output.output, tile=tile, overlap=overlap, progress=True)

@@ -49,11 +49,12 @@ def shapley(
         workers: number of local processes that compute, each with as many threads as one process alone.
     """
     from srgame.cli.comparison import labels, pairs_of
+    from srgame.cli.loading import loaded
     from srgame.data.pairs import toward_bicubic
     from srgame.devices import available, faster_in_bfloat16
     from srgame.files import ensure_writable
     from srgame.filters import filters_of
-    from srgame.networks import fingerprint, load_network
+    from srgame.networks import fingerprint
     from srgame.provenance import provenance
     from srgame.report.figures import shapley_bars
     from srgame.report.results import save_results
@@ -62,7 +63,7 @@ def shapley(
     from srgame.shapley.until import Until
 
     ensure_writable(output.output)
-    model = load_network(network.checkpoint, network.network, network.scale, network.strict)
+    model = loaded(network.checkpoint, network.network, network.scale, network.strict, network.convention)
     if bfloat16 and not scheduler and not faster_in_bfloat16(available(output.device)):
         raise InputError("this processor emulates bfloat16, which takes longer than float32: leave out --bfloat16")
     filters = filters_of(model, named(layers))

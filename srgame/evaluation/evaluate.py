@@ -17,14 +17,15 @@ Restore = nn.Module | Callable[[Tensor], Tensor]
 def evaluate(restore: Restore, pairs: Pairs) -> pd.DataFrame:
     """One row per image: image, psnr_rgb, psnr_y (dB), ssim_y.
 
-    SR images are rounded to 8 bits, and a border of `scale` pixels is cut.
+    SR images are rounded to 8 bits, and a border of `scale` pixels is cut; none if the images are equally large.
     """
     rows = []
     device = device_of(restore) if isinstance(restore, nn.Module) else torch.device("cpu")
     with torch.inference_mode():
         for name, lr, hr in zip(pairs.names, pairs.lr, pairs.hr, strict=True):
             sr, target = restore(lr[None].to(device)).cpu(), hr[None]
-            border = hr.shape[-1] // lr.shape[-1]
+            scale = hr.shape[-1] // lr.shape[-1]
+            border = scale if scale > 1 else 0
             rgb, y = benchmark_pair(sr, target, border, "rgb"), benchmark_pair(sr, target, border, "y")
             rows.append(
                 {"image": name, "psnr_rgb": psnr(*rgb).item(), "psnr_y": psnr(*y).item(), "ssim_y": ssim(*y).item()}

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from srgame.errors import InputError
 from srgame.networks import scale_of
+from srgame.networks.adapter import convention_of
 
-STRIDE = 8  # tiles begin at multiples of 8 LR pixels, for networks that fold pixels into channels
+STRIDE = 8  # tiles begin at multiples of 8 LR pixels, for networks that fold pixels into channels, and of windows
 BREADTH = 16  # LR pixels across the strips on which reach is measured
 FARTHEST = 1024  # LR pixels; a larger overlap would cost more than tiling saves
 
@@ -72,14 +73,15 @@ class Tiled:
         if length <= self.side:
             yield slice(0, length), slice(0, length)
             return
-        margin = math.ceil((self.overlap or 0) / STRIDE) * STRIDE
-        most = (self.side - 2 * margin) // STRIDE * STRIDE
-        if most < STRIDE:
+        stride = _stride(self.network)
+        margin = math.ceil((self.overlap or 0) / stride) * stride
+        most = (self.side - 2 * margin) // stride * stride
+        if most < stride:
             raise InputError(
                 f"tiles of {self.side} LR pixels a side are too small for an overlap of {margin} pixels on each side "
                 "(the network's reach): allow larger tiles, or give a smaller overlap and accept an approximation"
             )
-        kept = math.ceil(length / math.ceil(length / most) / STRIDE) * STRIDE
+        kept = math.ceil(length / math.ceil(length / most) / stride) * stride
         for start in range(0, length, kept):
             stop = min(start + kept, length)
             yield slice(max(0, start - margin), min(stop + margin, length)), slice(start, stop)
@@ -105,6 +107,8 @@ class Tiled:
 def reach(network: nn.Module, farthest: int = FARTHEST) -> int | None:
     """The farthest, in LR pixels, that one pixel affects the SR image; None if farther than `farthest` or everywhere.
 
+    If the network works in windows, this is the reach of a window, rounded up to whole windows.
+
     A few pixels are set to NaN, which spreads to all values that depend on them, even through a weight of 0 and through
     any depth, where a gradient would fade. The result is then checked with numbers, in case an operation hides NaN.
     """
@@ -114,16 +118,18 @@ def reach(network: nn.Module, farthest: int = FARTHEST) -> int | None:
 
 def _reach_along(network: nn.Module, axis: int, farthest: int) -> int | None:
     """The reach along one axis, measured on strips that grow until it fits."""
-    length = 128
+    length, stride, multiple = 128, _stride(network), convention_of(network).multiple
     while length <= 4 * farthest:
         lr = _strip(network, length)
-        middle = slice(length // 2, length // 2 + STRIDE)
+        start = length // 2 // stride * stride
+        middle = slice(start, start + stride)
         poisoned = lr.clone()
         poisoned[..., middle] = math.nan
         spread = _columns(_run(network, poisoned, axis).isnan(), length).nonzero()
         first, last = int(spread.min()), int(spread.max())
         if first > 0 and last < length - 1:
             distance = max(middle.start - first, last - middle.stop + 1)
+            distance = math.ceil(distance / multiple) * multiple
             return distance if distance <= farthest and _is_reach(network, lr, middle, axis, distance) else None
         length *= 2
     return None
@@ -139,8 +145,14 @@ def _is_reach(network: nn.Module, lr: Float[Tensor, "1 3 h w"], middle: slice, a
     return not change[middle].any()
 
 
+def _stride(network: nn.Module) -> int:
+    """LR pixels from one place where a tile may begin to the next."""
+    return math.lcm(STRIDE, convention_of(network).multiple)
+
+
 def _strip(network: nn.Module, length: int) -> Float[Tensor, "1 3 h w"]:
-    values = torch.rand(1, 3, BREADTH, length, generator=torch.Generator().manual_seed(0))
+    breadth = max(BREADTH, convention_of(network).smallest)
+    values = torch.rand(1, 3, breadth, length, generator=torch.Generator().manual_seed(0))
     return values.to(next(network.parameters()))
 
 
@@ -165,13 +177,14 @@ def bytes_per_pixel(network: nn.Module) -> int:
         tensors = [value for value in (*inputs, output) if isinstance(value, Tensor)]
         largest = max(largest, sum(value.nbytes for value in tensors))
 
+    strip = _strip(network, max(BREADTH, convention_of(network).smallest))
     hooks = [module.register_forward_hook(note) for module in network.modules()]
     try:
-        network(_strip(network, BREADTH))
+        network(strip)
     finally:
         for hook in hooks:
             hook.remove()
-    return 3 * largest // BREADTH**2
+    return 3 * largest // strip[0, 0].numel()
 
 
 def free_bytes(device: torch.device) -> int:

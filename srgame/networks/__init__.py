@@ -3,10 +3,11 @@
 Start with `checkpoints.py`, which loads a network from a file. `weights.py` reads files without running code in them
 (`inert.py`: what may stand beside the weights), `builders.py` builds networks that are not ours, `loading.py` puts the
 weights into a network and checks them, `layouts.py` lists our networks and the weight names of public checkpoints, and
-zoo/README.md the shipped networks.
+`adapter.py` adapts networks of other conventions, which README.md explains. zoo/README.md lists the shipped networks.
 """
 
-from srgame.networks.checkpoints import fingerprint, load_network, scale_of, tied_filters, untrained, zoo
+from srgame.networks.adapter import adapted, original, scale_of
+from srgame.networks.checkpoints import fingerprint, load_network, tied_filters, untrained, zoo
 from srgame.networks.han import HAN
 from srgame.networks.layouts import NETWORKS
 from srgame.networks.rrdbnet import RRDBNet
@@ -17,8 +18,10 @@ __all__ = [
     "NETWORKS",
     "RRDBNet",
     "SRResNet",
+    "adapted",
     "fingerprint",
     "load_network",
+    "original",
     "scale_of",
     "tied_filters",
     "untrained",

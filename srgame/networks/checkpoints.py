@@ -9,11 +9,14 @@ from collections import defaultdict
 from collections.abc import Collection
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from srgame.errors import InputError, nearest
+from srgame.networks.adapter import Convention, adapted, convention_of, scale_of
+from srgame.networks.advice import notes
 from srgame.networks.builders import FORMS, built_by, by_spandrel, is_function
 from srgame.networks.layouts import LAYOUTS, NETWORKS
 from srgame.networks.loading import fill, fit_of, renamings
@@ -24,7 +27,7 @@ SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
 
 
 def load_network(
-    checkpoint: str | Path, network: str | None = None, scale: int | None = None, strict: bool = True
+    checkpoint: str | Path, network: str | None = None, scale: int | None = None, strict: bool = True, **convention: Any
 ) -> nn.Module:
     """The network in `checkpoint`, in eval mode on the CPU.
 
@@ -35,7 +38,11 @@ def load_network(
     identify it. Weights are loaded as torch loads them, by the network's own `load_state_dict` if it has one; without
     `strict`, missing and unexpected weights are no error, but a note.
 
-    Warns if filters are tied, and if the file carries no checksum. Raises InputError if the network cannot be restored
+    `convention` has arguments of `adapted`, for a network that does not map RGB images in [0, 1] to such images. A
+    network that accepts only some sizes is adapted without being asked.
+
+    Warns if filters are tied, if the file carries no checksum, and if an image restored by the network of
+    "module:function" suggests another convention. Raises InputError if the network cannot be restored
     exactly as it was saved, or if it has another `scale`. Code in the file is never run.
     """
     path, network = _located(checkpoint, network)
@@ -46,17 +53,31 @@ def load_network(
             f"its publisher's, {hashlib.sha256(path.read_bytes()).hexdigest()}",
             stacklevel=2,
         )
-    if scale is not None and (own := scale_of(built)) != scale:
-        raise InputError(
-            f"wrong scale: '{path}' enlarges {own} times, not {scale} times: give another checkpoint or scale {own}"
-        )
     if tied := tied_filters(built):
         warnings.warn(
             f"in '{path}' {len(tied)} weights are each tied over several layers ({', '.join(tied[0][:3])} …): "
             "a game counts a tied filter as several players",
             stacklevel=2,
         )
-    return built
+    is_foreign = network is not None and network not in NETWORKS
+    return _adapted(built.eval(), path, scale, is_foreign, convention)
+
+
+def _adapted(
+    network: nn.Module, path: Path, scale: int | None, is_foreign: bool, convention: dict[str, Any]
+) -> nn.Module:
+    """The network for srgame's convention; raises InputError if it has another `scale`."""
+    if is_foreign or convention:
+        network = adapted(network, **convention)
+    if scale is not None and (own := scale_of(network)) != scale:
+        hint = ", or say --upsampled-input if it wants enlarged images" if own == 1 else ""
+        raise InputError(
+            f"wrong scale: '{path}' enlarges {own} times, not {scale} times: "
+            f"give another checkpoint or scale {own}{hint}"
+        )
+    for note in notes(network) if is_foreign else ():
+        warnings.warn(f"'{path}': {note}", stacklevel=3)
+    return network
 
 
 def untrained(network: str, scale: int | None = None, **sizes: int | None) -> nn.Module:
@@ -99,28 +120,13 @@ def tied_filters(network: nn.Module) -> list[tuple[str, ...]]:
     return [tuple(names) for names in sharers.values() if len(names) > 1]
 
 
-def scale_of(network: nn.Module) -> int:
-    """The factor by which the network enlarges an image, measured on one of 16×16 pixels.
-
-    Raises InputError if the network does not return an RGB image.
-    """
-    lr = next(network.parameters()).new_zeros(1, 3, 16, 16)
-    try:
-        with torch.inference_mode():
-            sr = network(lr)
-        scale = sr.shape[-1] // 16
-        if sr.shape != (1, 3, 16 * scale, 16 * scale):
-            raise ValueError(f"it maps {tuple(lr.shape)} to {tuple(sr.shape)}")
-    except Exception as error:  # a foreign forward() may raise anything
-        raise InputError(
-            f"the network cannot restore an RGB image of 16×16 pixels ({error}): give an SR network"
-        ) from error
-    return int(scale)
-
-
 def fingerprint(network: nn.Module) -> str:
-    """The sha256 of the names and bytes of the state_dict, in its order."""
-    return digest(network.state_dict().items())
+    """The sha256 of the names and bytes of the state_dict, in its order, and of a convention that is not srgame's."""
+    weights = digest(network.state_dict().items())
+    convention = convention_of(network).told
+    if convention == Convention():
+        return weights
+    return hashlib.sha256(f"{weights} {convention}".encode()).hexdigest()
 
 
 def _located(checkpoint: str | Path, network: str | None) -> tuple[Path, str | None]:

@@ -17,7 +17,7 @@ from srgame.data.pairs import Pairs
 from srgame.errors import InputError, chosen
 from srgame.files import lock
 from srgame.filters import Filters
-from srgame.networks import fingerprint
+from srgame.networks import fingerprint, original
 from srgame.shapley.game import Game, Grouped, RestorationGame
 from srgame.shapley.gradients import cheaper_than_a_permutation, multilevel_shapley
 from srgame.shapley.permutations import sampled_shapley
@@ -161,7 +161,7 @@ def _how(values: ShapleyValues) -> dict[str, Any]:
 
 def _identity(network: nn.Module, pairs: Pairs, restoration: dict[str, Any]) -> dict[str, Any]:
     """All that the replicates depend on: the network, its images and the restoration game's settings."""
-    code = {"srgame": version("srgame"), "network": _name_of(type(network))}
+    code = {"srgame": version("srgame"), "network": _name_of(type(original(network)))}
     settings = {name: _name_of(value) if callable(value) else value for name, value in restoration.items()}
     return code | {"weights": fingerprint(network), "images": _fingerprint(pairs)} | settings
 
