@@ -14,7 +14,7 @@ def interactions(
     output: Output,
     images: Images = IMAGES,
     limits: Limits = LIMITS,
-    layers: ConvLayers = ("conv_hr",),
+    layers: ConvLayers = (),
     filters: tuple[int, ...] = (),
     index: Literal["shapley", "banzhaf"] = "shapley",
     confidence: Confidence = 0.95,
@@ -53,8 +53,8 @@ def interactions(
 
     ensure_writable(output.output)
     model = load_network(network.checkpoint, network.network, network.scale).to(available(output.device))
-    asked = filters_of(model, named(layers)).layers
     pairs = load_pairs(images.dataset, images.degradation, scale_of(model), images.images, images.crop)
+    asked = filters_of(model, named(layers, model, pairs.lr[0])).layers
     target = toward_bicubic(pairs) if worth.target == "bicubic" else pairs
     of_filters = list(combinations(filters, 2)) if filters else None
     unit = "dB" if worth.payoff == "psnr" else ""
@@ -62,7 +62,7 @@ def interactions(
     print(f"{network.checkpoint}: {', '.join(asked)} on {', '.join(pairs.names)} ({images.degradation})")
     print(f"worth: {worth.payoff} against {worth.target}")
     for layer in asked:
-        game = RestorationGame(model, filters_of(model, [layer]), target, worth.payoff, worth.ablation)
+        game = RestorationGame(model, filters_of(model, [layer]), target, worth.payoff, worth.ablation, at=worth.at)
         estimate = pair_interactions(
             game, of_filters, until=Until(**vars(limits)), index=index, seed=seed, progress=True
         )
