@@ -464,7 +464,7 @@ def resume(network: nn.Module, layers: Sequence[str]) -> Resumable:
     cannot trace the network, or if the network does not call each of `layers` exactly once.
     """
     try:
-        traced = copy.deepcopy(network)  # a forward() that sets attributes would leave proxies in the network itself
+        traced = _copy_to_trace(network)
         nodes = list(fx.Tracer().trace(traced).nodes)
     except Exception as error:  # a forward() can raise anything when torch.fx passes it a proxy
         raise ResumeError(f"torch.fx cannot trace it: {error}") from error
@@ -498,6 +498,17 @@ def resume(network: nn.Module, layers: Sequence[str]) -> Resumable:
     parts = _parts(network, traced, nodes)
     identities = {name: nn.Identity() for name in names}
     return Resumable(fx.GraphModule(parts, head), fx.GraphModule(parts | identities, tail), names)
+
+
+def _copy_to_trace(network: nn.Module) -> nn.Module:
+    """A copy of the network: a forward() that sets attributes leaves proxies in the network that is traced."""
+    computed = {  # tensors that cannot be copied by deepcopy: weights computed from others, as weight_norm has them
+        id(value): value.detach().clone()
+        for module in network.modules()
+        for value in vars(module).values()
+        if isinstance(value, Tensor) and not value.is_leaf
+    }
+    return copy.deepcopy(network, computed)
 
 
 def _dependents(roots: Sequence[fx.Node]) -> set[fx.Node]:

@@ -17,6 +17,7 @@ from srgame.data.pairs import Pairs, load_pairs
 from srgame.devices import available
 from srgame.errors import InputError, check_counts
 from srgame.files import ensure_writable
+from srgame.filters import last_feature_layer
 from srgame.networks import fingerprint, load_network, scale_of
 from srgame.provenance import provenance, save_frame
 from srgame.report.style import save_figure, with_literal_text
@@ -82,6 +83,11 @@ def lr_of(images: LRImages, network: nn.Module) -> Iterable[Image]:
 def pairs_of(images: Images, network: nn.Module) -> Pairs:
     """The LR and HR images for a network."""
     return load_pairs(images.dataset, images.degradation, scale_of(network), images.images, images.crop)
+
+
+def last_layer(network: nn.Module, pairs: Pairs) -> tuple[str]:
+    """The layer that a verb takes if it is given none: the network's last feature layer."""
+    return (last_feature_layer(network, pairs.lr[0]),)
 
 
 def patches_of(

@@ -81,7 +81,7 @@ def interactions(
         worth,
         limits,
         output,
-        layers=layers,
+        layers=asked,
         filters=filters,
         index=index,
         confidence=confidence,

@@ -224,7 +224,7 @@ class RestorationGame:
         return self._run(cut, present, *cut.copies(recorded, len(present)))
 
     def _run(self, cut: Resumable, present: Presences, *inputs: Any) -> Tensor:
-        behind: Behind = self._behind or "output"
+        behind: Literal["output"] | Behind = self._behind or "output"
         with evaluating(cut.tail), erased(cut.tail, self.filters, present, self.ablation, behind):
             sr: Tensor = cut.tail(*inputs)
         return whole_precision(sr)

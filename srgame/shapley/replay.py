@@ -50,6 +50,8 @@ Calls = list[tuple[nn.Module, _Returned | None]]  # None: the call is repeated, 
 
 
 class _Recorder(nn.Module):
+    network: nn.Module
+
     def __init__(self, network: nn.Module, layers: Sequence[str], batches: bool) -> None:
         super().__init__()
         self._modules = network._modules  # the same names, the same modules
@@ -68,6 +70,8 @@ class _Recorder(nn.Module):
 
 
 class _Replayer(nn.Module):
+    network: nn.Module
+
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self._modules = network._modules

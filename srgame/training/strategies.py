@@ -5,6 +5,7 @@ the step only, so a resumed run repeats an uninterrupted one; processes that tra
 """
 
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 
 from srgame.data.images import resize, upsample
 from srgame.errors import InputError, check_counts, chosen
-from srgame.filters import Filters, Resumable, copy_for, donor, erased, filters_of, resume, run
+from srgame.filters import Filters, Resumable, ResumeError, copy_for, donor, erased, filters_of, resume, run
 from srgame.metrics import quantized
 from srgame.training import processes
 
@@ -238,7 +239,11 @@ class EATS(nn.Module):
     def _cut(self, layers: tuple[str, ...]) -> Resumable:
         """The network cut behind these layers, traced the first time it is needed."""
         if layers not in self._cuts:
-            self._cuts[layers] = resume(self.network, layers)
+            try:
+                self._cuts[layers] = resume(self.network, layers)
+            except ResumeError as error:
+                warnings.warn(f"both passes run the whole network, since it cannot be resumed: {error}", stacklevel=2)
+                self._cuts[layers] = Resumable.whole(self.network)
         return self._cuts[layers]
 
     def _taught(self, erasure: Erasure) -> Sequence[int]:
