@@ -93,3 +93,156 @@ def saved(content: object, path: Path) -> Path:
 def assert_same_images(network: nn.Module, other: nn.Module) -> None:
     with torch.no_grad():
         torch.testing.assert_close(network(images(2, 5, 7)), other(images(2, 5, 7)))
+
+
+MEAN = (0.45, 0.44, 0.40)
+
+
+class Plain(nn.Module):
+    """Three convs, x4, and a bilinear skip; the networks below change one habit of it each, not its images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Conv2d(3, 6, 3, padding=1)
+        self.body = nn.Conv2d(6, 6, 3, padding=1)
+        self.tail = nn.Conv2d(6, 48, 3, padding=1)
+        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1))
+
+    def restored(self, x: Tensor) -> Tensor:
+        sr = nn.functional.pixel_shuffle(self.tail(self.body(self.head(x).relu()).relu()), 4)
+        return sr * 0.2 + nn.functional.interpolate(x, scale_factor=4, mode="bilinear")
+
+    def forward(self, x: Tensor) -> Tensor:
+        sr: Tensor = self.restored(x - self.mean) + self.mean
+        return sr
+
+
+class EditsInput(Plain):
+    """Subtracts the mean from the caller's own tensor."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x -= self.mean
+        sr: Tensor = self.restored(x) + self.mean
+        return sr
+
+
+class EditsInputTwice(Plain):
+    """Edits its input, and the response that it has recorded: after the layer head, x changes again."""
+
+    def restored(self, x: Tensor) -> Tensor:
+        z = self.head(x).relu_()
+        z = self.body(z).relu_()
+        x.mul_(2.0)
+        sr = nn.functional.pixel_shuffle(self.tail(z), 4).mul_(0.2)
+        return sr.add_(nn.functional.interpolate(x, scale_factor=4, mode="bilinear"), alpha=0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x.sub_(self.mean)
+        sr: Tensor = self.restored(x).add_(self.mean)
+        return sr
+
+
+class SetsAttributes(Plain):
+    """Sets an attribute, a buffer and a parameter in each run, to what they were."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.mean = self.mean.type_as(x)
+        self.seen = x.mean()
+        self.head.bias = nn.Parameter(self.head.bias.detach() + 0)
+        sr: Tensor = self.restored(x - self.mean) + self.mean
+        return sr
+
+
+class Checked(Plain):
+    """Looks at sizes, as efficient SR networks do: nothing that torch.fx can trace."""
+
+    def restored(self, x: Tensor) -> Tensor:
+        b, c, h, w = x.shape
+        assert c == 3 and h > 2
+        z = nn.functional.pad(self.head(x), (0, w % 2, 0, h % 2)).relu()
+        z = self.body(z[:, :, :h, :w]).relu()
+        sr = nn.functional.pixel_shuffle(self.tail(z), 4).view(b, 3, 4 * h, 4 * w)
+        return sr * 0.2 + nn.functional.interpolate(x, size=(4 * h, 4 * w), mode="bilinear")
+
+
+class BatchOfOne(Plain):
+    def forward(self, x: Tensor) -> Tensor:
+        assert len(x) == 1, "one image at a time"
+        return super().forward(x)
+
+
+class BatchCoupled(Plain):
+    """Normalises over the batch."""
+
+    def restored(self, x: Tensor) -> Tensor:
+        z = self.body(self.head(x).relu()).relu()
+        z = (z - z.mean((0, 1, 2, 3), keepdim=True)) / (z.std() + 1e-3)
+        sr = nn.functional.pixel_shuffle(self.tail(z), 4)
+        return sr * 0.05 + nn.functional.interpolate(x, scale_factor=4, mode="bilinear")
+
+
+class Recursive(Plain):
+    """Calls one layer three times."""
+
+    def restored(self, x: Tensor) -> Tensor:
+        z = self.head(x).relu()
+        for _ in range(3):
+            z = z + self.body(z).relu()
+        sr = nn.functional.pixel_shuffle(self.tail(z), 4)
+        return sr * 0.2 + nn.functional.interpolate(x, scale_factor=4, mode="bilinear")
+
+
+class Normed(Plain):
+    """A norm and an activation that overwrites behind the layer body; the same activation serves the head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.act = nn.BatchNorm2d(6), nn.ReLU(inplace=True)
+        self.norm.bias.data += 0.3
+        self.norm.running_mean += 0.2
+
+    def restored(self, x: Tensor) -> Tensor:
+        z = self.act(self.norm(self.body(self.act(self.head(x)))))
+        sr = nn.functional.pixel_shuffle(self.tail(z), 4)
+        return sr * 0.2 + nn.functional.interpolate(x, scale_factor=4, mode="bilinear")
+
+
+class Windows(Plain):
+    """Attention in windows of 4×4 pixels, two heads of three features, and linear features behind it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv, self.proj, self.fc = nn.Linear(6, 18), nn.Linear(6, 6), nn.Linear(6, 6)
+
+    def attended(self, z: Tensor) -> Tensor:
+        b, c, h, w = z.shape
+        z = z.view(b, c, h // 4, 4, w // 4, 4).permute(0, 2, 4, 3, 5, 1).reshape(-1, 16, c)
+        q, k, v = self.qkv(z).view(len(z), 16, 3, 2, 3).permute(2, 0, 3, 1, 4)
+        z = self.proj((q @ k.transpose(-1, -2)).softmax(-1).matmul(v).transpose(1, 2).reshape(-1, 16, c))
+        z = self.fc(z).view(b, h // 4, w // 4, 4, 4, c)
+        return z.permute(0, 5, 1, 3, 2, 4).reshape(b, c, h, w)
+
+    def restored(self, x: Tensor) -> Tensor:
+        z = self.head(x).relu()
+        sr = nn.functional.pixel_shuffle(self.tail(z + self.attended(z)), 4)
+        return sr * 0.2 + nn.functional.interpolate(x, scale_factor=4, mode="bilinear")
+
+
+HABITS = {
+    kind.__name__: kind
+    for kind in (
+        *(Plain, EditsInput, EditsInputTwice, SetsAttributes, Checked, BatchOfOne, BatchCoupled),
+        *(Recursive, Normed, Windows),
+    )
+}
+
+
+def with_habit(name: str) -> nn.Module:
+    """A network of HABITS; those of the same modules have the same weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return HABITS[name]().eval()

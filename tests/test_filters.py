@@ -4,10 +4,24 @@ from functools import partial
 
 import pytest
 import torch
+from small_networks import with_habit
 from torch import nn
 
 from srgame.errors import InputError
-from srgame.filters import ABLATIONS, Filters, Resumable, ResumeError, donor, erased, evaluating, filters_of, resume
+from srgame.filters import (
+    ABLATIONS,
+    Filters,
+    Resumable,
+    ResumeError,
+    calls_of,
+    donor,
+    erased,
+    evaluating,
+    filters_of,
+    last_feature_layer,
+    resume,
+    run,
+)
 from srgame.networks import HAN, RRDBNet, SRResNet
 
 TOLERANCE = 1e-5  # of the largest pixel: float32 rounding, since convolutions differ with the batch
@@ -277,3 +291,40 @@ def _copy(network: SRResNet) -> SRResNet:
     copied = SRResNet(features=8, blocks=2).eval()
     copied.load_state_dict(network.state_dict())
     return copied
+
+
+@pytest.mark.parametrize(
+    ("network", "layer"),
+    [
+        (SRResNet(4, features=8, blocks=1), "conv_hr"),
+        (SRResNet(4, features=48, blocks=1), "conv_hr"),
+        (RRDBNet(4, features=8, blocks=1, growth=4), "conv_hr"),
+        (with_habit("Plain"), "body"),  # a pixel shuffle makes the image of what `tail` returns
+        (with_habit("Recursive"), "body"),
+    ],
+)
+def test_the_last_feature_layer_is_the_last_whose_response_is_not_the_image(network: nn.Module, layer: str) -> None:
+    assert last_feature_layer(network, lr_batch(1)[0]) == layer
+
+
+def test_the_calls_of_a_run_are_counted_and_followed() -> None:
+    recursive, normed = (calls_of(with_habit(name), lr_batch(2)) for name in ("Recursive", "Normed"))
+    assert [recursive.count(layer) for layer in ("head", "body", "tail", "gone")] == [1, 3, 1, 0]
+    assert [normed.behind(layer) for layer in ("head", "body", "tail")] == [("act",), ("norm", "act"), ()]
+
+
+@pytest.mark.parametrize("layer", ["conv/0", "conv/x", "conv:output"])
+def test_a_layer_that_names_no_filters_is_an_error(layer: str) -> None:
+    with pytest.raises(InputError, match=f"'{layer}'.*NAME:input/4"):
+        filters_of(Twice(), [layer])
+
+
+def test_a_network_that_fails_is_an_error_with_the_images_size() -> None:
+    with pytest.raises(InputError, match=r"12×10.*AssertionError"):
+        run(with_habit("BatchOfOne"), lr_batch(2))
+
+
+def test_a_network_of_computed_weights_can_be_resumed() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.utils.weight_norm(nn.Conv2d(4, 3, 3)))
+    network(lr_batch(1))  # its weight is then computed from others, and cannot be copied by deepcopy
+    assert resume(network, ["0"]).at_cut == ("0",)

@@ -18,6 +18,7 @@ from srgame.data.pairs import Pairs, load_pairs, matched, paired
 from srgame.devices import available
 from srgame.errors import InputError, check_counts
 from srgame.files import ensure_writable
+from srgame.filters import last_feature_layer
 from srgame.networks import fingerprint, scale_of
 from srgame.provenance import provenance
 from srgame.report.results import save_results
@@ -124,6 +125,11 @@ def names_of(images: Dataset) -> list[str]:
     if isinstance(images, Images) and images.lr and images.hr:
         return [hr.stem for _, hr in matched(images.lr, images.hr, images.subfolders)[: images.images]]
     return [path.stem for path in image_paths(images.dataset, images.subfolders)[: images.images]]
+
+
+def last_layer(network: nn.Module, pairs: Pairs) -> tuple[str]:
+    """The layer that a verb takes if it is given none: the network's last feature layer."""
+    return (last_feature_layer(network, pairs.lr[0]),)
 
 
 def patches_of(

@@ -42,7 +42,13 @@ Architectures = Annotated[
 ]
 Strict = Annotated[bool, arg(help="refuse weights that lack some of the network's, or have others; else a note.")]
 Scale = Annotated[int | None, arg(help="expected scale; an error if the network's differs.")]
-ConvLayers = Annotated[tuple[str, ...], arg(help="conv layers, as `srgame layers` lists them, or: all.")]
+ConvLayers = Annotated[
+    tuple[str, ...],
+    arg(
+        help="conv or linear layers, as `srgame layers` lists them, or: all (conv layers); by default the last feature "
+        "layer. NAME:input stands for the channels that a layer is given, NAME/4 for each 4 channels as one filter."
+    ),
+]
 Payoff = Annotated[Literal["psnr", "-mse", "-l1"], arg(help="quality of an SR image: PSNR in dB, or a negated error.")]
 Sharpen = Annotated[bool, arg(help="sharpen the HR images first, as Real-ESRGAN and Reflash Dropout do.")]
 Confidence = Annotated[float, arg(help="confidence level of the intervals, between 0 and 1.")]
@@ -163,6 +169,10 @@ class Worth:
             "or the response of another filter (donor)."
         ),
     ] = "zero"
+    at: Annotated[
+        Literal["output", "activation"],
+        arg(help="where a filter is erased: at its layer's output, or behind the norm and activation that follow it."),
+    ] = "output"
 
 
 @dataclass(frozen=True)

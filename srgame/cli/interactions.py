@@ -14,7 +14,7 @@ def interactions(
     output: Output,
     images: Images = IMAGES,
     limits: Limits = LIMITS,
-    layers: ConvLayers = ("conv_hr",),
+    layers: ConvLayers = (),
     filters: tuple[int, ...] = (),
     index: Literal["shapley", "banzhaf"] = "shapley",
     confidence: Confidence = 0.95,
@@ -55,8 +55,8 @@ def interactions(
     ensure_writable(output.output)
     model = loaded(network.checkpoint, network.network, network.scale, network.strict, network.convention)
     model = model.to(available(output.device))
-    asked = filters_of(model, named(layers)).layers
     pairs = pairs_of(images, model)
+    asked = filters_of(model, named(layers, model, pairs.lr[0])).layers
     target = toward_bicubic(pairs) if worth.target == "bicubic" else pairs
     of_filters = list(combinations(filters, 2)) if filters else None
     unit = "dB" if worth.payoff == "psnr" else ""
@@ -64,7 +64,7 @@ def interactions(
     print(f"{network.checkpoint}: {', '.join(asked)} on {', '.join(pairs.names)} ({images.setting})")
     print(f"worth: {worth.payoff} against {worth.target}")
     for layer in asked:
-        game = RestorationGame(model, filters_of(model, [layer]), target, worth.payoff, worth.ablation)
+        game = RestorationGame(model, filters_of(model, [layer]), target, worth.payoff, worth.ablation, at=worth.at)
         try:
             estimate = pair_interactions(
                 game, of_filters, until=Until(**vars(limits)), index=index, seed=seed, progress=True
@@ -87,7 +87,7 @@ def interactions(
         worth,
         limits,
         output,
-        layers=layers,
+        layers=asked,
         filters=filters,
         index=index,
         confidence=confidence,

@@ -4,11 +4,31 @@ from srgame.cli.flags import Network
 
 
 def layers(network: Network) -> None:
-    """List the conv layers of a network, and the number of filters in each."""
-    from srgame.cli.loading import loaded
-    from srgame.filters import filters_of
+    """List the layers whose filters can play: kind, number of filters, and how often a run of the network calls them.
 
-    filters = filters_of(loaded(network.checkpoint, network.network, network.scale, network.strict, network.convention))
+    The games of a network play on conv layers, and on linear layers that --layers names. NAME:input stands for the
+    channels that a layer is given, and NAME/4 for each 4 consecutive channels as one filter: the channels in front of a
+    PixelShuffle(2), or a head of an attention as NAME:input/SIZE of the linear layer behind its heads.
+    """
+    import warnings
+
+    import torch
+
+    from srgame.cli.loading import loaded
+    from srgame.filters import CONVS, PLAYERS, calls_of, filters_of
+
+    model = loaded(network.checkpoint, network.network, network.scale, network.strict, network.convention)
+    modules = {name: module for name, module in model.named_modules() if isinstance(module, PLAYERS)}
+    filters = filters_of(model, list(modules))
+    calls = calls_of(model, torch.full((1, 3, 64, 64), 0.5))
     for layer, width in zip(filters.layers, filters.widths, strict=True):
-        print(f"{layer:24} {width:6,}")
-    print(f"{len(filters.layers)} layers, {len(filters):,} filters")
+        module = modules[layer]
+        groups = getattr(module, "groups", 1)
+        kind = type(module).__name__ + (f", {groups} groups" if groups > 1 else "")
+        behind = " ".join(("->", *calls.behind(layer))) if calls.behind(layer) else ""
+        print(f"{layer:24} {kind:24} {width:6,} {calls.count(layer):4}x {behind}".rstrip())
+    convs = [layer for layer in filters.layers if isinstance(modules[layer], CONVS)]
+    print(f"{len(convs)} conv layers, {len(filters_of(model, convs)) if convs else 0:,} filters", end="; ")
+    print(f"{len(modules) - len(convs)} linear layers; last feature layer: {calls.last_feature_layer()}")
+    if idle := [layer for layer in filters.layers if not calls.count(layer)]:
+        warnings.warn(f"never called, and so worth 0: {', '.join(idle)}", stacklevel=1)

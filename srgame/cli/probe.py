@@ -211,7 +211,7 @@ def equity(
     networks: Networks,
     images: Images,
     output: Output,
-    layers: LayerNames = ("conv_hr",),
+    layers: LayerNames = (),
     scores: tuple[Literal["responses", "salience", "shapley", Method], ...] = ("responses", "salience"),
     seconds: float = 45.0,
 ) -> None:
@@ -224,7 +224,7 @@ def equity(
             captum's attributions of PSNR.
         seconds: time for the Shapley values of each layer.
     """
-    from srgame.cli.comparison import compare, pairs_of
+    from srgame.cli.comparison import compare, last_layer, pairs_of
     from srgame.probes.equity import equity
     from srgame.probes.scores import filter_scores, read_scores
     from srgame.report.probe_figures import lorenz_curves
@@ -233,7 +233,9 @@ def equity(
     until = Until(tolerance=0.02, seconds=seconds)
     compare(
         "equity",
-        lambda network: filter_scores(network, pairs_of(images, network), layers, scores, until),
+        lambda network: filter_scores(
+            network, pairs := pairs_of(images, network), layers or last_layer(network, pairs), scores, until
+        ),
         lambda frame: equity(frame, "value", ("checkpoint", "score", "layer")),
         lorenz_curves,
         networks,
@@ -250,7 +252,7 @@ def attributions(
     networks: Networks,
     images: Images,
     output: Output,
-    layers: LayerNames = ("conv_hr",),
+    layers: LayerNames = (),
     methods: tuple[Method, ...] = ("integrated-gradients", "conductance"),
     payoff: Payoff = "psnr",
     steps: PathSteps = 50,
@@ -261,13 +263,15 @@ def attributions(
         methods: integrated-gradients: from no response of the layer to its response. conductance: through the layer,
             from a black image to the image.
     """
-    from srgame.cli.comparison import compare, pairs_of
+    from srgame.cli.comparison import compare, last_layer, pairs_of
     from srgame.probes.attributions import attribution_summary, compared_attributions
     from srgame.report.probe_figures import attribution_plot
 
     compare(
         "attributions",
-        lambda network: compared_attributions(network, pairs_of(images, network), layers, methods, payoff, steps),
+        lambda network: compared_attributions(
+            network, pairs := pairs_of(images, network), layers or last_layer(network, pairs), methods, payoff, steps
+        ),
         lambda frame: attribution_summary(frame, ("checkpoint", "method", "layer")),
         lambda frame: attribution_plot(frame, "dB" if payoff == "psnr" else ""),
         networks,

@@ -3,10 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from srgame.cli.flags import Confidence, ConvLayers, Images, Limits, Network, Output, Worth, flat, stop
 from srgame.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 LIMITS = Limits(evaluations=100_000)
 
@@ -17,7 +20,7 @@ def shapley(
     worth: Worth,
     output: Output,
     limits: Limits = LIMITS,
-    layers: ConvLayers = ("conv_hr",),
+    layers: ConvLayers = (),
     game: Literal["each layer", "layers", "within layers", "all filters"] = "each layer",
     antithetic: bool | None = None,
     gradients: bool | None = None,
@@ -66,8 +69,8 @@ def shapley(
     model = loaded(network.checkpoint, network.network, network.scale, network.strict, network.convention)
     if bfloat16 and not scheduler and not faster_in_bfloat16(available(output.device)):
         raise InputError("this processor emulates bfloat16, which takes longer than float32: leave out --bfloat16")
-    filters = filters_of(model, named(layers))
     pairs = pairs_of(images, model)
+    filters = filters_of(model, named(layers, model, pairs.lr[0]))
     print(f"{network.checkpoint}: {len(filters)} filters of {', '.join(filters.layers)}")
     print(f"on {', '.join(pairs.names)} ({images.setting}); worth: {worth.payoff} against {worth.target}")
     with _executor(scheduler, workers, output.device) as executor:
@@ -87,6 +90,7 @@ def shapley(
             payoff=worth.payoff,
             ablation=worth.ablation,
             bfloat16=bfloat16,
+            at=worth.at,
         )
     values.insert(0, "checkpoint", labels([network.checkpoint])[0])
     unit = "dB" if worth.payoff == "psnr" else ""
@@ -96,7 +100,7 @@ def shapley(
         worth,
         limits,
         output,
-        layers=layers,
+        layers=filters.layers,
         game=game,
         antithetic=antithetic,
         gradients=gradients,
@@ -115,11 +119,13 @@ def shapley(
         stop("what was measured so far is saved")
 
 
-def named(layers: tuple[str, ...]) -> tuple[str, ...] | None:
-    """The layers that --layers names; None for all of them."""
+def named(layers: tuple[str, ...], network: "nn.Module", lr: "Tensor") -> tuple[str, ...] | None:
+    """The layers that --layers names, by default the last feature layer; None for all of them."""
+    from srgame.filters import last_feature_layer
+
     if "all" in layers and len(layers) > 1:
         raise InputError("--layers all includes every layer: give no other name beside it")
-    return None if layers == ("all",) else layers
+    return None if layers == ("all",) else layers or (last_feature_layer(network, lr),)
 
 
 @contextmanager

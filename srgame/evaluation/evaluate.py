@@ -1,5 +1,6 @@
 """PSNR and SSIM of a network, or of bicubic upsampling, on pairs of LR and HR images."""
 
+import warnings
 from collections.abc import Callable
 
 import pandas as pd
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 
 from srgame.data.images import upsample
 from srgame.data.pairs import Pairs
-from srgame.devices import device_of
+from srgame.filters import run
 from srgame.metrics import benchmark_pair, psnr, ssim
 
 Restore = nn.Module | Callable[[Tensor], Tensor]
@@ -20,10 +21,12 @@ def evaluate(restore: Restore, pairs: Pairs) -> pd.DataFrame:
     SR images are rounded to 8 bits, and a border of `scale` pixels is cut; none if the images are equally large.
     """
     rows = []
-    device = device_of(restore) if isinstance(restore, nn.Module) else torch.device("cpu")
     with torch.inference_mode():
         for name, lr, hr in zip(pairs.names, pairs.lr, pairs.hr, strict=True):
-            sr, target = restore(lr[None].to(device)).cpu(), hr[None]
+            sr = (run(restore, lr[None]) if isinstance(restore, nn.Module) else restore(lr[None].clone())).cpu()
+            if not sr.isfinite().all():
+                warnings.warn(f"the SR image of '{name}' has values that are not finite, and so no score", stacklevel=2)
+            target = hr[None]
             scale = hr.shape[-1] // lr.shape[-1]
             border = scale if scale > 1 else 0
             rgb, y = benchmark_pair(sr, target, border, "rgb"), benchmark_pair(sr, target, border, "y")

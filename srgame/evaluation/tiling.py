@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from srgame.errors import InputError
+from srgame.filters import run
 from srgame.networks import scale_of
 from srgame.networks.adapter import convention_of
 
@@ -87,8 +88,7 @@ class Tiled:
             yield slice(max(0, start - margin), min(stop + margin, length)), slice(start, stop)
 
     def _restored(self, lr: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 sh sw"]:
-        sr: Tensor = self.network(lr.to(self._device))
-        return sr
+        return run(self.network, lr)
 
     def _part(self, kept: slice, piece: slice = slice(0, 0)) -> slice:
         """The place of the SR pixels of `kept` in the SR image of `piece`."""
@@ -158,8 +158,7 @@ def _strip(network: nn.Module, length: int) -> Float[Tensor, "1 3 h w"]:
 
 def _run(network: nn.Module, strip: Float[Tensor, "1 3 h w"], axis: int) -> Float[Tensor, "1 3 H W"]:
     """The SR strip of an LR strip along `axis`."""
-    sr: Tensor = network(strip.transpose(-1, axis).contiguous())
-    return sr.transpose(-1, axis)
+    return run(network, strip.transpose(-1, axis)).transpose(-1, axis)
 
 
 def _columns(marked: Tensor, length: int) -> Tensor:
@@ -180,7 +179,7 @@ def bytes_per_pixel(network: nn.Module) -> int:
     strip = _strip(network, max(BREADTH, convention_of(network).smallest))
     hooks = [module.register_forward_hook(note) for module in network.modules()]
     try:
-        network(strip)
+        run(network, strip)
     finally:
         for hook in hooks:
             hook.remove()

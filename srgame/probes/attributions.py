@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from srgame.data.pairs import Pairs
 from srgame.errors import InputError, chosen
-from srgame.filters import evaluating
+from srgame.filters import evaluating, run
 from srgame.metrics import Images, Payoff, PerImage, payoff_named
 from srgame.probes.equity import equity
 from srgame.probes.features import Response, features, listening, out_of_place
@@ -85,7 +85,7 @@ class _Worth(nn.Module):
         self.network, self.payoff, self.hr = network, payoff, hr
 
     def forward(self, lr: Images) -> PerImage:
-        return self.payoff(self.network(lr), self.hr)
+        return self.payoff(run(self.network, lr), self.hr.clone())
 
 
 class _WorthOfResponse(nn.Module):

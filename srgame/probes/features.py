@@ -16,9 +16,8 @@ from torch.utils.hooks import RemovableHandle
 
 from srgame.data.images import Image
 from srgame.data.pairs import Pairs
-from srgame.devices import device_of
 from srgame.errors import InputError, nearest
-from srgame.filters import evaluating
+from srgame.filters import evaluating, run
 
 Response = Float[Tensor, "b c *space"]
 Hear = Callable[[str, Response], Response | None]
@@ -108,7 +107,7 @@ def _read(
             raise _Enough
 
     with evaluating(network), torch.inference_mode(), listening(network, layers, hear), suppress(_Enough):
-        network(image[None].to(device_of(network)))
+        run(network, image[None])
     return {layer: single(layer, runs) for layer, runs in values.items()}
 
 

@@ -20,7 +20,7 @@ from srgame.data.images import Image
 from srgame.data.pairs import Pairs
 from srgame.devices import device_of
 from srgame.errors import InputError
-from srgame.filters import evaluating
+from srgame.filters import evaluating, run
 from srgame.metrics import luma
 from srgame.probes.equity import gini
 from srgame.probes.features import lr_images_of
@@ -94,14 +94,14 @@ def attributed(
     before = blurred(lr, sigma)
     with evaluating(network):
         with torch.inference_mode():
-            sr = network(before)
+            sr = run(network, before)
         rows, columns = _window(sr, window, corner)
         details = [edges(sr)[..., rows, columns].sum().item()]
         total = torch.zeros_like(lr)
         for width in np.linspace(sigma, 0, steps + 1)[1:]:
             point = blurred(lr, float(width)).requires_grad_()
             with torch.enable_grad():
-                detail = edges(network(point))[..., rows, columns].sum()
+                detail = edges(run(network, point))[..., rows, columns].sum()
             details.append(detail.item())
             (gradient,) = torch.autograd.grad(detail, point)
             total += gradient * (point.detach() - before)

@@ -21,7 +21,7 @@ from srgame.data.images import Image
 from srgame.data.pairs import Pairs
 from srgame.devices import device_of
 from srgame.errors import InputError
-from srgame.filters import evaluating
+from srgame.filters import evaluating, run
 from srgame.probes.equity import equity, shares
 from srgame.probes.features import Response, listening, lr_images_of, single
 
@@ -84,9 +84,9 @@ def salient_features(
         heard[layer].append(response)
         return response.clone()  # an activation in place behind the layer then overwrites the copy
 
-    lr = image[None].to(device_of(network)).requires_grad_()  # parameters may be frozen
+    lr = image[None].to(device_of(network)).clone().requires_grad_()  # parameters may be frozen
     with evaluating(network), torch.enable_grad(), listening(network, layers, hear):
-        total = edges(network(lr)).sum()
+        total = edges(run(network, lr)).sum()
     responses = [single(layer, heard[layer]) for layer in layers]
     gradients = torch.autograd.grad(total, responses, materialize_grads=True)
     return {

@@ -5,6 +5,7 @@ the step only, so a resumed run repeats an uninterrupted one; processes that tra
 """
 
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 
 from srgame.data.images import resize, upsample
 from srgame.errors import InputError, check_counts, chosen
-from srgame.filters import Filters, Resumable, donor, erased, filters_of, resume
+from srgame.filters import Filters, Resumable, ResumeError, copy_for, donor, erased, filters_of, resume, run
 from srgame.metrics import quantized
 from srgame.training import processes
 
@@ -65,7 +66,7 @@ class Original(nn.Module):
         self.network = network
 
     def forward(self, lr: LR, hr: HR, rng: np.random.Generator) -> Losses:
-        sr = self.network(lr)
+        sr = run(self.network, lr)
         return Losses({"original": F.l1_loss(sr, hr)}, {"to_bicubic": _distance(sr, _bicubic(lr, hr))})
 
 
@@ -95,7 +96,7 @@ class Dropout(nn.Module):
 
         hook = self.network.get_submodule(self.last).register_forward_pre_hook(drop)
         try:
-            return Losses({"original": F.l1_loss(self.network(lr), hr)})
+            return Losses({"original": F.l1_loss(run(self.network, lr), hr)})
         finally:
             hook.remove()
 
@@ -219,26 +220,30 @@ class EATS(nn.Module):
         network = self.network
         with ExitStack() as stack:
             if self.teaches == "all" and self.erase == "none":
-                sr = sr_erased = network(lr)
+                sr = sr_erased = run(network, lr)
             elif self.teaches == "all":  # all that comes before the erased layers is computed once
                 cut = self._cut(tuple(erasure.filters.layers[0] for erasure in erasures))
-                live = cut.head(lr)
-                sr = cut.tail(*live)
+                live = cut.head(copy_for(network, lr))
+                sr = cut.tail(*cut.copies(live))
                 for erasure in erasures:
                     stack.enter_context(erasure(cut.tail))
-                sr_erased = cut.tail(*live)
+                sr_erased = cut.tail(*cut.copies(live))
             else:
-                sr = network(lr)
+                sr = run(network, lr)
                 for erasure in erasures if self.erase != "none" else ():
                     stack.enter_context(erasure(network))
                 weights = _frozen_except(network, {e.filters.layers[0]: self._taught(e) for e in erasures})
-                sr_erased = torch.func.functional_call(network, weights, (lr,))
+                sr_erased = torch.func.functional_call(network, weights, (copy_for(network, lr),))
         return sr, sr_erased
 
     def _cut(self, layers: tuple[str, ...]) -> Resumable:
         """The network cut behind these layers, traced the first time it is needed."""
         if layers not in self._cuts:
-            self._cuts[layers] = resume(self.network, layers)
+            try:
+                self._cuts[layers] = resume(self.network, layers)
+            except ResumeError as error:
+                warnings.warn(f"both passes run the whole network, since it cannot be resumed: {error}", stacklevel=2)
+                self._cuts[layers] = Resumable.whole(self.network)
         return self._cuts[layers]
 
     def _taught(self, erasure: Erasure) -> Sequence[int]:

@@ -181,11 +181,18 @@ def test_version_is_printed(srgame: Run) -> None:
 
 def test_layers_are_listed(srgame: Run, checkpoint: Path) -> None:
     status, printed, _ = srgame("layers", checkpoint)
-    assert status == 0 and "body.1.conv2" in printed and "9 layers, 87 filters" in printed
+    assert (
+        status == 0
+        and "body.1.conv2" in printed
+        and "9 conv layers, 87 filters; 0 linear layers; last feature layer: conv_hr" in printed
+    )
 
 
 BAD = {
-    "no such layer": ("shapley {checkpoint} --layers conv_hrr", "no conv layer 'conv_hrr'; the nearest are conv_hr"),
+    "no such layer": (
+        "shapley {checkpoint} --layers conv_hrr",
+        "no conv or linear layer 'conv_hrr'; the nearest are conv_hr",
+    ),
     "no such file": ("shapley missing.pth", "'missing.pth' is neither a file nor in the zoo"),
     "no such set": ("shapley {checkpoint} --dataset Set6", "no images at 'Set6'"),
     "wrong scale": ("layers {checkpoint} --scale 2", "wrong scale"),

@@ -12,7 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from commands import memory_for
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from srgame.data.images import upsample
 from srgame.data.pairs import Pairs, load_pairs, toward_bicubic
@@ -92,22 +92,24 @@ def test_filters_that_equal_their_ablation_are_dummies(photographs: Pairs) -> No
 
 
 class Branching(nn.Module):
-    """A network that torch.fx cannot trace."""
+    """A network that torch.fx cannot trace, and whose one call cannot be recorded: it counts the images."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.before, self.other = nn.Identity(), nn.Identity()
         self.conv = nn.Conv2d(3, 3, 3, padding=1)
 
     def forward(self, lr: Tensor) -> Tensor:
-        return F.interpolate(self.conv(lr) if lr.mean() > 0 else lr, scale_factor=4)
+        x = self.before(lr) if len(lr) == 1 else self.other(lr)
+        return F.interpolate(self.conv(x) if lr.mean() > 0 else lr, scale_factor=4)
 
 
-def test_a_network_that_cannot_be_traced_is_run_whole_and_says_so_once(photographs: Pairs) -> None:
-    network = Branching()
-    with pytest.warns(UserWarning, match="every coalition takes a whole run.*cannot trace") as warned:
-        game = RestorationGame(network, filters_of(network), photographs, "-mse")
+def test_a_network_that_cannot_be_resumed_is_run_whole_and_says_so_once(photographs: Pairs) -> None:
+    network, coalitions = Branching(), some(3)
+    game = RestorationGame(network, filters_of(network), photographs, "-mse")
+    with pytest.warns(UserWarning, match="every coalition takes a whole run.*cannot trace.*other modules") as warned:
+        game(coalitions)
     assert len(warned) == 1
-    coalitions = some(3)
     expected = [slow_worth(network, game, row, "-mse") for row in coalitions]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -128,10 +130,10 @@ class BatchBound(nn.Module):
 
 
 def test_a_wrong_resumption_is_noticed_and_not_used(photographs: Pairs) -> None:
-    network = BatchBound()
-    with pytest.warns(UserWarning, match="every coalition takes a whole run.*(differ|shape|invalid)"):
-        game = RestorationGame(network, filters_of(network, ["conv1"]), photographs, "-mse")
-    coalitions = some(4)
+    network, coalitions = BatchBound(), some(4)
+    game = RestorationGame(network, filters_of(network, ["conv1"]), photographs, "-mse")
+    game(coalitions)
+    assert not isinstance(game.cut.tail, fx.GraphModule)  # but replayed
     expected = [slow_worth(network, game, row, "-mse") for row in coalitions]
     torch.testing.assert_close(game(coalitions), torch.tensor(expected).double(), rtol=1e-5, atol=1e-8)
 
@@ -149,13 +151,13 @@ class Random(nn.Module):
 
 def test_a_random_network_is_noticed(photographs: Pairs) -> None:
     with pytest.warns(UserWarning, match="differ from run to run"):
-        RestorationGame(Random(), filters_of(Random()), photographs)
+        RestorationGame(Random(), filters_of(Random()), photographs)(some(3))
 
 
 def test_a_network_of_another_scale_is_refused(photographs: Pairs) -> None:
     network = SRResNet(scale=2, features=4, blocks=1)
     with pytest.raises(InputError, match="makes 12×12 pixels of 6×6, where the HR image has 24×24"):
-        RestorationGame(network, filters_of(network), photographs)
+        RestorationGame(network, filters_of(network), photographs)(some(len(filters_of(network))))
 
 
 def test_unknown_payoffs_are_named(small: SRResNet, photographs: Pairs) -> None:
@@ -221,7 +223,7 @@ def test_memory_that_ends_as_a_game_is_made_is_a_sentence(
     monkeypatch.setattr("srgame.shapley.game.resume", starving)
     with warnings.catch_warnings(), pytest.raises(InputError, match="memory does not hold"):
         warnings.simplefilter("error")
-        RestorationGame(small, filters_of(small, ["conv_hr"]), photographs)
+        RestorationGame(small, filters_of(small, ["conv_hr"]), photographs)(some(8))
 
 
 def test_a_game_is_evaluated_in_full_float32(small: SRResNet, photographs: Pairs) -> None:
