@@ -7,6 +7,7 @@ error of every coalition. A coalition then takes microseconds, and shows the con
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -17,15 +18,19 @@ from torch import Tensor
 from srgame.metrics import OF_MSE
 from srgame.shapley.exact import exact_shapley
 from srgame.shapley.game import Coalitions, Game, RestorationGame, Worth
-from srgame.shapley.values import ROUNDING, PerPlayer, ShapleyValues, mean_of
+from srgame.shapley.until import Until
+from srgame.shapley.values import Estimate, PerPlayer, ShapleyValues, mean_of
 
+HALVES = 4  # coalitions that show whether two halves of the players add up
 TRIALS = 16  # random coalitions on which additivity is tested
-TOLERANCE = 1e-4  # root mean square of the standard errors, as a share of the range of the values
+TOLERANCE = 1e-4  # of the root mean square of the standard errors, as a share of the range of the values
 ENUMERATED = 16  # players: with 16 or fewer, all coalitions are evaluated
 LEAST, MOST = 12, 1200  # replicates
 DRAWN = 2**12  # in each replicate and image, at least this number of coalitions
 LARGEST = 2**28  # numbers in the images of a pair, 1 GiB
 CHUNK = 2**22  # numbers of them that are multiplied at once, in float64
+
+UNTIL = Until(rms_tolerance=TOLERANCE)
 
 Grams = Float64[Tensor, "image n n"]
 OfMSE = Callable[[Tensor], Tensor]
@@ -55,20 +60,23 @@ def additive_tail(game: Game) -> AdditiveGame | None:
     """The same game as sums of images; None if they are no sums, or if the payoff is no function of the squared error.
 
     The image of each filter alone is restored. Then the images of the grand coalition and of 16 random ones must agree
-    with their sums up to float32 rounding, and their worths too within 1e-5 of the largest change of worth.
+    with their sums up to float32 rounding.
     """
     if not isinstance(game, RestorationGame) or game.payoff not in OF_MSE or game.bfloat16:
         return None
     if max(hr.numel() for hr in game.pairs.hr) * (game.players + 1) > LARGEST or not _may_be_additive(game):
         return None
-    tests = _tests(game.players)
-    grams = [_gram(game, image, tests) for image in range(len(game.pairs))]
-    known = [gram for gram in grams if gram is not None]
-    if len(known) < len(grams):
-        return None
-    additive, worth = AdditiveGame(torch.stack(known), OF_MSE[game.payoff]), game(tests)
-    room = ROUNDING * (worth - worth[0]).abs().max() + torch.finfo(torch.float32).eps * worth.abs().max()
-    return additive if (additive(tests) - worth).abs().max() <= room else None
+    grams = []
+    for image in range(len(game.pairs)):
+        if (gram := _gram(game, image)) is None:
+            return None
+        grams.append(gram)
+    return AdditiveGame(torch.stack(grams), OF_MSE[game.payoff])
+
+
+def cost(players: int) -> int:
+    """The number of coalitions whose images `additive_tail` restores."""
+    return HALVES + (1 + players) + (2 + TRIALS)
 
 
 def _tests(players: int) -> Coalitions:
@@ -79,7 +87,7 @@ def _tests(players: int) -> Coalitions:
 
 
 def _may_be_additive(game: RestorationGame) -> bool:
-    """Whether the images of two halves of the players add up on the first image: four runs rule out most layers."""
+    """Whether the images of two halves of the players add up on the first image: this rules out most layers."""
     half = torch.arange(game.players) % 2 == 0
     nobody, first, second, everybody = game.sr_images(torch.stack([half & ~half, half, ~half, half | ~half]), 0)
     return _equal(first + second - nobody, everybody, game.players)
@@ -90,8 +98,9 @@ def _equal(sums: Tensor, images: Tensor, terms: int) -> bool:
     return bool((sums - images).abs().max() <= torch.finfo(images.dtype).eps * terms * images.abs().max().clamp(min=1))
 
 
-def _gram(game: RestorationGame, image: int, tests: Coalitions) -> Float64[Tensor, "n n"] | None:
+def _gram(game: RestorationGame, image: int) -> Float64[Tensor, "n n"] | None:
     """The inner products on one image; None if the images of the tests are no sums."""
+    tests = _tests(game.players)
     alone = torch.eye(game.players + 1, game.players).roll(1, 0).bool()  # nobody, then each player
     nobody, *added = game.sr_images(alone, image).flatten(1)
     added = torch.stack(added) - nobody
@@ -102,27 +111,27 @@ def _gram(game: RestorationGame, image: int, tests: Coalitions) -> Float64[Tenso
     return torch.stack([piece @ piece.T for piece in pieces]).sum(0) / terms.shape[1]
 
 
-def additive_shapley(game: AdditiveGame, tolerance: float = TOLERANCE, seed: int = 0) -> ShapleyValues:
-    """The Shapley values: exact for up to 16 players, otherwise sampled until their errors are at most `tolerance`.
+def additive_shapley(game: AdditiveGame, until: Until = UNTIL, seed: int = 0) -> ShapleyValues:
+    """The Shapley values: exact for up to 16 players, otherwise sampled in at least 12 replicates.
 
-    `tolerance` bounds the root mean square of the standard errors, as a share of the range of the values. Under −mse
-    all replicates agree up to float64 rounding.
+    Sampling ends when both tolerances are reached, or at the limit of seconds. Without an rms_tolerance, the root mean
+    square of the standard errors is to be at most 0.01% of the range of the values. Under −mse all replicates agree up
+    to float64 rounding.
     """
-    known: dict[str, Any] = {
-        "evaluations": 1 + game.players + 1 + TRIALS,
-        "ended": "additive tail",
-        "used": ("additive tail",),
-    }
+    how: dict[str, Any] = {"evaluations": cost(game.players), "ended": "additive tail", "used": ("additive tail",)}
     if game.players <= ENUMERATED:
-        return replace(exact_shapley(game), **known)
+        return replace(exact_shapley(game), **how)
     nobody, everybody = game(torch.tensor([[False], [True]]).repeat(1, game.players))
-    replicates: list[PerPlayer] = []
+    began, replicates = monotonic(), list[PerPlayer]()
     for number in range(MOST):
         contributions = _contributions(game, np.random.default_rng([seed, number]))
         efficient = contributions + (everybody - nobody - contributions.sum()) / game.players  # they add up
         replicates.append(efficient.numpy())
         estimate = mean_of(np.stack(replicates))
-        if len(replicates) >= LEAST and estimate.relative_rms <= tolerance:
+        if len(replicates) >= LEAST and _precise(estimate, until):
+            break
+        if until.seconds is not None and len(replicates) >= 2 and monotonic() - began > until.seconds:
+            how["ended"] = "seconds"
             break
     return ShapleyValues(
         value=estimate.value,
@@ -130,8 +139,14 @@ def additive_shapley(game: AdditiveGame, tolerance: float = TOLERANCE, seed: int
         replicates=len(replicates),
         empty=nobody.item(),
         grand=everybody.item(),
-        **known,
+        **how,
     )
+
+
+def _precise(estimate: Estimate, until: Until) -> bool:
+    """Whether both tolerances are reached."""
+    largest, rms = until.tolerance or math.inf, until.rms_tolerance or TOLERANCE
+    return estimate.relative_stderr <= largest and estimate.relative_rms <= rms
 
 
 def _contributions(game: AdditiveGame, rng: np.random.Generator) -> Float64[Tensor, " player"]:

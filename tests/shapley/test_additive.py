@@ -12,6 +12,7 @@ from srgame.metrics import OF_MSE, PAYOFFS, psnr_of
 from srgame.shapley.additive import AdditiveGame, additive_shapley, additive_tail
 from srgame.shapley.exact import exact_shapley
 from srgame.shapley.game import RestorationGame
+from srgame.shapley.until import Until
 
 
 def sums(players: int, images: int, payoff: str = "psnr") -> AdditiveGame:
@@ -24,10 +25,9 @@ def sums(players: int, images: int, payoff: str = "psnr") -> AdditiveGame:
 
 def test_psnr_of_sums_agrees_with_all_coalitions_within_its_errors() -> None:
     game = sums(players=17, images=2)
-    exact, found = exact_shapley(game), additive_shapley(game, tolerance=1e-3)
-    assert found.ended == "additive tail" and 12 <= found.replicates < 100
+    exact, found = exact_shapley(game), additive_shapley(game, Until(rms_tolerance=1e-3))
     assert np.abs((found.value - exact.value) / found.stderr).max() < 4
-    assert found.relative_rms <= 1e-3
+    assert found.relative_rms <= 1e-3 and found.ended == "additive tail"
     assert found.value.sum() == pytest.approx(exact.grand - exact.empty, rel=1e-12)
 
 
@@ -41,7 +41,7 @@ def test_the_squared_error_of_sums_is_solved_exactly() -> None:
 def test_standard_errors_are_as_large_as_the_deviations() -> None:
     game = sums(players=17, images=1)
     exact = exact_shapley(game).value
-    found = [additive_shapley(game, tolerance=1.0, seed=seed) for seed in range(12)]
+    found = [additive_shapley(game, Until(rms_tolerance=1.0), seed=seed) for seed in range(12)]
     scores = np.stack([(each.value - exact) / each.stderr for each in found])
     assert 0.8 < np.sqrt(np.mean(scores**2)) < 1.35  # Student's t over 12 replicates: 1.11
 
@@ -96,6 +96,11 @@ def test_a_small_synergy_is_seen() -> None:
     torch.manual_seed(0)
     network = Synergy()
     assert additive_tail(RestorationGame(network, filters_of(network, ["features"]), photographs())) is None
+
+
+def test_sampling_of_sums_ends_at_the_limit_of_seconds() -> None:
+    found = additive_shapley(sums(players=17, images=1), Until(seconds=1e-9))
+    assert (found.ended, found.replicates) == ("seconds", 2)
 
 
 def test_psnr_of_a_squared_error_is_psnr() -> None:
