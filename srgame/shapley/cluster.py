@@ -299,6 +299,11 @@ class _Remote:
         dummies: Tensor = self.worker_pool.ask(_dummies, self)
         return dummies
 
+    @cached_property
+    def rounding(self) -> float:
+        rounding: float = self.worker_pool.ask(_rounding, self)
+        return rounding
+
     @property
     def parts(self) -> list[Game]:
         return [_Remote(self.worker_pool, self.recipe, image) for image in range(self.worker_pool.images)]
@@ -320,6 +325,10 @@ def _arrived(recipe: _Recipe, image: int | None, is_low_precision: bool) -> Any:
 
 def _dummies(game: RestorationGame) -> Tensor:
     return game.dummies
+
+
+def _rounding(game: RestorationGame) -> float:
+    return game.rounding
 
 
 def _gradient(game: Differentiable, presences: Tensor) -> Tensor:

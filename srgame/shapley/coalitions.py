@@ -13,12 +13,20 @@ from srgame.shapley.game import Game
 Active = Int[np.ndarray, " active"]
 
 MOST = 20  # players whose coalitions can all be evaluated
+FLOAT64 = 2.0**-40  # relative rounding of a worth in float64, with room for long sums
+MARGIN = 16  # times the rounding of a worth: filters of a linear tail came to 2.4 times
 
 
 def active_players(game: Game) -> Active:
     """The players that are not known to be dummies."""
     dummies = getattr(game, "dummies", None)
     return np.arange(game.players) if dummies is None else np.flatnonzero(~np.asarray(dummies))
+
+
+def rounding_of(game: Game) -> float:
+    """The largest difference, as a share of the worth, that rounding explains."""
+    given = getattr(game, "rounding", None)
+    return MARGIN * (FLOAT64 if given is None else given)
 
 
 def evaluated(game: Game, coalitions: Bool[np.ndarray, "coalition player"]) -> Float64[np.ndarray, " coalition"]:

@@ -38,6 +38,7 @@ class Game(Protocol):
     A game may have further attributes. `dummies`: "player" booleans, True for players that never change the worth of a
     coalition. `parts`: games of the same players whose mean this game is; a sampler may evaluate them one by one.
     `low_precision`, which the parts may have too: the same game in faster and less exact arithmetic, or None.
+    `rounding`: the relative rounding error of a worth that is computed in less than float64.
     """
 
     @property
@@ -104,6 +105,11 @@ class RestorationGame:
     @property
     def players(self) -> int:
         return len(self.filters)
+
+    @property
+    def rounding(self) -> float:
+        """The relative rounding error of the images."""
+        return float(torch.finfo(self.pairs.hr[0].dtype).eps)
 
     def __call__(self, coalitions: Coalitions) -> Worth:
         return self.per_image(coalitions).mean(0)
@@ -241,6 +247,10 @@ class Grouped:
         return len(self.groups)
 
     @property
+    def rounding(self) -> float | None:
+        return getattr(self.game, "rounding", None)
+
+    @property
     def low_precision(self) -> Game | None:
         low_precision = getattr(self.game, "low_precision", None)
         return None if low_precision is None else Grouped(low_precision, self.groups)
@@ -268,6 +278,10 @@ class _Part:
     @property
     def players(self) -> int:
         return self.game.players
+
+    @property
+    def rounding(self) -> float:
+        return self.game.rounding
 
     @property
     def low_precision(self) -> Game | None:

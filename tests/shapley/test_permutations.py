@@ -26,10 +26,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from srgame.data.pairs import Pairs, load_pairs
+from srgame.data.pairs import Pairs
 from srgame.errors import InputError
-from srgame.filters import erased, filters_of
-from srgame.networks import SRResNet, load_network
+from srgame.filters import filters_of
+from srgame.networks import SRResNet
 from srgame.shapley.control_variates import explained, regressed
 from srgame.shapley.exact import exact_shapley
 from srgame.shapley.game import Grouped, RestorationGame
@@ -349,98 +349,6 @@ def test_impossible_limits_are_refused(limits: dict[str, float], sentence: str) 
 def test_too_few_evaluations_are_refused() -> None:
     with pytest.raises(InputError, match=r"10 evaluations are fewer than one replicate takes \(16\)"):
         sampled_shapley(saturating(8, 0), until=Until(evaluations=10))
-
-
-@pytest.mark.parametrize("players", [11, 64])
-def test_a_quadratic_game_of_any_number_of_players_is_solved_exactly(players: int) -> None:
-    game = quadratic(players, 0)
-    exact = exact_shapley(game)
-    np.testing.assert_allclose(exact.value, game.shapley, rtol=0, atol=1e-10)
-    assert (
-        exact.evaluations == 2 + 2 * players + 8 * (players - 1)
-        and exact.ended == "exact"
-        and exact.relative_stderr == 0
-    )
-
-
-@pytest.mark.parametrize("seed", range(10))
-@pytest.mark.parametrize("excess", [1e-4, 1.0])
-def test_a_single_small_synergy_of_three_among_64_players_is_noticed(seed: int, excess: float) -> None:
-    base = quadratic(64, seed)
-    triple = torch.randperm(64, generator=torch.Generator().manual_seed(seed))[:3]
-    worth = excess * np.abs(base.shapley).max()
-    with pytest.raises(InputError, match=r"64 players have .* and the game is not quadratic"):
-        exact_shapley(FormulaGame(64, lambda p: base.worth(p) + worth * p[:, triple].prod(1)))
-
-
-def test_what_passes_for_quadratic_is_right_within_the_tolerance() -> None:
-    base = quadratic(64, 0)
-    excess = 1e-5 * np.abs(base.shapley).max()
-    game = FormulaGame(64, lambda p: base.worth(p) + excess * p[:, [3, 20, 41]].prod(1))
-    expected = base.shapley.copy()
-    expected[[3, 20, 41]] += excess / 3
-    assert np.abs(exact_shapley(game).value - expected).max() <= excess / 3
-
-
-RARE = {  # games in which nearly all orders agree, and in which small coalitions say nothing of large ones
-    "apex": (voting([40] + [1] * 41, quota=41), 42),
-    "near dictator": (voting([1e6] + [1] * 29, quota=1e6 + 1), 30),
-    "unanimity of three": (unanimity(40, [2, 17, 33]), 40),
-    "cubic": (cubic(30, 0, triples=1), 30),
-    "saturating": (saturating_groups(40, 0), 40),
-}
-
-
-@pytest.mark.parametrize("name", RARE)
-def test_games_that_are_not_quadratic_are_told_apart(name: str) -> None:
-    game, players = RARE[name]
-    with pytest.raises(InputError, match=f"{players} players have .* is not quadratic .* sample instead"):
-        exact_shapley(game)
-
-
-def test_a_game_that_is_not_quadratic_is_played_out_up_to_20_players() -> None:
-    game = saturating_groups(12, 0, size=5)
-    exact = exact_shapley(game)
-    np.testing.assert_allclose(exact.value, game.shapley, rtol=0, atol=1e-10)
-    assert exact.evaluations == 2**12
-
-
-def test_dummies_are_left_out_of_a_quadratic_game() -> None:
-    base = quadratic(30, 0)
-    game = Counting(FormulaGame(33, lambda p: base.worth(p[:, 3:])), dummies=[True] * 3 + [False] * 30)
-    exact = exact_shapley(game)
-    np.testing.assert_allclose(exact.value, [0, 0, 0, *base.shapley], rtol=0, atol=1e-10)
-    assert torch.cat(game.asked)[:, :3].all() and exact.evaluations == sum(map(len, game.asked))
-
-
-@pytest.mark.parametrize("ablation", ["zero", "mean", "noise", "donor"])
-def test_minus_mse_of_64_filters_in_front_of_a_linear_tail_is_solved_as_the_gram_matrix_says(ablation: str) -> None:
-    network = load_network("srresnet-x4-bicubic")
-    pairs = load_pairs("photographs", degradation="b+j", images=2, crop=32)
-    game = RestorationGame(network, filters_of(network, ["conv_hr"]), pairs, "-mse", ablation)
-    exact = exact_shapley(game)
-    assert exact.evaluations < 700 and np.abs(exact.value).max() > 1e-6
-    np.testing.assert_allclose(exact.value, gram_shapley(network, game), rtol=0, atol=1e-5 * np.abs(exact.value).max())
-
-
-def test_minus_mse_of_a_layer_further_in_is_not_taken_for_quadratic() -> None:
-    network = load_network("srresnet-x4-bicubic")
-    pairs = load_pairs("photographs", images=1, crop=16)
-    with pytest.raises(InputError, match=r"64 players have .* not quadratic"):
-        exact_shapley(RestorationGame(network, filters_of(network, ["body.15.conv1"]), pairs, "-mse"))
-
-
-def gram_shapley(network: SRResNet, game: RestorationGame) -> np.ndarray:
-    """The closed form, from whole runs: with SR(S) = base + Σ cᵢ, φᵢ = (2⟨cᵢ, HR − base⟩ − Σⱼ⟨cᵢ, cⱼ⟩) / pixels."""
-    n, values = game.players, []
-    rows = torch.cat([torch.zeros(1, n, dtype=torch.bool), torch.eye(n, dtype=torch.bool)])
-    for lr, hr in zip(game.pairs.lr, game.pairs.hr, strict=True):
-        with torch.inference_mode(), erased(network, game.filters, rows, game.ablation):
-            base, *alone = network(lr.expand(len(rows), *lr.shape)).double().flatten(1).numpy()
-        contributions = np.stack(alone) - base
-        missing = hr.double().flatten().numpy() - base
-        values.append((2 * contributions @ missing - (contributions @ contributions.T).sum(1)) / hr.numel())
-    return np.mean(values, axis=0)
 
 
 @dataclass(frozen=True)
