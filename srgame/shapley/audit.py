@@ -1,6 +1,7 @@
 """A network audited: the games that its filters can play, and one table of all their values."""
 
 import hashlib
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from srgame.shapley.gradients import cheaper_than_a_permutation, multilevel_shap
 from srgame.shapley.permutations import sampled_shapley
 from srgame.shapley.sampling import Workers
 from srgame.shapley.store import open_store
-from srgame.shapley.until import Until
+from srgame.shapley.until import OutOfTimeError, Until
 from srgame.shapley.values import ShapleyValues
 
 Unions = list[range] | None
@@ -91,7 +92,10 @@ def network_values(
     executor: Callable[[nn.Module, Pairs], AbstractContextManager[Executor]] = in_process,
     **restoration: Any,
 ) -> pd.DataFrame:
-    """One row per player: layer, filter, shapley, stderr, low, high (in the payoff's unit), between_images, rank.
+    """One row per player: layer, filter, shapley, stderr, low, high (in the payoff's unit), between_images, flag, rank.
+
+    flag: "heavy tails" if rare large contributions may make the interval too narrow, "agreed" if all replicates agree
+    (ShapleyValues.flags).
 
     Further columns hold what is the same for all players of a game: empty and grand (the worth of the empty and of the
     grand coalition), replicates, evaluations, relative_stderr, ended, used, and by what factor each method lowers the
@@ -140,6 +144,10 @@ def network_values(
         except KeyboardInterrupt:
             if not frames:
                 raise
+        except OutOfTimeError as error:
+            if not frames:
+                raise
+            warnings.warn(f"the values end with {frames[-1]['layer'].iloc[0]}: {error}", stacklevel=2)
     return pd.concat(frames, ignore_index=True)
 
 

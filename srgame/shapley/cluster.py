@@ -36,6 +36,7 @@ from srgame.errors import InputError, check_counts
 from srgame.filters import Filters
 from srgame.shapley.game import Coalitions, Differentiable, Game, RestorationGame, Worth
 from srgame.shapley.sampling import Make
+from srgame.shapley.until import check_time
 from srgame.shapley.values import Quantities
 
 try:
@@ -210,6 +211,7 @@ class WorkerPool:
     def _first(self, done: "SimpleQueue[Future]") -> Future:
         """The first that is done, well or not."""
         while not self.stopped.is_set():
+            check_time()
             if monotonic() - self._looked > LOOK:
                 self._look()
             with suppress(Empty):

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float64, Int
 
 from srgame.errors import InputError
 from srgame.shapley.game import Game
+from srgame.shapley.until import check_time
 
 Active = Int[np.ndarray, " active"]
 
@@ -30,7 +31,8 @@ def rounding_of(game: Game) -> float:
 
 
 def evaluated(game: Game, coalitions: Bool[np.ndarray, "coalition player"]) -> Float64[np.ndarray, " coalition"]:
-    """The worth of the coalitions."""
+    """The worth of the coalitions. Raises DeadlineError if the deadline has passed."""
+    check_time()
     return game(torch.from_numpy(coalitions)).numpy()
 
 

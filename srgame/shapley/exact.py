@@ -53,12 +53,12 @@ def exact_shapley(game: Game) -> ShapleyValues:
 
 def first_and_last(
     game: Game, active: Active, ends: Float64[np.ndarray, "2"]
-) -> tuple[Float64[np.ndarray, " active"], float]:
-    """The mean of each player's first and last contribution, and the largest worth seen, in 2n evaluations."""
+) -> tuple[Float64[np.ndarray, "2 active"], float]:
+    """Each player's first and last contribution, and the largest worth seen, in 2n evaluations."""
     alone = np.eye(len(active), dtype=bool)
     worth = evaluated(game, with_dummies(game, active, np.concatenate([alone, ~alone])))
     first, last = np.split(worth, 2)
-    return (first - ends[0] + ends[1] - last) / 2, float(np.abs([*worth, *ends]).max())
+    return np.stack([first - ends[0], ends[1] - last]), float(np.abs([*worth, *ends]).max())
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,8 @@ def _compared(game: Game, active: Active) -> _Compared:
     n = len(active)
     chosen = _random_coalitions(n)
     ends = evaluated(game, with_dummies(game, active, np.array([[False], [True]]).repeat(n, 1)))
-    value, largest = first_and_last(game, active, ends)
+    contributions, largest = first_and_last(game, active, ends)
+    value = contributions.mean(0)
     inside, outside = np.split(evaluated(game, with_dummies(game, active, np.concatenate([chosen, ~chosen]))), 2)
     observed = np.append(inside - outside, ends[1] - ends[0])
     predicted = np.where(np.append(chosen, np.ones((1, n), bool), axis=0), 1, -1) @ value

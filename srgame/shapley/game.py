@@ -24,6 +24,7 @@ from srgame.filters import (
     resume,
 )
 from srgame.metrics import Payoff, payoff_named
+from srgame.shapley.until import check_time
 
 Coalitions = Bool[Tensor, "coalition player"]
 Worth = Float[Tensor, " coalition"]
@@ -161,10 +162,15 @@ class RestorationGame:
         """The result of `evaluated` for all rows, in batches that are halved if memory runs out."""
         batch = self.batch or max(1, LR_PIXELS[self.device.type] // self.pairs.lr[image][0].numel())
         batch = min(batch, len(rows))
+
+        def timely(part: Tensor) -> Tensor:
+            check_time()
+            return evaluated(part)
+
         while True:
             try:
                 with full_float32():
-                    return torch.cat([evaluated(part).cpu() for part in torch.split(rows, batch)])
+                    return torch.cat([timely(part).cpu() for part in torch.split(rows, batch)])
             except Exception as error:
                 if not out_of_memory(error):
                     raise

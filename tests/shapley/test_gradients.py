@@ -27,6 +27,7 @@ from srgame.shapley.gradients import (
     multilevel_shapley,
     replicate_cost,
 )
+from srgame.shapley.permutations import sampled_shapley
 from srgame.shapley.until import Until
 
 ONE_REPLICATE = Until(evaluations=2000)
@@ -72,6 +73,19 @@ def test_gradients_that_tell_nothing_are_corrected() -> None:
     assert np.abs(found.value - 1 / 9).max() < 4.5 * found.stderr.max() < 0.12
 
 
+def test_permutations_take_over_where_gradients_mislead() -> None:
+    """A steep sigmoid: the worth is flat in most coalitions, and the slope says nothing of the step."""
+    weights = torch.rand(16, generator=torch.Generator().manual_seed(0)).double()
+    steep = FormulaGame(16, lambda p: torch.sigmoid(60 * (p @ weights - weights.sum() / 2)))
+    until = Until(evaluations=40_000)
+    found, permutations = multilevel_shapley(Smooth(steep), until=until), sampled_shapley(steep, until=until)
+    assert found.variance_reduction["gradients"] < 1 and "gradients" not in found.used
+    assert found.evaluations <= 40_000 and found.replicates > 0.6 * permutations.replicates
+    np.testing.assert_allclose(found.value, exact_shapley(steep).value, rtol=0, atol=5 * found.stderr.max())
+    few = multilevel_shapley(Smooth(steep), until=Until(evaluations=2 + 9 * replicate_cost(16)))
+    assert few.used == ("gradients",) and few.replicates == 9  # too little is left for permutations
+
+
 @given(seed=st.integers(0, 2**32), players=st.integers(2, 30))
 def test_values_add_up(seed: int, players: int) -> None:
     game = saturating(players, 3)
@@ -91,7 +105,7 @@ def test_work_goes_where_the_variance_is() -> None:
         game, active = Smooth(FormulaGame(300, worth)), np.arange(300)
         ends = worth_of_ends([game], active)
         sampler = _Multilevel(game=game, active=active, parts=[game], ends=ends, cost=replicate_cost(300))
-        pilot = np.stack([sampler.replicate(np.random.default_rng(number), []) for number in range(PILOT)])
+        pilot = np.stack([sampler.replicate(np.random.default_rng(number), [], number) for number in range(PILOT)])
         splits.append(sampler.split(Measured.unpack(pilot)))
     assert splits[0][0] >= PAIRS == sampler.split(None)[0] and splits[1] == (1, 300)
 

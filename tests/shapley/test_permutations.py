@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from itertools import permutations
+from time import monotonic, sleep
 
 import numpy as np
 import pytest
@@ -35,8 +36,8 @@ from srgame.shapley.exact import exact_shapley
 from srgame.shapley.game import Grouped, RestorationGame
 from srgame.shapley.low_precision import NEGLIGIBLE
 from srgame.shapley.permutations import sampled_shapley
-from srgame.shapley.until import Until
-from srgame.shapley.values import ShapleyValues, mean_of
+from srgame.shapley.until import Effort, Errors, Until
+from srgame.shapley.values import ShapleyValues, heavy_tails, mean_of
 
 TEXTBOOK = {
     "glove": (glove(1, 2), [2 / 3, 1 / 6, 1 / 6]),
@@ -289,9 +290,100 @@ def test_sampling_ends_when_the_precision_is_reached() -> None:
     assert finer.replicates > 2 * values.replicates
 
 
-def test_seconds_end_the_sampling_but_not_before_there_is_an_error_bar() -> None:
-    values = sampled_shapley(saturating(10, 0), until=Until(seconds=1e-9, tolerance=1e-9))
-    assert values.ended == "seconds" and values.replicates == 2 and np.isfinite(values.stderr).all()
+def slow(coalitions: torch.Tensor) -> torch.Tensor:
+    sleep(0.1)
+    return saturating(10, 0)(coalitions)
+
+
+@dataclass(frozen=True)
+class Slow:
+    """A game whose worth takes a tenth of a second, on each of its parts."""
+
+    parts: list[FormulaGame]
+    players: int = 10
+
+    def __call__(self, coalitions: torch.Tensor) -> torch.Tensor:
+        return self.parts[0](coalitions)
+
+
+@pytest.mark.parametrize(("parts", "seconds", "replicates"), [(1, 0.55, {4, 5, 6}), (4, 0.55, {1})])
+def test_seconds_end_the_sampling_within_a_replicate(parts: int, seconds: float, replicates: set[int]) -> None:
+    game = Slow([FormulaGame(10, slow)] * parts)
+    start = monotonic()
+    values = sampled_shapley(game, until=Until(seconds=seconds))
+    assert monotonic() - start < seconds + 0.1 * (parts + 2)
+    assert values.ended == "seconds" and values.replicates in replicates
+    assert np.isinf(values.stderr).all() == (values.replicates == 1)
+
+
+def test_seconds_that_end_before_the_first_replicate_are_refused() -> None:
+    with pytest.raises(InputError, match=r"0.15 seconds end before the first replicate \(18 evaluations\)"):
+        sampled_shapley(Slow([FormulaGame(10, slow)] * 4), until=Until(seconds=0.15))
+
+
+def test_a_tolerance_takes_a_dozen_replicates_and_two_looks() -> None:
+    values = sampled_shapley(saturating(10, 0), until=Until(tolerance=10.0))
+    assert values.ended == "tolerance" and values.replicates == 12
+    errors, rare = Errors(0.01, 0.01), Errors(0.5, 0.5)
+    until = Until(tolerance=0.02)
+    assert until.reached(Effort(12, 100, 0.0, errors=errors, before=errors), 1) == "tolerance"
+    assert until.reached(Effort(11, 100, 0.0, errors=errors, before=errors), 1) is None
+    assert until.reached(Effort(12, 100, 0.0, errors=errors, before=rare), 1) is None
+
+
+def test_a_triple_that_replicates_miss_is_not_solved_by_their_agreement() -> None:
+    """In some runs a player of the three is never the middle one, so that all replicates agree, and are wrong."""
+    game = cubic(20, 3, triples=1)
+    for seed in range(60):
+        values = sampled_shapley(game, until=Until(tolerance=0.02), seed=seed)
+        assert values.replicates >= 12
+        wrong = np.abs(values.value - game.shapley) > 1e-9
+        assert (values.stderr[wrong] > 0.05 * np.abs(values.value - game.shapley)[wrong]).all()
+
+
+@pytest.mark.parametrize(("needed", "replicates"), [(8, 12), (10, 18)])
+def test_no_error_is_zero_by_luck(needed: int, replicates: int) -> None:
+    """Of 12 players, `needed` must be there: one of them that was never the last would have had an error of 0."""
+    known = np.repeat([1 / needed, 0.0], [needed, 12 - needed])
+    agreed, honest = 0, []
+    for seed in range(100):
+        game = unanimity(12, list(range(needed)))
+        values = sampled_shapley(game, until=Until(evaluations=2 + 24 + replicates * 22), seed=seed)
+        agreed += (values.value[:needed] == 0).any()
+        assert (values.stderr[:needed] > 0).all() and (values.stderr[needed:] == 0).all()
+        assert set(values.flags[needed:]) == {"agreed"}
+        low, high = values.interval()
+        flagged = [flag != "" for flag in values.flags]
+        honest.append(((low <= known) & (known <= high) | flagged)[:needed].mean())
+    assert agreed > 5 and np.mean(honest) > 0.93
+
+
+def test_a_few_replicates_that_agree_have_the_error_of_the_rule_of_three() -> None:
+    values = sampled_shapley(quadratic(20, 0), until=Until(evaluations=2 + 4 * 38))
+    half = stats.t(3).ppf(0.975) * values.stderr
+    np.testing.assert_allclose(half, 0.75 * np.abs(values.value).max())
+    eight = sampled_shapley(quadratic(20, 0), until=Until(evaluations=2 + 40 + 8 * 38))
+    assert eight.replicates == 8 and eight.evaluations == 2 + 40 + 8 * 38 and eight.stderr.max() < 1e-9
+
+
+def test_heavy_tails_are_flagged_and_widen_the_intervals() -> None:
+    rng = np.random.default_rng(0)
+    normal, skewed = rng.normal(size=(200, 24, 30)), np.exp(1.5 * rng.normal(size=(200, 24, 30)))
+    assert np.mean([heavy_tails(run) for run in normal]) < 0.01
+    assert np.mean([heavy_tails(run) for run in skewed]) > 0.95
+    single = np.concatenate([normal[0][:, :29], np.eye(24)[:, :1]], 1)
+    assert heavy_tails(single).tolist() == [False] * 29 + [True]
+    assert np.median([mean_of(run).freedom for run in normal]) > 21 > 8 > mean_of(skewed[0]).freedom
+    values = sampled_shapley(unanimity(12, list(range(10))), until=Until(evaluations=2 + 24 + 12 * 22))
+    assert set(values.flags[:10]) <= {"heavy tails", "agreed"}
+    assert values.frame()["flag"].tolist() == list(values.flags)
+
+
+@pytest.mark.parametrize("players", [16, 64])
+def test_ordinary_games_are_rarely_flagged(players: int) -> None:
+    for game in (cubic(players, 0), saturating_groups(players, 0)):
+        runs = [sampled_shapley(game, until=Until(evaluations=2 + 12 * 2 * (players - 1)), seed=s) for s in range(10)]
+        assert np.mean([run.frame()["flag"] == "heavy tails" for run in runs]) < 0.03
 
 
 def test_an_interruption_keeps_what_was_measured() -> None:
