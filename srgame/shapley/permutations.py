@@ -68,8 +68,8 @@ def sampled_shapley(
     players' places is used if it lowers the error. If the game has a low-precision game that rounds little, most
     replicates evaluate it (low_precision.py); `evaluations` counts a coalition once, in whichever game. Players in
     `game.dummies` are worth exactly 0 and are never sampled. If all coalitions cost no more than FEW replicates, they
-    are all evaluated instead. If the first ENOUGH replicates agree on a player, 2n more coalitions check that its first
-    and last contribution agree with them: only then is its error that of rounding.
+    are all evaluated instead. If the first ENOUGH replicates agree on all players, 2n more coalitions check that the
+    mean of a player's first and last contribution agrees with them: only then are errors of 0 reported.
 
     Raises InputError if `until` allows fewer evaluations than one replicate takes, or if a player is not in exactly one
     union.

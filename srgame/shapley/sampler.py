@@ -82,19 +82,20 @@ def parts_of(game: Game) -> list[Game]:
 def sampled_values(sampler: Sampler, until: Until, cost: int, pilot: int, **how: Any) -> ShapleyValues:
     """The values, from replicates that take `cost` evaluations each; `how` goes to `sample`."""
 
-    check: Rows | None = None
+    check: PerActive | None = None
 
     def estimate(replicates: Replicates) -> Estimate:
         return _checked(sampler, sampler.estimate(replicates).estimate, replicates, check)
 
     def extra(replicates: Replicates, affordable: float) -> int:
-        """The evaluations of the check, if replicates agree on anybody and it is affordable."""
+        """The evaluations of the check, if all replicates agree on all players and it is affordable."""
         nonlocal check
         sampler.continues(replicates, affordable)
         needed = 2 * len(sampler.active)
-        if needed > affordable or not sampler.agree(replicates).any():
+        if needed > affordable or not sampler.agree(replicates).all():
             return 0
-        check, _ = first_and_last(sampler.game, sampler.active, sampler.ends.mean(0))
+        contributions, _ = first_and_last(sampler.game, sampler.active, sampler.ends.mean(0))
+        check = contributions.mean(0)
         return needed
 
     def of_all(values: PerActive) -> PerPlayer:
@@ -123,33 +124,28 @@ def sampled_values(sampler: Sampler, until: Until, cost: int, pilot: int, **how:
     )
 
 
-def _checked(sampler: Sampler, estimate: Estimate, replicates: Replicates, check: Rows | None) -> Estimate:
+def _checked(sampler: Sampler, estimate: Estimate, replicates: Replicates, check: PerActive | None) -> Estimate:
     """The estimate, with an error for players of whom all replicates agree, perhaps by luck.
 
-    They agree for a reason if `check`, a player's first and last contribution, is what they say; or the mean of the two,
-    if they agree on all players, as in a quadratic game. Otherwise the error is at least the pooled error of the others,
-    and what the rule of three leaves open: with a confidence of 95%, fewer than 3 of as many replicates would differ,
-    each by no more than the largest difference or value seen.
+    They agree for a reason if they agree on all players, and with `check`, the mean of each player's first and last
+    contribution. Otherwise the error is at least the pooled error of the others, and what the rule of three leaves open:
+    with a confidence of 95%, fewer than 3 of as many replicates would differ, each by no more than the largest
+    difference or value seen.
     """
     count, agree = len(replicates), sampler.agree(replicates)
-    lucky = agree if check is None else agree & ~_confirmed(estimate.value, check, 4 * sampler.rounding, agree.all())
+    rounding = 4 * sampler.rounding
+    confirmed = agree.all() and check is not None and (np.abs(estimate.value - check) <= rounding).all()
+    lucky = agree & (not confirmed)
     if not lucky.any():
         return estimate
     means = sampler.means(replicates)
     largest = max(np.ptp(means, axis=0).max(), np.abs(estimate.value).max())
     if check is not None:
-        largest = max(largest, np.abs(estimate.value - check.mean(0)).max())
+        largest = max(largest, np.abs(estimate.value - check).max())
     unseen = 3 / count * largest / stats.t.ppf(0.975, count - 1)
     others = estimate.stderr[~agree]
     pooled = np.sqrt(np.mean(others**2)) if others.size else 0.0
     return replace(estimate, stderr=np.where(lucky, np.hypot(estimate.stderr, max(pooled, unseen)), estimate.stderr))
-
-
-def _confirmed(value: PerActive, check: Rows, rounding: float, quadratic: bool) -> Bool[np.ndarray, " active"]:
-    """The players whose first and last contribution are their value, or in a quadratic game, the mean of the two."""
-    expected = check.mean(0, keepdims=True) if quadratic else check
-    confirmed: Bool[np.ndarray, " active"] = np.abs(value - expected).max(0) <= rounding
-    return confirmed
 
 
 def deviation_between_parts(contributions: Float64[np.ndarray, "replicate part active"]) -> PerActive:

@@ -98,7 +98,8 @@ def heavy_tails(replicates: Float64[np.ndarray, "replicate quantity"]) -> Bool[n
     normal = 6 * (count - 2) / ((count + 1) * (count + 3)) * unbiased
     pooled = unbiased * squared[varies].mean() if varies.any() else 0.0
     single: Bool[np.ndarray, " quantity"] = squared > (count - 2) ** 2 / (count - 1) / 2
-    return varies & ((pooled - normal > LOSS * count) | single)
+    flagged: Bool[np.ndarray, " quantity"] = varies & ((pooled - normal > LOSS * count) | single)
+    return flagged
 
 
 def _moments(replicates: Float64[np.ndarray, "replicate ..."], *powers: int) -> list[Quantities]:
@@ -120,7 +121,7 @@ class ShapleyValues(Estimate):
     used: the methods in use.
     flags: for each player "", "heavy tails" (rare large contributions: its interval may be too narrow) or "agreed" (all
         replicates agree, so an effect that is rarer than one in as many can be missed; the error is that of rounding if
-        eight agree with the first and last contribution too, else that of the rule of three).
+        they agree on all players and with the mean of first and last contributions, else at least that of the others).
     """
 
     empty: float
