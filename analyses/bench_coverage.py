@@ -115,7 +115,7 @@ class MeanGame:
 def measure(
     players: int = 64,
     replicates: tuple[int, ...] = (12, 24, 48),
-    repetitions: int = 40,
+    repetitions: int = 30,
     network: str = "srresnet-x4-bicubic",
     layer: str = "conv_hr",
     groups: int = 14,
@@ -123,7 +123,7 @@ def measure(
     crop: int = 16,
     layers: tuple[str, ...] = LAYERS,
 ) -> pd.DataFrame:
-    """One row per game, estimator and number of units: coverage and its own error, flagged, honest, stderr, rmse, ratio.
+    """One row per game, estimator and number of units: coverage and its own error, flagged, honest, stderr, rmse.
 
     Coverage is the share of players whose 95% interval holds the known value, over repetitions; its error takes each
     repetition as one observation. Flagged is the share of players with a flag, honest that of those covered or flagged.

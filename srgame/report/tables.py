@@ -59,7 +59,8 @@ def _total(values: pd.DataFrame, unit: str) -> list[str]:
     how = values.iloc[0]
     scale = _Scale.of(pd.Series([how["grand"], how["empty"]]), "")
     grand, empty, worth = (scale.scaled(worth) for worth in (how["grand"], how["empty"], how["grand"] - how["empty"]))
-    return [f"all φ add up to v(all) − v(none) = {grand:.4f} − {empty:.4f} = {worth:.4f} {scale.power} {unit}".rstrip()]
+    unit = f"{scale.power} {unit}".strip()
+    return [f"all φ add up to v(all) − v(none) = {grand:.4f} − {empty:.4f} = {worth:.4f} {unit}".rstrip()]
 
 
 def _how(values: pd.DataFrame, confidence: float) -> list[str]:

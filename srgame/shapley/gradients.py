@@ -23,6 +23,7 @@ from srgame.shapley.game import Differentiable, Game
 from srgame.shapley.permutations import sampled_shapley
 from srgame.shapley.sampler import (
     ActiveValues,
+    Means,
     PerActive,
     Replicates,
     Rows,
@@ -172,7 +173,7 @@ class _Multilevel(Sampler):
             used=("gradients",),
         )
 
-    def means(self, replicates: Replicates) -> Rows:
+    def means(self, replicates: Replicates) -> Means:
         """The estimate of each replicate, the mean over parts."""
         return Measured.unpack(replicates).values.mean(1)
 

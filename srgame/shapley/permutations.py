@@ -25,6 +25,7 @@ from srgame.shapley.low_precision import (
 )
 from srgame.shapley.sampler import (
     ActiveValues,
+    Means,
     Replicates,
     Rows,
     Sampler,
@@ -222,7 +223,7 @@ class _Permutations(Sampler):
             used=used,
         )
 
-    def means(self, replicates: Replicates) -> Rows:
+    def means(self, replicates: Replicates) -> Means:
         """The contributions of each replicate, the mean over parts."""
         return self.unpacked(replicates).contributions.mean(1)
 

@@ -22,6 +22,7 @@ from srgame.shapley.values import AGREED, HEAVY_TAILS, Estimate, PerPlayer, Shap
 PerActive = Float64[np.ndarray, " active"]
 Rows = Float64[np.ndarray, "row active"]
 Replicates = Float64[np.ndarray, "replicate row active"]
+Means = Float64[np.ndarray, "replicate active"]
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Sampler(ABC):
         """The values, from packed replicates."""
 
     @abstractmethod
-    def means(self, replicates: Replicates) -> Rows:
+    def means(self, replicates: Replicates) -> Means:
         """The estimate of each replicate, the mean over parts."""
 
     def continues(self, replicates: Replicates, affordable: float) -> None:
@@ -128,9 +129,9 @@ def _checked(sampler: Sampler, estimate: Estimate, replicates: Replicates, check
     """The estimate, with an error for players of whom all replicates agree, perhaps by luck.
 
     They agree for a reason if they agree on all players, and with `check`, the mean of each player's first and last
-    contribution. Otherwise the error is at least the pooled error of the others, and what the rule of three leaves open:
-    with a confidence of 95%, fewer than 3 of as many replicates would differ, each by no more than the largest
-    difference or value seen.
+    contribution. Otherwise the error is at least the pooled error of the others; or if there are none, what the rule of
+    three leaves open: with a confidence of 95%, fewer than 3 of as many replicates would differ, each by no more than
+    the largest value seen.
     """
     count, agree = len(replicates), sampler.agree(replicates)
     rounding = 4 * sampler.rounding
@@ -138,14 +139,13 @@ def _checked(sampler: Sampler, estimate: Estimate, replicates: Replicates, check
     lucky = agree & (not confirmed)
     if not lucky.any():
         return estimate
-    means = sampler.means(replicates)
-    largest = max(np.ptp(means, axis=0).max(), np.abs(estimate.value).max())
-    if check is not None:
-        largest = max(largest, np.abs(estimate.value - check).max())
-    unseen = 3 / count * largest / stats.t.ppf(0.975, count - 1)
     others = estimate.stderr[~agree]
-    pooled = np.sqrt(np.mean(others**2)) if others.size else 0.0
-    return replace(estimate, stderr=np.where(lucky, np.hypot(estimate.stderr, max(pooled, unseen)), estimate.stderr))
+    if others.size:
+        floor = np.sqrt(np.mean(others**2))
+    else:
+        largest = max(np.abs(estimate.value).max(), 0.0 if check is None else np.abs(estimate.value - check).max())
+        floor = 3 / count * largest / stats.t.ppf(0.975, count - 1)
+    return replace(estimate, stderr=np.where(lucky, np.hypot(estimate.stderr, floor), estimate.stderr))
 
 
 def deviation_between_parts(contributions: Float64[np.ndarray, "replicate part active"]) -> PerActive:

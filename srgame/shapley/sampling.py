@@ -101,7 +101,8 @@ def sample(
                 ended = "seconds"
                 break
             if extra and len(replicates) == ENOUGH:
-                spent += extra(np.stack(replicates), (until.evaluations or math.inf) - spent - len(replicates) * cost)
+                left = float(until.evaluations or math.inf) - spent - len(replicates) * cost
+                spent += extra(np.stack(replicates), left)
             if estimating and len(replicates) in SCHEDULE:
                 current = estimate(np.stack(replicates))
                 before, errors = errors, Errors(current.relative_stderr, current.relative_rms)
