@@ -175,7 +175,8 @@ class _Multilevel(Sampler):
 
     def means(self, replicates: Replicates) -> Means:
         """The estimate of each replicate, the mean over parts."""
-        return Measured.unpack(replicates).values.mean(1)
+        means: Means = Measured.unpack(replicates).values.mean(1)
+        return means
 
     def continues(self, replicates: Replicates, affordable: float) -> None:
         """Raises MisleadingError if the pilot says so, and permutations are affordable."""

@@ -225,14 +225,16 @@ class _Permutations(Sampler):
 
     def means(self, replicates: Replicates) -> Means:
         """The contributions of each replicate, the mean over parts."""
-        return self.unpacked(replicates).contributions.mean(1)
+        means: Means = self.unpacked(replicates).contributions.mean(1)
+        return means
 
     def checked(self, measured: Measured) -> Bool[np.ndarray, " replicate"]:
         """The replicates after the pilot that evaluated both games: the pilot decided, so it may not correct too."""
         rounding = np.full(len(measured.contributions), np.nan)
         if measured.rounding is not None:
             rounding[PILOT:] = measured.rounding[PILOT:].sum((1, 2))
-        return ~np.isnan(rounding)
+        checked: Bool[np.ndarray, " replicate"] = ~np.isnan(rounding)
+        return checked
 
     def decisions(self, pilot: Measured | None) -> Decisions:
         """What the first PILOT replicates decide; without a pilot, permutations are reversed unless forbidden."""
