@@ -388,6 +388,7 @@ def draw(frame: pd.DataFrame) -> Figure:
             panel.set_title(name, fontsize=6)
         for panel in panels[::4]:
             panel.set_ylabel("share of players", fontsize=6)
+        figure.supxlabel("independent replicates", fontsize=7)
         for panel in panels[len(games) :]:
             panel.axis("off")
         panels[len(games)].legend(*panels[0].get_legend_handles_labels(), loc="center", fontsize=6)
