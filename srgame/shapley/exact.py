@@ -19,7 +19,7 @@ from srgame.shapley.coalitions import (
 from srgame.shapley.game import Game
 from srgame.shapley.values import PerPlayer, ShapleyValues
 
-MANY = 11  # players: with more, all coalitions are more than those that a quadratic game takes
+MANY = 12  # players: with more, all coalitions are many more than those that a quadratic game takes
 PAIRS = 1024  # random coalitions that must agree, each with its complement
 PRESENT = 0.25, 0.75  # the probability of a player to be in such a coalition is drawn between these
 
@@ -29,7 +29,7 @@ def exact_shapley(game: Game) -> ShapleyValues:
 
     A game is quadratic if players interact in pairs only, as filters in front of a linear tail do under −mse. Then a
     player's value is the mean of its first and its last contribution, v(i) − v(∅) and v(N) − v(N∖i), and
-    v(S) − v(N∖S) is the sum of the values in S minus the sum of those outside. With more than 11 players, this is
+    v(S) − v(N∖S) is the sum of the values in S minus the sum of those outside. With more than 12 players, this is
     compared for 1,024 random coalitions S and for S = N. If all agree within the rounding of the worth
     (coalitions.rounding_of), the values are returned; otherwise all 2ⁿ coalitions are evaluated. Agreement is evidence,
     not a proof: an effect that fewer than one coalition in a thousand shows can be missed.
