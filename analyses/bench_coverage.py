@@ -1,7 +1,8 @@
-"""How often do 95% intervals cover known Shapley values, by game, estimator and number of replicates?
+"""How often do 95% intervals cover known Shapley values, or flags warn, by game, estimator and number of replicates?
 
 The games have known Shapley values: sums of games of few players, each solved exactly; quadratic games; a game that
-depends almost only on the number of players; and two games of a real network, whose coalitions are all evaluated.
+depends almost only on the number of players; games in which contributions are rare and large; and games of a real
+network, whose coalitions are all evaluated. A value is silent if its interval misses it and no flag warns.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,9 +16,9 @@ import torch
 from jaxtyping import Float64, Int
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from torch import Tensor
+from torch import Tensor, nn
 
-from srgame.data.pairs import load_pairs
+from srgame.data.pairs import Pairs, load_pairs
 from srgame.errors import InputError
 from srgame.filters import filters_of
 from srgame.networks import load_network
@@ -31,12 +32,13 @@ from srgame.shapley.permutations import PILOT, sampled_shapley
 from srgame.shapley.until import Until
 from srgame.shapley.values import ShapleyValues
 
-SMOKE = {"players": 16, "replicates": (6,), "repetitions": 4, "groups": 6, "images": 1}
+SMOKE = {"players": 16, "replicates": (6,), "repetitions": 4, "groups": 6, "images": 1, "layers": ("body.8.conv2",)}
 
 Worths = Callable[[Tensor], Tensor]
 Known = Float64[np.ndarray, " player"]
 
 STOPPED = "stopped at a tolerance"
+DEFAULT = "measured (default)"
 ESTIMATORS: dict[str, Callable[..., ShapleyValues]] = {
     "antithetic permutations": partial(sampled_shapley, antithetic=True),
     "independent permutations": partial(sampled_shapley, antithetic=False),
@@ -56,6 +58,9 @@ LOOKS: dict[str, dict[str, Any]] = {
     STOPPED: {"color": PURPLE, "marker": "P"},
 }
 BAND = (0.93, 0.97)
+FEW_GROUPS = 10
+MULTILEVEL_TOO = ("steep sigmoid", "additive + unanimity")  # hard games
+LAYERS = ("conv_first", *(f"body.{block}.conv{k}" for block in (0, 4, 8, 12, 15) for k in (1, 2)))
 MULTILEVEL_REPLICATES = 12
 
 
@@ -109,25 +114,29 @@ class MeanGame:
 
 def measure(
     players: int = 64,
-    replicates: tuple[int, ...] = (6, 12, 24, 48),
-    repetitions: int = 200,
+    replicates: tuple[int, ...] = (12, 24, 48),
+    repetitions: int = 30,
     network: str = "srresnet-x4-bicubic",
     layer: str = "conv_hr",
     groups: int = 14,
     images: int = 2,
     crop: int = 16,
+    layers: tuple[str, ...] = LAYERS,
 ) -> pd.DataFrame:
-    """One row per game, estimator and number of replicates: coverage and its standard error, mean stderr, rmse, ratio.
+    """One row per game, estimator and number of replicates.
 
+    Columns: game, estimator, replicates, coverage, its standard error, flagged, honest, stderr, rmse, ratio, exact.
     Coverage is the share of players whose 95% interval contains the known value, over repetitions; for its standard
-    error each repetition is one observation. The ratio is the root mean square of the standard errors divided by the
-    true error. `exact` marks estimates with an interval of no width that contains the value up to rounding. If sampling
-    stops at a tolerance, this is the median relative error of that many replicates, and the row has the mean number of
-    replicates that were made.
+    error each repetition is one observation. Flagged is the share of players with a flag; honest is the share of those
+    covered or flagged. The ratio is the root mean square of the standard errors divided by the true error. `exact`
+    marks estimates with an interval of no width that contains the value up to rounding. If sampling stops at a
+    tolerance, this is the median relative error of that many replicates, and the row has the mean number of replicates
+    that were made. Hard games, and layers in groups, are sampled by the default estimator.
     """
     rows = []
-    for name, game in _games(players, network, layer, groups, images, crop):
-        for estimator, sampled in ESTIMATORS.items():
+    for name, game, estimators in _games(players, network, layer, groups, images, crop, layers):
+        for estimator in estimators:
+            sampled = ESTIMATORS[estimator]
             used, counts = game, replicates
             if estimator == "multilevel":
                 counts = _affordable(game, replicates)
@@ -138,12 +147,19 @@ def measure(
                 until = Until(evaluations=2 + count * cost)
                 if estimator == STOPPED:
                     usual = np.median([sampled(game, until=until, seed=seed).relative_stderr for seed in range(PILOT)])
-                    if usual <= ROUNDING:
+                    if not ROUNDING < usual < np.inf:
                         continue
                     until = Until(tolerance=float(usual))
                 tried = _tried(used, sampled, until, repetitions)
                 rows.append({"game": name, "estimator": estimator} | tried)
     return pd.DataFrame(rows)
+
+
+def _first_part(network: nn.Module, layer: str, pairs: Pairs) -> Differentiable:
+    """The game of a layer on the first image."""
+    part = RestorationGame(network, filters_of(network, [layer]), pairs).parts[0]
+    assert isinstance(part, Differentiable)
+    return part
 
 
 def _affordable(game: SolvedGame | MeanGame, replicates: tuple[int, ...]) -> tuple[int, ...]:
@@ -170,17 +186,20 @@ def _tried(
     """Coverage, errors and the number of replicates, over repetitions with a seed each."""
     known = game.shapley
     rounding = ROUNDING * np.abs(known).max()
-    replicates, (covered, stderr, error) = np.empty(repetitions), np.empty((3, repetitions, game.players))
+    replicates, (covered, flagged, stderr, error) = np.empty(repetitions), np.empty((4, repetitions, game.players))
     for seed in range(repetitions):
         values = sampled(game, until=until, seed=seed)
         low, high = values.interval()
         covered[seed] = (low - rounding <= known) & (known <= high + rounding)
+        flagged[seed] = values.frame()["flag"] != ""
         stderr[seed], error[seed], replicates[seed] = values.stderr, values.value - known, values.replicates
     rmse = float(np.sqrt(np.mean(error**2)))
     return {
         "replicates": replicates.mean(),
         "coverage": covered.mean(),
         "coverage_stderr": covered.mean(1).std(ddof=1) / np.sqrt(repetitions),
+        "flagged": flagged.mean(),
+        "honest": np.maximum(covered, flagged).mean(),
         "mean_stderr": stderr.mean(),
         "rmse": rmse,
         "ratio": float(np.sqrt(np.mean(stderr**2)) / rmse) if rmse > rounding else np.nan,
@@ -189,6 +208,19 @@ def _tried(
 
 
 def _games(
+    players: int, network: str, layer: str, groups: int, images: int, crop: int, layers: tuple[str, ...]
+) -> Iterator[tuple[str, SolvedGame | MeanGame, tuple[str, ...]]]:
+    """The name of each game, the game, and the estimators that are tried."""
+    for name, game in _ordinary(players, network, layer, groups, images, crop):
+        yield name, game, tuple(ESTIMATORS)
+    for name, game in _hard_games().items():
+        yield name, game, (DEFAULT, STOPPED, *(("multilevel",) if name in MULTILEVEL_TOO else ()))
+    net, pairs = load_network(network), load_pairs("photographs", images=1, crop=crop)
+    for name in layers:
+        yield f"{name} in {FEW_GROUPS} groups, PSNR", _in_groups(_first_part(net, name, pairs), FEW_GROUPS), (DEFAULT,)
+
+
+def _ordinary(
     players: int, network: str, layer: str, groups: int, images: int, crop: int
 ) -> Iterator[tuple[str, SolvedGame | MeanGame]]:
     yield "quadratic", _quadratic(players)
@@ -270,6 +302,42 @@ def _of_tables(
     return SolvedGame(players, lambda p: tables.flatten()[(p @ bits).long() + start].sum(1), shapley, slope, smooth)
 
 
+def _enumerated(players: int, worth: Worths) -> SolvedGame:
+    """A game of few players, solved from all its coalitions; its gradient is that of `worth`."""
+    present = (torch.arange(2**players)[:, None] >> torch.arange(players) & 1).double()
+    return _of_tables(players, np.arange(players)[None], worth(present)[None], _slope(worth))
+
+
+def _additive(players: int) -> Worths:
+    alone = torch.from_numpy(np.random.default_rng(0).normal(size=players))
+    return lambda p: p @ alone
+
+
+def _lognormal(players: int, sigma: float) -> Worths:
+    """Every coalition is worth a lognormal number of its own."""
+    worth = torch.from_numpy(np.random.default_rng(1).lognormal(0, sigma, 2**players))
+    bits = 2.0 ** torch.arange(players).double()
+    return lambda p: worth[(p @ bits).long()] + 0 * p.sum(1)
+
+
+def _hard_games() -> dict[str, SolvedGame]:
+    """Games in which large contributions are rare, so that few replicates see them."""
+    of_10, of_12, quadratic, half = _additive(10), _additive(12), _quadratic(12).worth, torch.arange(12) < 6
+    weights = torch.arange(1, 13).double() / 78
+    return {
+        "unanimity of 8 of 12": _enumerated(12, lambda p: p[:, :8].prod(1)),
+        "unanimity of 10 of 12": _enumerated(12, lambda p: p[:, :10].prod(1)),
+        "additive + unanimity": _enumerated(10, lambda p: of_10(p) + p[:, :8].prod(1)),
+        "quadratic + one triple": _enumerated(12, lambda p: quadratic(p) + 3 * p[:, :3].prod(1)),
+        "step at half of 12": _enumerated(12, lambda p: (p.sum(1) >= 6).double() + 0 * p.sum(1)),
+        "4 without 4 others": _enumerated(12, lambda p: of_12(p) + p[:, :4].prod(1) * (1 - p[:, 4:8]).prod(1)),
+        "lognormal, σ = 1": _enumerated(10, _lognormal(10, 1)),
+        "lognormal, σ = 2": _enumerated(10, _lognormal(10, 2)),
+        "one heavy coalition": _enumerated(12, lambda p: of_12(p) + 100.0 * ((p > 0.5) == half).all(1)),
+        "steep sigmoid": _enumerated(12, lambda p: torch.sigmoid(40 * (p @ weights - 0.5))),
+    }
+
+
 def _humped(players: int) -> SolvedGame:
     """A step in the number of players, half-way up, and small synergies of pairs: antithetic permutations lose here."""
     small = _quadratic(players, 1 / players)
@@ -309,19 +377,35 @@ def _in_groups(game: Differentiable, groups: int) -> SolvedGame:
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    """A panel per game: coverage against the number of replicates, a line per estimator, a grey band at 93 to 97%."""
+    """A panel per game, a line per estimator: solid for covered or flagged, dotted for covered alone.
+
+    The band of 93 to 97% is grey; games of groups of filters share a panel.
+    """
+    frame = _together(frame)
     games = list(dict.fromkeys(frame["game"]))
     with styled():
-        figure = Figure(figsize=(7, 3.6))
-        panels = figure.subplots(2, -(-(len(games) + 1) // 2), sharey=True).flat
+        figure = Figure(figsize=(7, 7))
+        panels = list(figure.subplots(-(-(len(games) + 1) // 4), 4, sharey=True).flat)
         for panel, name in zip(panels, games, strict=False):
             _panel(panel, frame[frame["game"] == name])
-            panel.set_title(name)
-        figure.axes[0].set_ylabel("coverage of 95% intervals")
-        legend = panels[len(games)]
-        legend.axis("off")
-        legend.legend(*panels[0].get_legend_handles_labels(), loc="center")
+            panel.set_title(name, fontsize=6)
+        for panel in panels[::4]:
+            panel.set_ylabel("share of players", fontsize=6)
+        figure.supxlabel("independent replicates", fontsize=7)
+        for panel in panels[len(games) :]:
+            panel.axis("off")
+        panels[len(games)].legend(*panels[0].get_legend_handles_labels(), loc="center", fontsize=6)
     return figure
+
+
+def _together(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with one mean row for the layers in groups."""
+    many = frame["game"].str.contains(f"in {FEW_GROUPS} groups", regex=False)
+    name = f"{frame.loc[many, 'game'].nunique()} layers in groups"
+    count = frame["replicates"].where(frame["estimator"] != STOPPED)
+    grouped = frame[many & count.notna()].groupby(["estimator", "replicates"], sort=False, as_index=False)
+    mean = grouped.mean(numeric_only=True).assign(game=name, exact=False)
+    return pd.concat([frame[~many], mean], ignore_index=True)
 
 
 def _panel(panel: Axes, rows: pd.DataFrame) -> None:
@@ -329,17 +413,18 @@ def _panel(panel: Axes, rows: pd.DataFrame) -> None:
     panel.axhline(0.95, color=GREY, linewidth=0.8)
     for shift, (name, style) in enumerate(LOOKS.items(), start=-1):
         line = rows[rows["estimator"] == name].sort_values("replicates")
-        error = 1.96 * line["coverage_stderr"]
         place = line["replicates"] * 1.04**shift  # side by side
-        panel.errorbar(place, line["coverage"], error, label=name, markersize=3, linewidth=0.8, **style)
+        error = 1.96 * line["coverage_stderr"]
+        panel.errorbar(place, line["honest"], error, label=name, markersize=3, linewidth=0.8, **style)
+        panel.plot(place, line["coverage"], ":", color=style["color"], linewidth=0.8)
     if rows["exact"].any():
-        panel.text(rows["replicates"].min(), 0.99, "exact", va="top")
+        panel.text(rows["replicates"].min(), 0.99, "exact", va="top", fontsize=6)
     panel.set(
         xscale="log",
-        xticks=sorted(set(rows.loc[rows["estimator"] != STOPPED, "replicates"])),
-        ylim=(0.855, 1.005),
-        xlabel="independent replicates",
+        xticks=sorted(set(rows.loc[rows["estimator"] != STOPPED, "replicates"].round())),
+        ylim=(0.795, 1.01),
     )
+    panel.tick_params(labelsize=6)
     panel.xaxis.set_major_formatter("{x:.0f}")
     panel.minorticks_off()
 

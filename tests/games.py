@@ -140,6 +140,26 @@ def humped(players: int, seed: int, middle: float = 1 / 3) -> SolvedGame:
     )
 
 
+def present_without(players: int, seed: int, present: int, absent: int, worth: float = 1.0) -> SolvedGame:
+    """A random additive game, and `worth` for a coalition that has all of A and nobody of B, both random.
+
+    Of A the last to join gains it, if all of B come later; the first of B loses it, if all of A came earlier.
+    """
+    rng = torch.Generator().manual_seed(seed)
+    linear = torch.randn(players, generator=rng).double()
+    chosen = torch.randperm(players, generator=rng)
+    a, b = chosen[:present], chosen[present : present + absent]
+    shapley = linear.clone()
+    shapley[a] += worth / (present * comb(present + absent, present))
+    shapley[b] -= worth / (absent * comb(present + absent, present)) if absent else 0.0
+    return SolvedGame(
+        players,
+        lambda p: p @ linear + worth * p[:, a].prod(1) * (1 - p[:, b]).prod(1),
+        shapley=shapley.numpy(),
+        interaction=np.full((players, players), np.nan),
+    )
+
+
 def worths_of(game: FormulaGame) -> dict[frozenset[int], float]:
     """What each coalition is worth."""
     everybody = range(game.players)

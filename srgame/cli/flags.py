@@ -191,7 +191,7 @@ class Limits:
     ] = None
     evaluations: Annotated[int | None, arg(help="evaluate at most this number of coalitions.")] = None
     seconds: Annotated[
-        float | None, arg(help="stop after this time, but not before there is an estimate of the error.")
+        float | None, arg(help="stop after this time; the replicates that have ended by then count.")
     ] = None
 
 

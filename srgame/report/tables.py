@@ -2,44 +2,107 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
-from srgame.shapley.values import ROUNDING
+from srgame.shapley.until import DOZEN
+from srgame.shapley.values import AGREED, HEAVY_TAILS
 
-DOZEN = 12  # with fewer replicates, intervals cover the true value too rarely (analyses/bench_coverage.py)
+ROUNDING = 1e-5  # relative standard errors below this are those of rounding
+SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+SMALL = 0.01  # of a unit: if no value is larger, all are printed in units of a power of ten
+ADVICE = {"tolerance": "ask for a smaller tolerance", "rms tolerance": "ask for a smaller tolerance"}
+ADVICE |= {"evaluations": "allow more evaluations", "seconds": "allow more seconds", "interrupted": "let it run longer"}
 FACTORS = {"antithetic": "antithetic permutations", "control_variates": "control variates"}
 SCORES = {"psnr_rgb": "PSNR, RGB (dB)", "psnr_y": "PSNR, Y (dB)", "ssim_y": "SSIM, Y"}
+ADDITIVE = "additive tail"  # what ended the sampling of games of sums
 
 
 def shapley_table(values: pd.DataFrame, unit: str, confidence: float, most: int = 20) -> str:
-    """The first and last filters of each layer by rank, as text; `values` is a frame of network_values."""
-    by_layer = values.groupby("layer", sort=False)
-    return "\n".join(_layer(str(layer), frame.sort_values("rank"), unit, confidence, most) for layer, frame in by_layer)
+    """The first and last players of each layer by rank, as text; `values` is a frame of network_values.
+
+    Values below SMALL are printed in units of a power of ten.
+    """
+    lines: list[str] = []
+    for _, frame in values.groupby("layer", sort=False):
+        lines += _layer(frame.sort_values("rank"), unit, confidence, most)
+        if _is_game(frame):
+            lines += _how(frame, confidence)
+    if not _is_game(frame):  # one game of all layers
+        lines += ["", "one game of all layers", *_total(values, unit), *_how(values, confidence)]
+    return "\n".join(lines)
 
 
-def _layer(layer: str, ranked: pd.DataFrame, unit: str, confidence: float, most: int) -> str:
-    how = ranked.iloc[0]
-    half = (ranked["high"] - ranked["low"]) / 2
-    columns = zip(ranked["rank"], ranked["filter"], ranked["shapley"], half, strict=True)
-    rows = [f"{rank:5}  {player!s:>6}  {value:+12.5f}  ± {error:.5f}" for rank, player, value, error in columns]
+def _is_game(frame: pd.DataFrame) -> bool:
+    """Whether these players have a game of their own, and with it all ranks."""
+    return int(frame["rank"].max()) == len(frame)
+
+
+def _layer(ranked: pd.DataFrame, unit: str, confidence: float, most: int) -> list[str]:
+    layer, scale = ranked["layer"].iloc[0], _Scale.of(ranked["shapley"], unit)
+    player = "layer" if layer == "all layers" else "filter"
+    names = ranked["filter"].astype(str)
+    width = max(6, *names.str.len())
+    half = scale.scaled(ranked["high"] - ranked["low"]) / 2
+    columns = zip(ranked["rank"], names, scale.scaled(ranked["shapley"]), half, strict=True)
+    rows = [f"{rank:5}  {name:>{width}}  {value:+12.5f}  ± {error:.5f}" for rank, name, value, error in columns]
     if len(rows) > most:
         rows[most * 3 // 4 : -most // 4] = [f"       … {len(rows) - most} more in the csv"]
-    worth = how["grand"] - how["empty"]
-    return "\n".join(
-        [
-            f"\n{layer}",
-            f" rank  filter  {f'φ ({unit})' if unit else 'φ':>12}  ± {confidence:.0%} interval",
-            *rows,
-            f"all φ add up to v(all) − v(none) = {how['grand']:.4f} − {how['empty']:.4f} = {worth:.4f} {unit}",
-            _effort(how, "φ"),
-            *_caution(how, confidence),
-            *_variance_reduction(how),
-        ]
-    )
+    head = f" rank  {player:>{width}}  {scale.headed('φ'):>12}  ± {confidence:.0%} interval"
+    if _is_game(ranked):
+        return [f"\n{layer}", head, *rows, *_total(ranked, unit)]
+    return [f"\n{layer}", head, *rows, f"φ of this layer add up to {scale.written(ranked['shapley'].sum())}"]
+
+
+def _total(values: pd.DataFrame, unit: str) -> list[str]:
+    how = values.iloc[0]
+    scale = _Scale.of(pd.Series([how["grand"], how["empty"]]), "")
+    grand, empty, worth = (scale.scaled(worth) for worth in (how["grand"], how["empty"], how["grand"] - how["empty"]))
+    unit = f"{scale.power} {unit}".strip()
+    return [f"all φ add up to v(all) − v(none) = {grand:.4f} − {empty:.4f} = {worth:.4f} {unit}".rstrip()]
+
+
+def _how(values: pd.DataFrame, confidence: float) -> list[str]:
+    """How the values of one game were computed, and what to beware of."""
+    how = values.iloc[0]
+    return [_effort(how, "φ"), *_caution(how, confidence), *_flags(values), *_variance_reduction(how)]
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """The power of ten in which small values are printed."""
+
+    exponent: int
+    unit: str
+
+    @classmethod
+    def of(cls, values: "pd.Series[float]", unit: str) -> "_Scale":
+        largest = float(values.abs().max())
+        return cls(math.floor(math.log10(largest)) if 0 < largest < SMALL else 0, unit)
+
+    @property
+    def power(self) -> str:
+        return "10" + str(self.exponent).translate(SUPERSCRIPT) if self.exponent else ""
+
+    def scaled(self, values: Any) -> Any:
+        return values / 10.0**self.exponent
+
+    def headed(self, symbol: str) -> str:
+        unit = f"{self.power} {self.unit}".strip()
+        return f"{symbol} ({unit})" if unit else symbol
+
+    def written(self, value: float) -> str:
+        return f"{self.scaled(value):.5f} {self.power} {self.unit}".strip().replace("  ", " ")
 
 
 def _effort(how: pd.Series, symbol: str) -> str:
+    if how["ended"] == ADDITIVE:
+        return (
+            f"solved: additive tail, from {how['evaluations']:,} evaluations; largest standard error "
+            f"{how['relative_stderr']:.3%} of the range of {symbol}"
+        )
     return (
         f"{how['evaluations']:,} evaluations in {how['replicates']} independent replicates; "
         f"largest standard error {how['relative_stderr']:.2%} of the range of {symbol}; ended by: {how['ended']}"
@@ -49,12 +112,27 @@ def _effort(how: pd.Series, symbol: str) -> str:
 def _caution(how: pd.Series, confidence: float) -> list[str]:
     """A warning if there are too few replicates for a standard error, or for intervals."""
     if how["replicates"] == 1:
-        return ["a single replicate has no standard error: allow more evaluations"]
-    if how["relative_stderr"] > ROUNDING and how["replicates"] < DOZEN:
-        return [
-            f"fewer than {DOZEN} replicates: intervals of {confidence:.0%} may be too narrow; allow more evaluations"
-        ]
+        return [f"one replicate: no error yet; {_advice(how)}"]
+    if how["relative_stderr"] > ROUNDING and 0 < how["replicates"] < DOZEN:
+        return [f"fewer than {DOZEN} replicates: intervals of {confidence:.0%} may be too narrow; {_advice(how)}"]
     return []
+
+
+def _flags(values: pd.DataFrame) -> list[str]:
+    """Warnings of players whose errors the replicates may understate."""
+    heavy, agreed = ((values["flag"] == flag).sum() for flag in (HEAVY_TAILS, AGREED))
+    count, lines = len(values), []
+    if heavy:
+        lines.append(
+            f"rare large contributions: intervals may be too narrow ({heavy} of {count}); {_advice(values.iloc[0])}"
+        )
+    if agreed:
+        lines.append(f"all replicates agree on {agreed} of {count}: effects rarer than the replicates can be missed")
+    return lines
+
+
+def _advice(how: pd.Series) -> str:
+    return ADVICE.get(how["ended"], "sample more")
 
 
 def _variance_reduction(how: pd.Series) -> list[str]:
@@ -77,8 +155,9 @@ def _variance_reduction(how: pd.Series) -> list[str]:
 def interaction_table(pairs: pd.DataFrame, unit: str, confidence: float, most: int = 8) -> str:
     """The most co-adapted and most interchangeable pairs of one layer, and the number of each kind, as text."""
     how, ranked = pairs.iloc[0], pairs.sort_values("interaction", ascending=False)
-    half = (ranked["high"] - ranked["low"]) / 2
-    columns = zip(ranked["filter"], ranked["partner"], ranked["interaction"], half, strict=True)
+    scale = _Scale.of(ranked["interaction"], unit)
+    half = scale.scaled(ranked["high"] - ranked["low"]) / 2
+    columns = zip(ranked["filter"], ranked["partner"], scale.scaled(ranked["interaction"]), half, strict=True)
     rows = [f"{player:6}  {partner:7}  {value:+12.6f}  ± {error:.6f}" for player, partner, value, error in columns]
     if len(rows) > 2 * most:
         rows[most:-most] = [f"        … {len(rows) - 2 * most:,} more in the csv"]
@@ -86,7 +165,7 @@ def interaction_table(pairs: pd.DataFrame, unit: str, confidence: float, most: i
     return "\n".join(
         [
             f"\n{how['layer']}",
-            f"filter  partner  {f'I ({unit})' if unit else 'I':>12}  ± {confidence:.0%} interval",
+            f"filter  partner  {scale.headed('I'):>12}  ± {confidence:.0%} interval",
             *rows,
             f"of {len(pairs):,} pairs {together:,} are co-adapted (I > 0), "
             f"{either:,} interchangeable (I < 0), {len(pairs) - together - either:,} undecided",

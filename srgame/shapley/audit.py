@@ -1,6 +1,7 @@
 """A network audited: the games that its filters can play, and one table of all their values."""
 
 import hashlib
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -18,12 +19,13 @@ from srgame.errors import InputError, chosen
 from srgame.files import lock
 from srgame.filters import Filters
 from srgame.networks import fingerprint, original
+from srgame.shapley.additive import AdditiveGame, additive_shapley, additive_tail, cost
 from srgame.shapley.game import Game, Grouped, RestorationGame
 from srgame.shapley.gradients import cheaper_than_a_permutation, multilevel_shapley
 from srgame.shapley.permutations import sampled_shapley
 from srgame.shapley.sampling import Workers
 from srgame.shapley.store import open_store
-from srgame.shapley.until import Until
+from srgame.shapley.until import OutOfTimeError, Until
 from srgame.shapley.values import ShapleyValues
 
 Unions = list[range] | None
@@ -39,13 +41,16 @@ HOW = ("empty", "grand", "replicates", "evaluations", "relative_stderr", "ended"
 class Executor(Protocol):
     """Runs the games of a network on its pairs.
 
-    `game` builds a game, `replicates` computes replicates, and `each` runs all games and returns their tables.
+    `game` builds a game, `additive` is its `additive_tail`, `replicates` computes replicates, and `each` runs
+    all games and returns their tables.
     """
 
     @property
     def replicates(self) -> Workers | None: ...
 
     def game(self, filters: Filters, **restoration: Any) -> Game: ...
+
+    def additive(self, game: Game) -> AdditiveGame | None: ...
 
     def each(self, play: Play, games: Iterable[tuple[int, Played]]) -> Iterator[pd.DataFrame]: ...
 
@@ -60,6 +65,9 @@ class _InProcess:
 
     def game(self, filters: Filters, **restoration: Any) -> Game:
         return RestorationGame(self.network, filters, self.pairs, **restoration)
+
+    def additive(self, game: Game) -> AdditiveGame | None:
+        return additive_tail(game)
 
     def each(self, play: Play, games: Iterable[tuple[int, Played]]) -> Iterator[pd.DataFrame]:
         for game in games:
@@ -91,14 +99,18 @@ def network_values(
     executor: Callable[[nn.Module, Pairs], AbstractContextManager[Executor]] = in_process,
     **restoration: Any,
 ) -> pd.DataFrame:
-    """One row per player: layer, filter, shapley, stderr, low, high (in the payoff's unit), between_images, rank.
+    """One row per player: layer, filter, shapley, stderr, low, high (in the payoff's unit), between_images, flag, rank.
+
+    flag: "heavy tails" if rare large contributions may make the interval too narrow, "agreed" if all replicates agree
+    (ShapleyValues.flags).
 
     Further columns hold what is the same for all players of a game: empty and grand (the worth of the empty and of the
     grand coalition), replicates, evaluations, relative_stderr, ended, used, and by what factor each method lowers the
     variance (antithetic_reduction, control_variates_reduction, gradients_reduction, and with bfloat16
     low_precision_reduction; NaN if not measured).
 
-    game: one of GAMES. `until` holds for each game; after Ctrl-C the games so far are returned.
+    game: one of GAMES. `until` holds for each game; after Ctrl-C the games so far are returned. A game
+        with an additive tail is solved to 0.01% (`additive_shapley`), unless `antithetic` or `gradients` is given.
     gradients: True samples with gradients (multilevel_shapley), by default only if all filters play one game and this
         is cheaper than a permutation.
     store: a folder for replicates. An interrupted run resumes and gives the same bits as an uninterrupted one; a run
@@ -121,6 +133,7 @@ def network_values(
         gradients = game == "all filters" and not permutations and cheaper_than_a_permutation(len(filters))
     if gradients and restoration.get("bfloat16"):
         raise InputError("bfloat16 is an option of permutations, and gradients use none: ask for either")
+    plain = antithetic is None and not gradients
     frames: list[pd.DataFrame] = []
     with lock(store), executor(network, pairs) as running:
 
@@ -129,8 +142,14 @@ def network_values(
             run = identity | {"antithetic": antithetic, "gradients": gradients, "players": who.to_dict("list")}
             of_game = open_store(store / f"game{number}", run) if store else None
             estimate = _estimator(gradients, antithetic, unions)
-            how: dict[str, Any] = {"seed": seed, "progress": progress, "store": of_game, "workers": running.replicates}
-            values = estimate(restored, until=until, **how)
+            affordable = until.evaluations is None or cost(len(who)) <= until.evaluations
+            sums = running.additive(restored) if plain and affordable and unions is None else None
+            if sums is not None:
+                values = additive_shapley(sums, until, seed)
+            else:
+                values = estimate(
+                    restored, until=until, seed=seed, progress=progress, store=of_game, workers=running.replicates
+                )
             return who.join(values.frame(confidence)).assign(**_how(values))
 
         games = chosen("game", game, GAMES)(partial(running.game, **restoration), filters)
@@ -140,6 +159,10 @@ def network_values(
         except KeyboardInterrupt:
             if not frames:
                 raise
+        except OutOfTimeError as error:
+            if not frames:
+                raise
+            warnings.warn(f"the values end with {frames[-1]['layer'].iloc[0]}: {error}", stacklevel=2)
     return pd.concat(frames, ignore_index=True)
 
 

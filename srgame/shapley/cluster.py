@@ -34,8 +34,10 @@ from srgame.data.pairs import Pairs
 from srgame.devices import available
 from srgame.errors import MAIN_GUARD, InputError, check_counts, check_main_guard
 from srgame.filters import Filters
+from srgame.shapley.additive import AdditiveGame, additive_tail
 from srgame.shapley.game import Coalitions, Differentiable, Game, RestorationGame, Worth
 from srgame.shapley.sampling import Make
+from srgame.shapley.until import check_time
 from srgame.shapley.values import Quantities
 
 try:
@@ -147,6 +149,11 @@ class WorkerPool:
         """RestorationGame(network, filters, pairs, …), built on the workers only."""
         return _Remote(self, _Recipe(self.held, next(self._numbers), filters, restoration))
 
+    def additive(self, game: Game) -> AdditiveGame | None:
+        """The additive tail of one of its games, found on a worker."""
+        sums: AdditiveGame | None = self.ask(additive_tail, game)
+        return sums
+
     def replicates(self, make: Make, numbers: Iterator[int]) -> Generator[tuple[int, Quantities], None, None]:
         """The replicates of these numbers, as they are ready; lower numbers are sent first."""
         task, done = cloudpickle.dumps(make), SimpleQueue[Future]()
@@ -208,6 +215,7 @@ class WorkerPool:
     def _first(self, done: "SimpleQueue[Future]") -> Future:
         """The first that is done, well or not."""
         while not self.stopped.is_set():
+            check_time()
             if monotonic() - self._looked > LOOK:
                 self._look()
             with suppress(Empty):
@@ -297,6 +305,11 @@ class _Remote:
         dummies: Tensor = self.worker_pool.ask(_dummies, self)
         return dummies
 
+    @cached_property
+    def rounding(self) -> float:
+        rounding: float = self.worker_pool.ask(_rounding, self)
+        return rounding
+
     @property
     def parts(self) -> list[Game]:
         return [_Remote(self.worker_pool, self.recipe, image) for image in range(self.worker_pool.images)]
@@ -318,6 +331,10 @@ def _arrived(recipe: _Recipe, image: int | None, is_low_precision: bool) -> Any:
 
 def _dummies(game: RestorationGame) -> Tensor:
     return game.dummies
+
+
+def _rounding(game: RestorationGame) -> float:
+    return game.rounding
 
 
 def _gradient(game: Differentiable, presences: Tensor) -> Tensor:

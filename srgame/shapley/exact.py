@@ -1,49 +1,86 @@
-"""Exact Shapley values: of few players from all coalitions, and of many players of a quadratic game."""
+"""Shapley values without sampling error: of few players from all coalitions, and of many if interactions cancel."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Bool, Float64
 
 from srgame.errors import InputError
 from srgame.shapley.coalitions import (
     MOST,
     Active,
     active_players,
-    contributions_along,
     enumerated,
     evaluated,
+    rounding_of,
     with_dummies,
 )
 from srgame.shapley.game import Game
-from srgame.shapley.values import ROUNDING, ShapleyValues
+from srgame.shapley.values import PerPlayer, ShapleyValues
 
-MANY = 10  # players: with more, solving a quadratic game takes far fewer coalitions than enumerating all
-PROOFS = 4  # random permutations that must agree
+MANY = 12  # players: with more, all coalitions are many more than those that a quadratic game takes
+PAIRS = 1024  # random coalitions that must agree, each with its complement
+PRESENT = 0.25, 0.75  # the probability of a player to be in such a coalition is drawn between these
 
 
 def exact_shapley(game: Game) -> ShapleyValues:
     """The Shapley values without sampling error: for any number of players if the game is quadratic, else for up to 20.
 
-    A game is quadratic if players interact in pairs only, as filters in front of a linear tail do under −mse. Then any
-    permutation and its reverse give the values, and so do each player's first and last contribution. For more than 10
-    players, four random permutations and those contributions must agree within 1e-5 of the largest value, which leaves
-    room for float32 rounding only; otherwise all 2ⁿ coalitions are evaluated.
+    A game is quadratic if players interact in pairs only, as filters in front of a linear tail do under −mse. Then a
+    player's value is the mean of its first and its last contribution, v(i) − v(∅) and v(N) − v(N∖i), and
+    v(S) − v(N∖S) is the sum of the values in S minus the sum of those outside. With more than 12 players, this is
+    compared for 1,024 random coalitions S and for S = N. If all agree within the rounding of the worth
+    (coalitions.rounding_of), the values are returned; otherwise all 2ⁿ coalitions are evaluated. Agreement is evidence,
+    not a proof: an effect that fewer than one coalition in a thousand shows can be missed.
 
     Raises InputError for more than 20 players whose game is not quadratic.
     """
     active = active_players(game)
     if len(active) <= MANY:
         return _from_all_coalitions(game)
-    values, disagreement = _as_if_quadratic(game, active)
-    if disagreement <= ROUNDING:
-        return values
+    compared = _compared(game, active)
+    if compared.agree:
+        return compared.values
     if len(active) > MOST:
         raise InputError(
             f"{len(active)} players have 2^{len(active)} coalitions, too many to evaluate all, and the game is not "
-            f"quadratic (permutations disagree by {disagreement:.1g} of the largest value): "
-            "sample instead (sampled_shapley)"
+            f"quadratic ({compared.disagreeing} of {PAIRS + 1} coalitions disagree, by up to "
+            f"{compared.disagreement:.1g}): sample instead (sampled_shapley)"
         )
     return _from_all_coalitions(game)
+
+
+def first_and_last(
+    game: Game, active: Active, ends: Float64[np.ndarray, "2"]
+) -> tuple[Float64[np.ndarray, "2 active"], float]:
+    """Each player's first and last contribution, and the largest worth seen, in 2n evaluations."""
+    alone = np.eye(len(active), dtype=bool)
+    worth = evaluated(game, with_dummies(game, active, np.concatenate([alone, ~alone])))
+    first, last = np.split(worth, 2)
+    return np.stack([first - ends[0], ends[1] - last]), float(np.abs([*worth, *ends]).max())
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """The values if the game is quadratic, and the difference of each coalition from what they predict."""
+
+    values: ShapleyValues
+    difference: Float64[np.ndarray, " coalition"]
+    tolerance: float
+
+    @property
+    def disagreeing(self) -> int:
+        agree = np.isfinite(self.difference) & (self.difference <= self.tolerance)
+        return int((~agree).sum())
+
+    @property
+    def disagreement(self) -> float:
+        return float(self.difference.max())
+
+    @property
+    def agree(self) -> bool:
+        return self.disagreeing == 0
 
 
 def _from_all_coalitions(game: Game) -> ShapleyValues:
@@ -58,32 +95,36 @@ def _from_all_coalitions(game: Game) -> ShapleyValues:
     return _exact(value, empty=worth[0], grand=worth[-1], evaluations=len(worth))
 
 
-def _as_if_quadratic(game: Game, active: Active) -> tuple[ShapleyValues, float]:
-    """The values if the game is quadratic, and its distance from quadratic, as a share of the largest value.
+def _compared(game: Game, active: Active) -> _Compared:
+    """The values as of a quadratic game, compared with random coalitions and their complements.
 
-    Half of a synergy of three or more players goes to each of them in the mean of first and last contribution. In a
-    permutation and its reverse, it goes to the first and the last of them only. So the two disagree, even if such
-    synergies are few.
+    In any game, only v(S) − v(N∖S) decides the Shapley values. So whatever cancels in it needs no comparison.
     """
-    alone = with_dummies(game, active, np.eye(len(active), dtype=bool))
-    all_others = with_dummies(game, active, ~np.eye(len(active), dtype=bool))
-    nobody, everybody = with_dummies(game, active, np.array([[False], [True]]).repeat(len(active), 1))
-    worth = evaluated(game, np.concatenate([[nobody, everybody], alone, all_others]))
-    ends, (first, last) = worth[:2], np.split(worth[2:], 2)
-    expected = np.zeros(game.players)
-    expected[active] = (first - ends[0] + ends[1] - last) / 2
-    pairs = np.zeros((PROOFS, game.players))
-    for proof in range(PROOFS):
-        permutation = np.random.default_rng([0, proof]).permutation(len(active))
-        both = np.stack([permutation, permutation[::-1]])
-        pairs[proof, active] = contributions_along(game, active, ends, both).mean(0)
-    value, largest = pairs.mean(0), np.abs([expected, *pairs]).max()
-    disagreement = float(np.abs(pairs - expected).max() / largest) if largest > 0 else 0.0
-    evaluations = len(worth) + PROOFS * 2 * (len(active) - 1)
-    return _exact(value, empty=ends[0], grand=ends[1], evaluations=evaluations), disagreement
+    n = len(active)
+    chosen = _random_coalitions(n)
+    ends = evaluated(game, with_dummies(game, active, np.array([[False], [True]]).repeat(n, 1)))
+    contributions, largest = first_and_last(game, active, ends)
+    value = contributions.mean(0)
+    inside, outside = np.split(evaluated(game, with_dummies(game, active, np.concatenate([chosen, ~chosen]))), 2)
+    observed = np.append(inside - outside, ends[1] - ends[0])
+    predicted = np.where(np.append(chosen, np.ones((1, n), bool), axis=0), 1, -1) @ value
+    everyone = np.zeros(game.players)
+    everyone[active] = value + (ends[1] - ends[0] - value.sum()) / n  # what float rounding leaves
+    evaluations = 2 + 2 * n + 2 * PAIRS
+    return _Compared(
+        values=_exact(everyone, empty=ends[0], grand=ends[1], evaluations=evaluations),
+        difference=np.abs(observed - predicted),
+        tolerance=rounding_of(game) * np.abs([largest, *inside, *outside]).max(),
+    )
 
 
-def _exact(value: np.ndarray, *, empty: float, grand: float, evaluations: int) -> ShapleyValues:
+def _random_coalitions(players: int) -> Bool[np.ndarray, "coalition player"]:
+    rng = np.random.default_rng(0)
+    presence = rng.uniform(*PRESENT, (PAIRS, 1))
+    return rng.random((PAIRS, players)) < presence
+
+
+def _exact(value: PerPlayer, *, empty: float, grand: float, evaluations: int) -> ShapleyValues:
     return ShapleyValues(
         value=value,
         stderr=np.zeros_like(value),

@@ -35,6 +35,7 @@ from srgame.filters import (
 )
 from srgame.metrics import Payoff, payoff_named
 from srgame.shapley.replay import replay
+from srgame.shapley.until import check_time
 
 Coalitions = Bool[Tensor, "coalition player"]
 Worth = Float[Tensor, " coalition"]
@@ -51,6 +52,7 @@ class Game(Protocol):
     A game may have further attributes. `dummies`: "player" booleans, True for players that never change the worth of a
     coalition. `parts`: games of the same players whose mean this game is; a sampler may evaluate them one by one.
     `low_precision`, which the parts may have too: the same game in faster and less exact arithmetic, or None.
+    `rounding`: the relative rounding error of a worth that is computed in less than float64.
     """
 
     @property
@@ -119,6 +121,11 @@ class RestorationGame:
 
     def _repr_html_(self) -> str:
         return f"<p>{html.escape(repr(self)[1:-1])}</p>{self.filters.frame().to_html(max_rows=10)}"
+
+    @property
+    def rounding(self) -> float:
+        """The relative rounding error of the images."""
+        return float(torch.finfo(self.pairs.hr[0].dtype).eps)
 
     def __call__(self, coalitions: Any) -> Worth:
         return self.per_image(coalitions).mean(0)
@@ -219,10 +226,15 @@ class RestorationGame:
     ) -> Tensor:
         """The result of `evaluated` for all rows, in batches that are halved if memory runs out."""
         batch = min(batch or self._batch(image), len(rows))
+
+        def timely(part: Tensor) -> Tensor:
+            check_time()
+            return evaluated(part)
+
         while True:
             try:
                 with full_float32():
-                    return torch.cat([evaluated(part).cpu() for part in torch.split(rows, batch)])
+                    return torch.cat([timely(part).cpu() for part in torch.split(rows, batch)])
             except Exception as error:
                 if not out_of_memory(error):
                     raise
@@ -408,6 +420,10 @@ class Grouped:
         return len(self.groups)
 
     @property
+    def rounding(self) -> float | None:
+        return getattr(self.game, "rounding", None)
+
+    @property
     def low_precision(self) -> Game | None:
         low_precision = getattr(self.game, "low_precision", None)
         return None if low_precision is None else Grouped(low_precision, self.groups)
@@ -435,6 +451,10 @@ class _Part:
     @property
     def players(self) -> int:
         return self.game.players
+
+    @property
+    def rounding(self) -> float:
+        return self.game.rounding
 
     @property
     def low_precision(self) -> Game | None:

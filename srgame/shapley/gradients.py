@@ -8,7 +8,9 @@ difference between the contributions of some players and their gradients, over f
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from time import monotonic
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,8 +20,10 @@ from srgame.errors import InputError
 from srgame.shapley.coalitions import active_players, evaluated, with_dummies, worth_of_ends
 from srgame.shapley.exact import exact_shapley
 from srgame.shapley.game import Differentiable, Game
+from srgame.shapley.permutations import sampled_shapley
 from srgame.shapley.sampler import (
     ActiveValues,
+    Means,
     PerActive,
     Replicates,
     Rows,
@@ -30,7 +34,7 @@ from srgame.shapley.sampler import (
 )
 from srgame.shapley.sampling import Workers
 from srgame.shapley.store import Store
-from srgame.shapley.until import Until
+from srgame.shapley.until import DOZEN, Until
 from srgame.shapley.values import ShapleyValues, mean_of
 
 Present = Bool[np.ndarray, " active"]
@@ -57,9 +61,10 @@ def multilevel_shapley(
 
     A replicate has, for each part of the game, random coalitions and their complements. In these it takes the gradients
     of all players and the contributions of some, drawn at random, which correct the gradients. The first PILOT
-    replicates split the work evenly between the two; their variances decide the split of the others. `until`, `seed`,
-    `progress`, `store` and `workers` are as in `sampled_shapley`, and the values add up to v(N) − v(∅) too.
-    `variance_reduction["gradients"]` compares with contributions alone, at equal cost.
+    replicates split the work evenly between the two; their variances decide the split of the others. If they show that
+    contributions alone have less variance at equal cost (`variance_reduction["gradients"]` below 1), because gradients
+    mislead, the rest is left to `sampled_shapley`. `until`, `seed`, `progress`, `store` and `workers` are as there, and
+    the values add up to v(N) − v(∅) too.
 
     Raises InputError if the game has no gradient, or if `until` allows fewer evaluations than one replicate takes.
     """
@@ -70,9 +75,20 @@ def multilevel_shapley(
     differentiable = [part for part in parts if isinstance(part, Differentiable)]
     if len(differentiable) < len(parts):
         raise InputError("a game whose worth has no gradient: sample permutations instead")
-    cost = replicate_cost(len(active))
+    cost, start = replicate_cost(len(active)), monotonic()
     sampler = _Multilevel(game=game, active=active, parts=differentiable, ends=worth_of_ends(parts, active), cost=cost)
-    return sampled_values(sampler, until, cost, PILOT, seed=seed, progress=progress, store=store, workers=workers)
+    how: dict[str, Any] = {"seed": seed, "progress": progress, "workers": workers}
+    try:
+        return sampled_values(sampler, until, cost, PILOT, store=store, **how)
+    except MisleadingError as pilot:
+        rest = until.without(pilot.evaluations, monotonic() - start)
+        beside = Store(store.folder / "permutations") if store else None
+        values = sampled_shapley(game, until=rest, store=beside, **how)
+        return replace(
+            values,
+            evaluations=values.evaluations + pilot.evaluations,
+            variance_reduction=values.variance_reduction | {"gradients": pilot.gain},
+        )
 
 
 def cheaper_than_a_permutation(players: int) -> bool:
@@ -83,6 +99,13 @@ def cheaper_than_a_permutation(players: int) -> bool:
 def replicate_cost(players: int) -> int:
     """The evaluations of a replicate: half for gradients, and up to as many for contributions, two of each player."""
     return PAIRS * PAIR + min(PAIRS * PAIR, 2 * players)
+
+
+class MisleadingError(Exception):
+    """The gradients raise the variance: the factor by which they lower it, and the evaluations that showed it."""
+
+    def __init__(self, gain: float, evaluations: int) -> None:
+        self.gain, self.evaluations = gain, evaluations
 
 
 @dataclass(frozen=True)
@@ -121,7 +144,7 @@ class _Multilevel(Sampler):
     parts: Sequence[Differentiable]
     cost: int
 
-    def replicate(self, rng: np.random.Generator, pilot: Sequence[Rows]) -> Rows:
+    def replicate(self, rng: np.random.Generator, pilot: Sequence[Rows], _number: int) -> Rows:
         """The gradients and the corrections of each part, in coalitions of its own."""
         pairs, corrected = self.split(Measured.unpack(np.stack(pilot)) if len(pilot) else None)
         levels = np.stack([self._levels(part, pairs, corrected, rng) for part in self.parts])
@@ -149,6 +172,17 @@ class _Multilevel(Sampler):
             variance_reduction=variance_reduction,
             used=("gradients",),
         )
+
+    def means(self, replicates: Replicates) -> Means:
+        """The estimate of each replicate, the mean over parts."""
+        means: Means = Measured.unpack(replicates).values.mean(1)
+        return means
+
+    def continues(self, replicates: Replicates, affordable: float) -> None:
+        """Raises MisleadingError if the pilot says so, and permutations are affordable."""
+        gain = self.estimate(replicates).variance_reduction.get("gradients", math.inf)
+        if gain < 1 and affordable >= 2 + DOZEN * 2 * (len(self.active) - 1):
+            raise MisleadingError(gain, len(replicates) * self.cost)
 
     def split(self, pilot: Measured | None) -> tuple[int, int]:
         """The pairs of coalitions in a replicate, and the players corrected, as the pilot's variances decide.

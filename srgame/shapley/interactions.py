@@ -100,7 +100,7 @@ def pair_interactions(
         estimate, evaluations, ended = _exact(game, places, rule)
     else:
 
-        def replicate(rng: np.random.Generator, _: object) -> PerPair:
+        def replicate(rng: np.random.Generator, *_: object) -> PerPair:
             return _replicate(game, active, places, rule.presence(rng), rng)
 
         sampled = sample(replicate, until, cost, seed=seed, progress=progress)

@@ -1,8 +1,9 @@
 """A game in low precision: cheaper to evaluate, and corrected without bias by replicates of both games.
 
 The pilot replicates evaluate both games. If the rounding is negligible beside the variance of sampling, the other
-replicates evaluate the low-precision game only, except for a random share of them that evaluates both and measures the
-rounding (multifidelity Monte Carlo: Peherstorfer, Willcox & Gunzburger 2016).
+replicates evaluate the low-precision game only, except for some that evaluate both and measure the rounding
+(multifidelity Monte Carlo: Peherstorfer, Willcox & Gunzburger 2016). What the pilot measured decides, so it does not
+correct: its replicates enter the estimate in full precision.
 """
 
 import math
@@ -16,7 +17,7 @@ from srgame.shapley.game import Game
 from srgame.shapley.values import Estimate, mean_of
 
 NEGLIGIBLE = 1 / 400  # of the variance of sampling: if rounding has no more, the low-precision game is evaluated
-CHECKED = 1 / 16  # of the replicates after the pilot then evaluate both games
+CHECKED = 16  # of so many replicates after the pilot, one then evaluates both games
 
 
 def low_precision_games(parts: Sequence[Game], players: int) -> list[Game]:
@@ -36,17 +37,25 @@ def variance_over_rounding(
     return float(sampling / square) if square > 0 else math.inf
 
 
-def corrected(
-    low_precision: Estimate,
+def evaluates_both(number: int, pilot: int) -> bool:
+    """Whether the replicate of this number, after the pilot, evaluates both games: the first two, and some more."""
+    return number < pilot + 2 or number % CHECKED == 0
+
+
+def with_error_of_rounding(
+    corrected: Estimate,
     means: Float64[np.ndarray, "both active"],
     rounding: Float64[np.ndarray, "both active"],
 ) -> Estimate:
-    """The low-precision estimate plus the mean rounding of the replicates that evaluate both games.
+    """The estimate, which the mean rounding of the replicates that evaluate both games corrected, with its error.
 
-    The error includes the covariance of `means`, those replicates' contributions, and their rounding.
+    The error includes the covariance of `means`, those replicates' contributions, and their rounding. The rounding of a
+    single replicate corrects that replicate only, and then without an error.
     """
+    if len(rounding) < 2:
+        return corrected
     correction = mean_of(rounding)
     products = (means - means.mean(0)) * (rounding - correction.value)
     covariance = products.sum(0).clip(0) / (len(rounding) - 1)
-    variance = low_precision.stderr**2 + correction.stderr**2 + 2 * covariance / low_precision.replicates
-    return replace(low_precision, value=low_precision.value + correction.value, stderr=np.sqrt(variance))
+    variance = corrected.stderr**2 + correction.stderr**2 + 2 * covariance / corrected.replicates
+    return replace(corrected, stderr=np.sqrt(variance))

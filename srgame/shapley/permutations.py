@@ -6,19 +6,26 @@ the players can join, where S are the players before i (paper, Eq. 1).
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float64, Int
+from jaxtyping import Bool, Float64, Int
 
 from srgame.errors import InputError
 from srgame.shapley.coalitions import Active, active_players, contributions_along, worth_of_ends
 from srgame.shapley.control_variates import DEGREES, best_regression, of_places
 from srgame.shapley.exact import exact_shapley
 from srgame.shapley.game import Game
-from srgame.shapley.low_precision import CHECKED, NEGLIGIBLE, corrected, low_precision_games, variance_over_rounding
+from srgame.shapley.low_precision import (
+    NEGLIGIBLE,
+    evaluates_both,
+    low_precision_games,
+    variance_over_rounding,
+    with_error_of_rounding,
+)
 from srgame.shapley.sampler import (
     ActiveValues,
+    Means,
     Replicates,
     Rows,
     Sampler,
@@ -62,7 +69,8 @@ def sampled_shapley(
     players' places is used if it lowers the error. If the game has a low-precision game that rounds little, most
     replicates evaluate it (low_precision.py); `evaluations` counts a coalition once, in whichever game. Players in
     `game.dummies` are worth exactly 0 and are never sampled. If all coalitions cost no more than FEW replicates, they
-    are all evaluated instead.
+    are all evaluated instead. If the first ENOUGH replicates agree on all players, 2n more coalitions check that the
+    mean of a player's first and last contribution agrees with them: only then are errors of 0 reported.
 
     Raises InputError if `until` allows fewer evaluations than one replicate takes, or if a player is not in exactly one
     union.
@@ -160,12 +168,14 @@ class _Permutations(Sampler):
     antithetic: bool | None
     unions: list[Places] | None
 
-    def replicate(self, rng: np.random.Generator, pilot: Sequence[Rows]) -> Rows:
+    def replicate(self, rng: np.random.Generator, pilot: Sequence[Rows], number: int) -> Rows:
         """The two permutations of each part, in the game that the pilot decided for, and sometimes in both."""
         decisions = self.decisions(self.unpacked(np.stack(pilot))) if len(pilot) else self.decisions(None)
         pairs = [drawn_pair(rng, len(self.active), self.unions, decisions.reverse) for _ in self.parts]
         permutations = np.stack(pairs)
-        both = bool(self.low_precision) and (not len(pilot) or (decisions.low_precision and rng.random() < CHECKED))
+        both = bool(self.low_precision) and (
+            not len(pilot) or (decisions.low_precision and evaluates_both(number, PILOT))
+        )
         contributions = self._contributions(permutations, decisions.low_precision)
         rounding = np.full((len(self.parts), len(self.active)), np.nan) if self.low_precision else None
         if both:
@@ -187,8 +197,9 @@ class _Permutations(Sampler):
         used: tuple[str, ...] = ("antithetic",) * decisions.reverse
         variance_reduction = {"antithetic": antithetic_reduction(measured)} if enough else {}
         contributions = measured.contributions.copy()
-        if decisions.low_precision and measured.rounding is not None:
-            contributions[:PILOT] -= measured.rounding[:PILOT]  # now all replicates are in low precision
+        checked = self.checked(measured) if decisions.low_precision else np.zeros(len(replicates), bool)
+        if measured.rounding is not None and checked.any():
+            contributions[PILOT:] += measured.rounding[checked].mean(0)
         means = contributions.mean(1)
         estimate = mean_of(means)
         if len(replicates) >= REGRESSED and estimate.stderr.any() and self.unions is None:
@@ -196,13 +207,14 @@ class _Permutations(Sampler):
             reduction = float((estimate.stderr**2).sum() / (regression.stderr**2).sum())
             variance_reduction["control_variates"] = reduction
             if reduction > WORTHWHILE:
-                estimate, used = regression, (*used, "control_variates")
+                least = estimate.stderr / math.sqrt(reduction)  # a larger reduction of one player's error could be luck
+                estimate = replace(regression, stderr=np.maximum(regression.stderr, least))
+                used = (*used, "control_variates")
         if measured.rounding is not None and enough:
             variance_reduction["low_precision"] = low_precision_reduction(measured)
-        if decisions.low_precision and measured.rounding is not None:
-            both = ~np.isnan(measured.rounding).any((1, 2))
-            estimate = corrected(estimate, means[both], measured.rounding[both].mean(1))
-            contributions += measured.rounding[both].mean(0)
+        if measured.rounding is not None and checked.any():
+            share = 1 - PILOT / len(replicates)
+            estimate = with_error_of_rounding(estimate, means[checked], share * measured.rounding[checked].mean(1))
             used = (*used, "low_precision")
         return ActiveValues(
             estimate=estimate,
@@ -210,6 +222,19 @@ class _Permutations(Sampler):
             variance_reduction=variance_reduction,
             used=used,
         )
+
+    def means(self, replicates: Replicates) -> Means:
+        """The contributions of each replicate, the mean over parts."""
+        means: Means = self.unpacked(replicates).contributions.mean(1)
+        return means
+
+    def checked(self, measured: Measured) -> Bool[np.ndarray, " replicate"]:
+        """The replicates after the pilot that evaluated both games: the pilot decided, so it may not correct too."""
+        rounding = np.full(len(measured.contributions), np.nan)
+        if measured.rounding is not None:
+            rounding[PILOT:] = measured.rounding[PILOT:].sum((1, 2))
+        checked: Bool[np.ndarray, " replicate"] = ~np.isnan(rounding)
+        return checked
 
     def decisions(self, pilot: Measured | None) -> Decisions:
         """What the first PILOT replicates decide; without a pilot, permutations are reversed unless forbidden."""

@@ -5,21 +5,24 @@ A part is a game of the same players; the game is the mean of its parts. In a re
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
+from scipy import stats
 
-from srgame.shapley.coalitions import Active
+from srgame.shapley.coalitions import Active, rounding_of
+from srgame.shapley.exact import first_and_last
 from srgame.shapley.game import Game
 from srgame.shapley.sampling import sample
 from srgame.shapley.until import Until
-from srgame.shapley.values import Estimate, PerPlayer, ShapleyValues
+from srgame.shapley.values import AGREED, HEAVY_TAILS, Estimate, PerPlayer, ShapleyValues, heavy_tails
 
 PerActive = Float64[np.ndarray, " active"]
 Rows = Float64[np.ndarray, "row active"]
 Replicates = Float64[np.ndarray, "replicate row active"]
+Means = Float64[np.ndarray, "replicate active"]
 
 
 @dataclass(frozen=True)
@@ -45,12 +48,31 @@ class Sampler(ABC):
     ends: Float64[np.ndarray, "part 2"]
 
     @abstractmethod
-    def replicate(self, rng: np.random.Generator, pilot: Sequence[Rows]) -> Rows:
+    def replicate(self, rng: np.random.Generator, pilot: Sequence[Rows], number: int) -> Rows:
         """A replicate as rows of numbers per active player, its named fields packed."""
 
     @abstractmethod
     def estimate(self, replicates: Replicates) -> ActiveValues:
         """The values, from packed replicates."""
+
+    @abstractmethod
+    def means(self, replicates: Replicates) -> Means:
+        """The estimate of each replicate, the mean over parts."""
+
+    def continues(self, replicates: Replicates, affordable: float) -> None:
+        """Raises an exception if the first ENOUGH replicates show that another sampler is better."""
+        return None  # most have no other
+
+    @property
+    def rounding(self) -> float:
+        """The largest difference between two estimates that rounding explains."""
+        return rounding_of(self.game) * float(np.abs(self.ends).max())
+
+    def agree(self, replicates: Replicates) -> Bool[np.ndarray, " active"]:
+        """The players of whom all replicates agree; nobody after a single one."""
+        spread = np.ptp(self.means(replicates), axis=0)
+        agree: Bool[np.ndarray, " active"] = (spread <= self.rounding) & (len(replicates) > 1)
+        return agree
 
 
 def parts_of(game: Game) -> list[Game]:
@@ -61,20 +83,37 @@ def parts_of(game: Game) -> list[Game]:
 def sampled_values(sampler: Sampler, until: Until, cost: int, pilot: int, **how: Any) -> ShapleyValues:
     """The values, from replicates that take `cost` evaluations each; `how` goes to `sample`."""
 
+    check: PerActive | None = None
+
     def estimate(replicates: Replicates) -> Estimate:
-        return sampler.estimate(replicates).estimate
+        return _checked(sampler, sampler.estimate(replicates).estimate, replicates, check)
+
+    def extra(replicates: Replicates, affordable: float) -> int:
+        """The evaluations of the check, if all replicates agree on all players and it is affordable."""
+        nonlocal check
+        sampler.continues(replicates, affordable)
+        needed = 2 * len(sampler.active)
+        if needed > affordable or not sampler.agree(replicates).all():
+            return 0
+        contributions, _ = first_and_last(sampler.game, sampler.active, sampler.ends.mean(0))
+        check = contributions.mean(0)
+        return needed
 
     def of_all(values: PerActive) -> PerPlayer:
         everyone = np.zeros(sampler.game.players)
         everyone[sampler.active] = values
         return everyone
 
-    sampled = sample(sampler.replicate, until, cost, spent=2, estimate=estimate, pilot=pilot, **how)
-    values = sampler.estimate(sampled.replicates)
+    sampled = sample(sampler.replicate, until, cost, spent=2, estimate=estimate, extra=extra, pilot=pilot, **how)
+    values, flags = sampler.estimate(sampled.replicates), np.full(sampler.game.players, "", dtype=object)
+    checked = _checked(sampler, values.estimate, sampled.replicates, check)
+    means, agree = sampler.means(sampled.replicates), sampler.agree(sampled.replicates)
+    flags[sampler.active] = np.select([agree, heavy_tails(means)], [AGREED, HEAVY_TAILS], "")
     return ShapleyValues(
-        value=of_all(values.estimate.value),
-        stderr=of_all(values.estimate.stderr),
-        replicates=values.estimate.replicates,
+        value=of_all(checked.value),
+        stderr=of_all(checked.stderr),
+        replicates=checked.replicates,
+        freedom=checked.freedom,
         empty=sampler.ends[:, 0].mean(),
         grand=sampler.ends[:, 1].mean(),
         evaluations=sampled.evaluations,
@@ -82,7 +121,31 @@ def sampled_values(sampler: Sampler, until: Until, cost: int, pilot: int, **how:
         between=of_all(values.between),
         variance_reduction=values.variance_reduction,
         used=values.used,
+        flags=tuple(flags.tolist()),
     )
+
+
+def _checked(sampler: Sampler, estimate: Estimate, replicates: Replicates, check: PerActive | None) -> Estimate:
+    """The estimate, with an error for players of whom all replicates agree, perhaps by luck.
+
+    They agree for a reason if they agree on all players, and with `check`, the mean of each player's first and last
+    contribution. Otherwise the error is at least the pooled error of the others; or if there are none, what the rule of
+    three leaves open: with a confidence of 95%, fewer than 3 of as many replicates would differ, each by no more than
+    the largest value seen.
+    """
+    count, agree = len(replicates), sampler.agree(replicates)
+    rounding = 4 * sampler.rounding
+    confirmed = agree.all() and check is not None and (np.abs(estimate.value - check) <= rounding).all()
+    lucky = agree & (not confirmed)
+    if not lucky.any():
+        return estimate
+    others = estimate.stderr[~agree]
+    if others.size:
+        floor = np.sqrt(np.mean(others**2))
+    else:
+        largest = max(np.abs(estimate.value).max(), 0.0 if check is None else np.abs(estimate.value - check).max())
+        floor = 3 / count * largest / stats.t.ppf(0.975, count - 1)
+    return replace(estimate, stderr=np.where(lucky, np.hypot(estimate.stderr, floor), estimate.stderr))
 
 
 def deviation_between_parts(contributions: Float64[np.ndarray, "replicate part active"]) -> PerActive:

@@ -18,17 +18,18 @@ from tqdm.auto import tqdm
 
 from srgame.errors import InputError
 from srgame.shapley.store import Store
-from srgame.shapley.until import SCHEDULE, Effort, Until
+from srgame.shapley.until import SCHEDULE, DeadlineError, Effort, Errors, OutOfTimeError, Until, deadline
 from srgame.shapley.values import Estimate, Quantities, mean_of
 
 Replicates = Float64[np.ndarray, "replicate ..."]
-Replicate = Callable[[np.random.Generator, Sequence[Quantities]], Quantities]
+Replicate = Callable[[np.random.Generator, Sequence[Quantities], int], Quantities]
 Make = Callable[[int], Quantities]
 # Computes the replicates of these numbers and returns each with its number, in any order; may take numbers ahead.
 Workers = Callable[[Make, Iterator[int]], Generator[tuple[int, Quantities], None, None]]
 
 ENDLESS = 10**15  # more replicates than anybody computes
 BAR = "{percentage:3.0f}%|{bar}| {postfix} [{elapsed}<{remaining}]"
+ENOUGH = 8  # replicates whose agreement counts, if an independent check agrees too
 FEW = 4  # replicates that could agree by luck: all coalitions are evaluated if they cost no more
 
 
@@ -50,32 +51,37 @@ def sample(
     seed: int = 0,
     progress: bool = False,
     estimate: Callable[[Replicates], Estimate] = mean_of,
+    extra: Callable[[Replicates, float], int] | None = None,
     store: Store | None = None,
     workers: Workers | None = None,
     pilot: int = 0,
 ) -> Sampled:
     """Replicates until a limit is reached; each takes `cost` evaluations, after `spent` evaluations at the start.
 
-    `replicate` gets a random generator of its own and the first `pilot` replicates; these themselves get none. If a
-    limit is an error, `estimate` computes it after the numbers of replicates in SCHEDULE. Replicates in the `store` are
-    not computed again; `workers`, if given, compute the others. Ctrl-C ends the sampling and keeps the replicates so
-    far; `progress` shows a bar.
+    `replicate` gets a random generator of its own, the first `pilot` replicates, which themselves get none, and its
+    number. If a
+    limit is an error, `estimate` computes it after the numbers of replicates in SCHEDULE; it ends the sampling from
+    DOZEN replicates on, if it is reached twice in a row. `extra`, called after ENOUGH replicates with the evaluations
+    that are left, may evaluate more, and returns how many. Replicates in the `store` are not computed again; `workers`,
+    if given, compute the others. Ctrl-C ends the sampling and keeps the replicates so far, and so does the end of the
+    seconds, even within a replicate; `progress` shows a bar.
 
-    Raises InputError for a negative seed, and if `until` allows fewer evaluations than one replicate takes.
+    Raises InputError for a negative seed, and if `until` allows fewer evaluations or seconds than one replicate takes.
     """
     if seed < 0:
         raise InputError(f"a seed is a whole number from 0 on, not {seed}")
     most = ENDLESS if until.evaluations is None else max(0, until.evaluations - spent) // cost
     estimating = progress or until.tolerance is not None or until.rms_tolerance is not None
     replicates: list[Quantities] = []
-    start, relative_stderr, relative_rms = monotonic(), math.inf, math.inf
+    start, errors, before = monotonic(), Errors(), Errors()
     with (
+        deadline(until.seconds),
         tqdm(total=1.0, disable=not progress, bar_format=BAR, leave=False, miniters=0) as bar,
         closing(_in_order(partial(_make, replicate, seed), min(pilot, most), most, store, workers)) as coming,
     ):
         while True:
             evaluations = spent + len(replicates) * cost
-            effort = Effort(len(replicates), evaluations, monotonic() - start, relative_stderr, relative_rms)
+            effort = Effort(len(replicates), evaluations, monotonic() - start, errors, before)
             if ended := until.reached(effort, cost):
                 break
             _show(bar, effort, until)
@@ -86,9 +92,20 @@ def sample(
                     raise
                 ended = "interrupted"
                 break
+            except DeadlineError:
+                if not replicates:
+                    raise OutOfTimeError(
+                        f"{until.seconds} seconds end before the first replicate ({cost} evaluations): "
+                        "allow more, or take fewer or smaller images"
+                    ) from None
+                ended = "seconds"
+                break
+            if extra and len(replicates) == ENOUGH:
+                left = float(until.evaluations or math.inf) - spent - len(replicates) * cost
+                spent += extra(np.stack(replicates), left)
             if estimating and len(replicates) in SCHEDULE:
                 current = estimate(np.stack(replicates))
-                relative_stderr, relative_rms = current.relative_stderr, current.relative_rms
+                before, errors = errors, Errors(current.relative_stderr, current.relative_rms)
     if not replicates:
         raise InputError(
             f"{until.evaluations} evaluations are fewer than one replicate takes ({spent + cost}): allow more"
@@ -103,13 +120,14 @@ def cheaper_enumerated(players: int, cost: int, until: Until) -> bool:
 
 def _show(bar: Any, effort: Effort, until: Until) -> None:
     if effort.replicates:
-        error = f"largest standard error {effort.relative_stderr:.2%} of the range"
+        largest = effort.errors.largest
+        error = f"largest standard error {largest:.2%} of the range" if math.isfinite(largest) else "no error yet"
         bar.set_postfix_str(f"{effort.replicates} replicates, {error}", refresh=False)
     bar.update(until.share_done(effort) - bar.n)
 
 
 def _make(replicate: Replicate, seed: int, pilot: Sequence[Quantities], number: int) -> Quantities:
-    return replicate(np.random.default_rng([seed, number]), pilot)
+    return replicate(np.random.default_rng([seed, number]), pilot, number)
 
 
 def _in_order(

@@ -113,7 +113,7 @@ def marginal_contributions(
         return _exact(game)
     (ends,) = worth_of_ends([game], active)
 
-    def replicate(rng: np.random.Generator, _: object) -> Float64[np.ndarray, "player size"]:
+    def replicate(rng: np.random.Generator, *_: object) -> Float64[np.ndarray, "player size"]:
         return _replicate(game, active, ends, rng)
 
     sampled = sample(replicate, until, n * (n - 1), spent=2, seed=seed, progress=progress)

@@ -1,20 +1,66 @@
 """The limits that end the sampling, and the progress towards them."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from time import monotonic
 
 from srgame.errors import InputError
+
+DOZEN = 12  # with fewer replicates, intervals cover the true value too rarely (analyses/bench_coverage.py)
+_END: ContextVar[float] = ContextVar("end", default=math.inf)
+
+
+class DeadlineError(Exception):
+    """The deadline has passed."""
+
+
+class OutOfTimeError(InputError):
+    """The seconds end before the first replicate."""
+
+
+@contextmanager
+def deadline(seconds: float | None) -> Iterator[None]:
+    """Within, `check_time` raises DeadlineError after so many seconds; None never ends."""
+    token = _END.set(math.inf if seconds is None else monotonic() + seconds)
+    try:
+        yield
+    finally:
+        _END.reset(token)
+
+
+def check_time() -> None:
+    """Raises DeadlineError if the deadline has passed."""
+    if monotonic() >= _END.get():
+        raise DeadlineError
+
+
+@dataclass(frozen=True)
+class Errors:
+    """The largest standard error and their root mean square, as a share of the range of the values."""
+
+    largest: float = math.inf
+    rms: float = math.inf
 
 
 @dataclass(frozen=True)
 class Effort:
-    """What the sampling has spent so far, and its relative standard errors when last estimated."""
+    """What the sampling has spent so far, and its errors when last estimated and when estimated before that."""
 
     replicates: int
     evaluations: int
     seconds: float
-    relative_stderr: float
-    relative_rms: float = math.inf
+    errors: Errors = Errors()
+    before: Errors = Errors()
+
+    @property
+    def confirmed(self) -> Errors:
+        """The larger of the last two errors: one alone can be small by luck, and so can that of few replicates."""
+        if self.replicates < DOZEN:
+            return Errors()
+        return Errors(max(self.errors.largest, self.before.largest), max(self.errors.rms, self.before.rms))
 
 
 @dataclass(frozen=True)
@@ -24,7 +70,9 @@ class Until:
     tolerance: the largest standard error to reach, as a share of the range of the values.
     rms_tolerance: the root mean square of the standard errors to reach, as a share of the range of the values.
     evaluations: the number of coalitions evaluated, never exceeded.
-    seconds: the time after which no replicate starts, except the first two, which give an error bar.
+    seconds: the time after which no coalition is evaluated; a replicate that has not ended is dropped.
+
+    An error ends the sampling after 12 replicates at the earliest, and if it is reached by two estimates in a row.
     """
 
     tolerance: float | None = None
@@ -44,27 +92,41 @@ class Until:
             if not (limit > 0 and math.isfinite(limit)):
                 raise InputError(f"a limit of {limit} can never be reached: limits are positive numbers")
 
+    def without(self, evaluations: int, seconds: float) -> "Until":
+        """What is left of the limits after these."""
+        tiny = 1e-9  # seconds: a limit that is reached at once
+        return replace(
+            self,
+            evaluations=None if self.evaluations is None else self.evaluations - evaluations,
+            seconds=None if self.seconds is None else max(tiny, self.seconds - seconds),
+        )
+
     def reached(self, effort: Effort, cost: int) -> str | None:
         """The limit that forbids another replicate of `cost` evaluations, or None."""
-        if self.tolerance is not None and effort.relative_stderr <= self.tolerance:
+        if self.tolerance is not None and effort.confirmed.largest <= self.tolerance:
             return "tolerance"
-        if self.rms_tolerance is not None and effort.relative_rms <= self.rms_tolerance:
+        if self.rms_tolerance is not None and effort.confirmed.rms <= self.rms_tolerance:
             return "rms tolerance"
         if self.evaluations is not None and effort.evaluations + cost > self.evaluations:
             return "evaluations"
-        if self.seconds is not None and effort.seconds >= self.seconds and effort.replicates >= 2:
+        if self.seconds is not None and effort.seconds >= self.seconds and effort.replicates:
             return "seconds"
         return None
 
     def share_done(self, effort: Effort) -> float:
         """The progress towards the nearest limit, between 0 and 1."""
         shares = [
-            (self.tolerance / effort.relative_stderr) ** 2 if self.tolerance and effort.relative_stderr > 0 else 0.0,
-            (self.rms_tolerance / effort.relative_rms) ** 2 if self.rms_tolerance and effort.relative_rms > 0 else 0.0,
+            _share(self.tolerance, effort.errors.largest),
+            _share(self.rms_tolerance, effort.errors.rms),
             effort.evaluations / self.evaluations if self.evaluations else 0.0,
             effort.seconds / self.seconds if self.seconds else 0.0,
         ]
         return min(1.0, max(shares))
+
+
+def _share(tolerance: float | None, error: float) -> float:
+    """The progress of replicates, whose error falls as the root of their number."""
+    return 0.0 if tolerance is None or error == 0 else (tolerance / error) ** 2
 
 
 def _schedule(first: int, growth: float, last: int) -> frozenset[int]:
@@ -74,7 +136,5 @@ def _schedule(first: int, growth: float, last: int) -> frozenset[int]:
     return frozenset(counts)
 
 
-# Standard errors are estimated after these numbers of replicates only: every estimate is a chance to stop by luck. Four
-# replicates show whether a replicate is exact. If it is not, the intervals of fewer than a dozen may be too narrow, and
-# tables say so.
+# Standard errors are estimated after these numbers of replicates only: every estimate is a chance to stop by luck.
 SCHEDULE = _schedule(first=4, growth=1.25, last=10**9)

@@ -52,7 +52,13 @@ def test_owen_values_of_a_layer_add_up_to_its_value_among_layers(
 
 @pytest.mark.parametrize(
     ("replicates", "payoff", "warning"),
-    [(1, "psnr", "a single"), (4, "psnr", "fewer than 12"), (12, "psnr", ""), (4, "-mse", "")],
+    [
+        (1, "psnr", "one replicate: no error yet"),
+        (4, "psnr", "fewer than 12"),
+        (12, "psnr", ""),
+        (4, "-mse", "fewer than 12"),
+        (14, "-mse", "all replicates agree on 8 of 8"),
+    ],
 )
 def test_the_table_warns_of_few_replicates_unless_each_is_exact(
     small: SRResNet, photographs: Pairs, replicates: int, payoff: str, warning: str
@@ -61,8 +67,10 @@ def test_the_table_warns_of_few_replicates_unless_each_is_exact(
     until = Until(evaluations=2 + replicates * 2 * (len(filters) - 1))
     values = network_values(small, filters, photographs, until=until, payoff=payoff)
     printed = shapley_table(values, "dB", 0.95)
-    assert values["replicates"].eq(replicates).all() and warning in printed
-    assert bool(warning) == ("allow more evaluations" in printed)
+    assert warning in printed and ("fewer than" in printed) == (replicates == 4)
+    assert ("allow more evaluations" in printed) == (replicates < 12)
+    assert values["replicates"].eq(replicates if replicates < 14 else 13).all()  # the agreement was checked
+    assert (values["stderr"].max() < 1e-9) == (replicates == 14)
 
 
 def test_an_unknown_game_is_refused(small: SRResNet, photographs: Pairs, filters: Filters) -> None:

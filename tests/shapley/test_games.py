@@ -10,6 +10,7 @@ from games import (
     cubic,
     humped,
     interaction_by_definition,
+    present_without,
     quadratic,
     saturating_groups,
     shapley_by_definition,
@@ -25,6 +26,12 @@ def test_solved_games_bring_along_what_the_definitions_give(family: str, players
     game = FAMILIES[family](players, 1)
     np.testing.assert_allclose(game.shapley, shapley_by_definition(game), rtol=0, atol=1e-10)
     np.testing.assert_allclose(game.interaction, interaction_by_definition(game), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize(("present", "absent"), [(1, 1), (2, 2), (3, 1), (1, 3), (4, 0), (3, 3)])
+def test_games_of_who_is_there_and_who_is_not_have_the_values_of_the_definition(present: int, absent: int) -> None:
+    game = present_without(8, 1, present, absent, worth=2.5)
+    np.testing.assert_allclose(game.shapley, shapley_by_definition(game), rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("family", FAMILIES.values())

@@ -17,6 +17,7 @@ from srgame.networks import SRResNet
 from srgame.shapley.exact import exact_shapley
 from srgame.shapley.game import Differentiable, RestorationGame
 from srgame.shapley.gradients import NODES, PAIRS, PILOT, multilevel_shapley, replicate_cost
+from srgame.shapley.permutations import sampled_shapley
 from srgame.shapley.until import Until
 
 ONE_REPLICATE = Until(evaluations=2000)
@@ -81,6 +82,19 @@ def test_gradients_that_tell_nothing_are_corrected() -> None:
     steps = FormulaGame(9, lambda p: (p.sum(1) >= 4.5).double() + 0 * p.sum(1))
     found = multilevel_shapley(Smooth(steps), until=Until(evaluations=80_000))
     assert np.abs(found.value - 1 / 9).max() < 4.5 * found.stderr.max() < 0.12
+
+
+def test_permutations_take_over_where_gradients_mislead() -> None:
+    """A steep sigmoid: the worth is flat in most coalitions, and the slope says nothing of the step."""
+    weights = torch.rand(16, generator=torch.Generator().manual_seed(0)).double()
+    steep = FormulaGame(16, lambda p: torch.sigmoid(60 * (p @ weights - weights.sum() / 2)))
+    until = Until(evaluations=40_000)
+    found, permutations = multilevel_shapley(Smooth(steep), until=until), sampled_shapley(steep, until=until)
+    assert found.variance_reduction["gradients"] < 1 and "gradients" not in found.used
+    assert found.evaluations <= 40_000 and found.replicates > 0.6 * permutations.replicates
+    np.testing.assert_allclose(found.value, exact_shapley(steep).value, rtol=0, atol=5 * found.stderr.max())
+    few = multilevel_shapley(Smooth(steep), until=Until(evaluations=100 + 8 * replicate_cost(16)))
+    assert few.used == ("gradients",) and few.replicates == 8  # too little is left for permutations
 
 
 @given(seed=st.integers(0, 2**32), players=st.integers(2, 30))
