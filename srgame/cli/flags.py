@@ -7,7 +7,7 @@ some groups or verbs have in common is a type that carries its sentence.
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
@@ -83,10 +83,6 @@ class Convention:
         ),
     ] = ()
     clamp: Annotated[bool, arg(help="clamp its SR images to [0, 1].")] = False
-
-    def given(self) -> dict[str, Any]:
-        """The flags that differ from their defaults."""
-        return {field.name: value for field in fields(self) if (value := getattr(self, field.name)) != field.default}
 
 
 @dataclass(frozen=True)
@@ -210,12 +206,9 @@ def unwrapped(verb: Callable[..., None]) -> Callable[..., None]:
 
 
 def flat(*groups: Any, **flags: Any) -> dict[str, Any]:
-    """Every flag of the groups, and `flags`, by name: the settings that the json beside a result records.
-
-    Of a convention only what differs from srgame's is recorded.
-    """
-    settings = {field.name: getattr(group, field.name) for group in groups for field in fields(group)} | flags
-    settings |= settings.pop("convention", Convention()).given()
+    """Every flag of the groups, and `flags`, by name: the settings that the json beside a result records."""
+    settings = {name: value for group in groups for name, value in asdict(group).items()} | flags
+    settings |= settings.pop("convention", {})
     return {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()}
 
 

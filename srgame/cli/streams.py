@@ -17,6 +17,13 @@ def secure_streams() -> None:
     sys.stderr = _secured(sys.stderr, OSError, "backslashreplace")
 
 
+def drop_output() -> None:
+    """Drops what standard output still holds: it cannot be written, and is not to fail again when the process ends."""
+    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    if isinstance(raw, _Forgiving):
+        raw.ignored = OSError
+
+
 def _secured(stream: TextIO | None, ignored: type[OSError], errors: str) -> TextIO:
     if stream is None:  # it was closed before the process started
         return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123

@@ -25,6 +25,7 @@ from srgame.cli.layers import layers
 from srgame.cli.probe import PROBES
 from srgame.cli.restore import restore
 from srgame.cli.shapley import shapley
+from srgame.cli.streams import drop_output
 from srgame.cli.train import train
 from srgame.errors import InputError, nearest
 
@@ -77,6 +78,7 @@ def main() -> None:
     else:
         return
     print(f"srgame: {_one_line(sentence)}", file=sys.stderr)
+    drop_output()
     sys.exit(2)
 
 

@@ -71,7 +71,17 @@ def save_weights(weights: Weights, path: Path, about: Mapping[str, str] | None =
     `about` is further metadata.
     """
     metadata = {**(about or {}), CHECKSUM: digest(sorted(weights.items()))}
-    path.write_bytes(safetensors.torch.save(weights, metadata))  # save_file would hide it from everybody else
+    path.write_bytes(_in_order(safetensors.torch.save(weights, metadata)))  # save_file ignores the umask
+
+
+def _in_order(content: bytes) -> bytes:
+    """The same safetensors with sorted metadata, whose order the library draws at random."""
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[8 + length :]
 
 
 def digest(weights: Iterable[tuple[str, Tensor]]) -> str:
