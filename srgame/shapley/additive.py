@@ -30,6 +30,7 @@ DRAWN = 2**12  # in each replicate and image, at least this number of coalitions
 LARGEST = 2**28  # numbers in the images of a pair, 1 GiB
 CHUNK = 2**22  # numbers of them that are multiplied at once, in float64
 
+NEGLIGIBLE = 1e-4  # share of the largest change of an image
 UNTIL = Until(rms_tolerance=TOLERANCE)
 
 Grams = Float64[Tensor, "image n n"]
@@ -90,12 +91,13 @@ def _may_be_additive(game: RestorationGame) -> bool:
     """Whether the images of two halves of the players add up on the first image: this rules out most layers."""
     half = torch.arange(game.players) % 2 == 0
     nobody, first, second, everybody = game.sr_images(torch.stack([half & ~half, half, ~half, half | ~half]), 0)
-    return _equal(first + second - nobody, everybody, game.players)
+    return _add_up(nobody, first + second - nobody, everybody, game.players)
 
 
-def _equal(sums: Tensor, images: Tensor, terms: int) -> bool:
-    """Whether images equal sums of that many terms, up to rounding."""
-    return bool((sums - images).abs().max() <= torch.finfo(images.dtype).eps * terms * images.abs().max().clamp(min=1))
+def _add_up(nobody: Tensor, sums: Tensor, images: Tensor, terms: int) -> bool:
+    """Whether images equal sums of that many terms, up to rounding that is small beside what the terms change."""
+    rounding = torch.finfo(images.dtype).eps * terms * images.abs().max().clamp(min=1)
+    return bool((sums - images).abs().max() <= min(rounding, NEGLIGIBLE * (images - nobody).abs().max()))
 
 
 def _gram(game: RestorationGame, image: int) -> Float64[Tensor, "n n"] | None:
@@ -104,7 +106,8 @@ def _gram(game: RestorationGame, image: int) -> Float64[Tensor, "n n"] | None:
     alone = torch.eye(game.players + 1, game.players).roll(1, 0).bool()  # nobody, then each player
     nobody, *added = game.sr_images(alone, image).flatten(1)
     added = torch.stack(added) - nobody
-    if not _equal(nobody + tests.to(added) @ added, game.sr_images(tests, image).flatten(1), game.players + 1):
+    sums = nobody + tests.to(added) @ added
+    if not _add_up(nobody, sums, game.sr_images(tests, image).flatten(1), game.players + 1):
         return None
     terms = torch.cat([(nobody - game.pairs.hr[image].flatten())[None], added])
     pieces = [piece.double() for piece in terms.split(max(1, CHUNK // len(terms)), dim=1)]

@@ -79,6 +79,13 @@ def test_other_layers_and_payoffs_are_not(layer: str, payoff: str) -> None:
     assert additive_tail(RestorationGame(network, filters_of(network, [layer]), photographs(), payoff)) is None
 
 
+def test_filters_whose_effect_is_rounding_are_not_solved() -> None:
+    network = small("srresnet-x2")
+    with torch.no_grad():
+        network.conv_last.weight *= 1e-2
+    assert additive_tail(RestorationGame(network, filters_of(network, ["conv_hr"]), photographs())) is None
+
+
 class Synergy(nn.Module):
     """Its first two filters add something only together."""
 

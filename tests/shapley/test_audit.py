@@ -12,6 +12,7 @@ from srgame.shapley.audit import GAMES, network_values
 from srgame.shapley.exact import exact_shapley
 from srgame.shapley.game import RestorationGame
 from srgame.shapley.low_precision import NEGLIGIBLE
+from srgame.shapley.permutations import sampled_shapley
 from srgame.shapley.until import Until
 
 
@@ -35,7 +36,7 @@ def test_each_layer_is_a_game_of_its_own(small: SRResNet, photographs: Pairs, fi
     frame = network_values(small, filters, photographs, until=Until(evaluations=200))
     for layer, rows in frame.groupby("layer"):
         exact = exact_shapley(RestorationGame(small, filters_of(small, [str(layer)]), photographs)).value
-        assert (np.abs(rows["shapley"] - exact) <= 5 * rows["stderr"] + 1e-9).all()
+        assert (np.abs(rows["shapley"] - exact) <= 5 * rows["stderr"] + 1e-6).all()
 
 
 def test_owen_values_of_a_layer_add_up_to_its_value_among_layers(
@@ -65,11 +66,11 @@ def test_the_table_warns_of_few_replicates_unless_each_is_exact(
 ) -> None:
     filters = filters_of(small, ["conv_hr"])
     until = Until(evaluations=2 + replicates * 2 * (len(filters) - 1))
-    values = network_values(small, filters, photographs, until=until, payoff=payoff)
+    values = network_values(small, filters, photographs, until=until, payoff=payoff, antithetic=True)
     printed = shapley_table(values, "dB", 0.95)
     assert warning in printed and ("fewer than" in printed) == (replicates == 4)
     assert ("allow more evaluations" in printed) == (replicates < 12)
-    assert values["replicates"].eq(replicates if replicates < 14 else 13).all()  # the agreement was checked
+    assert values["replicates"].eq(replicates if replicates < 14 else 12).all()  # the agreement was checked
     assert (values["stderr"].max() < 1e-9) == (replicates == 14)
 
 
@@ -84,7 +85,7 @@ def test_bfloat16_is_used_for_a_layer_whose_permutations_vary_more_than_rounding
 ) -> None:
     filters, pairs = filters_of(small, [layer]), load_pairs("photographs", images=1, crop=12)
     until = Until(evaluations=2 + 14 * 14)
-    fine = network_values(small, filters, pairs, until=until)
+    fine = sampled_shapley(RestorationGame(small, filters, pairs), until=until).frame()
     low_precision = network_values(small, filters, pairs, until=until, bfloat16=True)
     assert (low_precision["used"].str.contains("low_precision") == used).all()
     assert ((low_precision["low_precision_reduction"] > 1 / NEGLIGIBLE) == used).all()

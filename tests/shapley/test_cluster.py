@@ -30,7 +30,7 @@ from srgame.shapley.game import RestorationGame
 from srgame.shapley.gradients import PILOT, replicate_cost
 from srgame.shapley.until import Until
 
-LAYERS = ["body.0.conv1", "conv_hr"]
+LAYERS = ["body.0.conv1", "body.1.conv2"]
 
 pytestmark = pytest.mark.xdist_group("cluster")  # in one process, which starts the workers once
 
@@ -105,6 +105,12 @@ def stored(folder: Path, game: int = 0) -> int:
 def test_two_processes_find_what_one_finds(small: SRResNet, photographs: Pairs, two: Cluster, game: str) -> None:
     one = values_of(small, photographs, 22, game=game)
     assert values_of(small, photographs, 22, game=game, executor=two.executor).equals(one)
+
+
+def test_sums_of_images_are_found_by_the_workers(small: SRResNet, photographs: Pairs, two: Cluster) -> None:
+    one = values_of(small, photographs, layers=["conv_hr"])
+    assert values_of(small, photographs, layers=["conv_hr"], executor=two.executor).equals(one)
+    assert one["ended"].eq("additive tail").all()
 
 
 def test_low_precision_games_are_evaluated_by_the_workers(small: SRResNet, photographs: Pairs, two: Cluster) -> None:

@@ -125,7 +125,7 @@ def test_a_replicate_that_cannot_be_written_loses_none_before(tmp_path: Path) ->
 
 
 def test_a_networks_run_goes_on_and_refuses_other_images(small: SRResNet, photographs: Pairs, tmp_path: Path) -> None:
-    filters = filters_of(small, ["body.0.conv1", "conv_hr"])
+    filters = filters_of(small, ["body.0.conv1", "body.1.conv2"])
     first = network_values(small, filters, photographs, until=Until(evaluations=50), store=tmp_path)
     more = network_values(small, filters, photographs, until=Until(evaluations=90), store=tmp_path)
     whole = network_values(small, filters, photographs, until=Until(evaluations=90))
