@@ -75,7 +75,13 @@ def additive_tail(game: Game) -> AdditiveGame | None:
     return AdditiveGame(torch.stack(grams), OF_MSE[game.payoff])
 
 
-def cost(players: int) -> int:
+def affordable_tail(game: Game, until: Until) -> AdditiveGame | None:
+    """The additive tail, unless finding it takes more evaluations than `until` allows."""
+    affordable = until.evaluations is None or tail_cost(game.players) <= until.evaluations
+    return additive_tail(game) if affordable else None
+
+
+def tail_cost(players: int) -> int:
     """The number of coalitions whose images `additive_tail` restores."""
     return HALVES + (1 + players) + (2 + TRIALS)
 
@@ -121,7 +127,7 @@ def additive_shapley(game: AdditiveGame, until: Until = UNTIL, seed: int = 0) ->
     square of the standard errors is to be at most 0.01% of the range of the values. Under −mse all replicates agree up
     to float64 rounding.
     """
-    how: dict[str, Any] = {"evaluations": cost(game.players), "ended": "additive tail", "used": ("additive tail",)}
+    how: dict[str, Any] = {"evaluations": tail_cost(game.players), "ended": "additive tail", "used": ("additive tail",)}
     if game.players <= ENUMERATED:
         return replace(exact_shapley(game), **how)
     nobody, everybody = game(torch.tensor([[False], [True]]).repeat(1, game.players))

@@ -19,7 +19,7 @@ from srgame.errors import InputError, chosen
 from srgame.files import lock
 from srgame.filters import Filters
 from srgame.networks import fingerprint, original
-from srgame.shapley.additive import AdditiveGame, additive_shapley, additive_tail, cost
+from srgame.shapley.additive import AdditiveGame, additive_shapley, affordable_tail
 from srgame.shapley.game import Game, Grouped, RestorationGame
 from srgame.shapley.gradients import cheaper_than_a_permutation, multilevel_shapley
 from srgame.shapley.permutations import sampled_shapley
@@ -41,7 +41,7 @@ HOW = ("empty", "grand", "replicates", "evaluations", "relative_stderr", "ended"
 class Executor(Protocol):
     """Runs the games of a network on its pairs.
 
-    `game` builds a game, `additive` is its `additive_tail`, `replicates` computes replicates, and `each` runs
+    `game` builds a game, `additive` finds its additive tail, `replicates` computes replicates, and `each` runs
     all games and returns their tables.
     """
 
@@ -50,7 +50,7 @@ class Executor(Protocol):
 
     def game(self, filters: Filters, **restoration: Any) -> Game: ...
 
-    def additive(self, game: Game) -> AdditiveGame | None: ...
+    def additive(self, game: Game, until: Until) -> AdditiveGame | None: ...
 
     def each(self, play: Play, games: Iterable[tuple[int, Played]]) -> Iterator[pd.DataFrame]: ...
 
@@ -66,8 +66,8 @@ class _InProcess:
     def game(self, filters: Filters, **restoration: Any) -> Game:
         return RestorationGame(self.network, filters, self.pairs, **restoration)
 
-    def additive(self, game: Game) -> AdditiveGame | None:
-        return additive_tail(game)
+    def additive(self, game: Game, until: Until) -> AdditiveGame | None:
+        return affordable_tail(game, until)
 
     def each(self, play: Play, games: Iterable[tuple[int, Played]]) -> Iterator[pd.DataFrame]:
         for game in games:
@@ -142,8 +142,7 @@ def network_values(
             run = identity | {"antithetic": antithetic, "gradients": gradients, "players": who.to_dict("list")}
             of_game = open_store(store / f"game{number}", run) if store else None
             estimate = _estimator(gradients, antithetic, unions)
-            affordable = until.evaluations is None or cost(len(who)) <= until.evaluations
-            sums = running.additive(restored) if plain and affordable and unions is None else None
+            sums = running.additive(restored, until) if plain and unions is None else None
             if sums is not None:
                 values = additive_shapley(sums, until, seed)
             else:

@@ -34,10 +34,10 @@ from srgame.data.pairs import Pairs
 from srgame.devices import available
 from srgame.errors import MAIN_GUARD, InputError, check_counts, check_main_guard
 from srgame.filters import Filters
-from srgame.shapley.additive import AdditiveGame, additive_tail
+from srgame.shapley.additive import AdditiveGame, affordable_tail
 from srgame.shapley.game import Coalitions, Differentiable, Game, RestorationGame, Worth
 from srgame.shapley.sampling import Make
-from srgame.shapley.until import check_time
+from srgame.shapley.until import Until, check_time
 from srgame.shapley.values import Quantities
 
 try:
@@ -149,9 +149,9 @@ class WorkerPool:
         """RestorationGame(network, filters, pairs, …), built on the workers only."""
         return _Remote(self, _Recipe(self.held, next(self._numbers), filters, restoration))
 
-    def additive(self, game: Game) -> AdditiveGame | None:
+    def additive(self, game: Game, until: Until) -> AdditiveGame | None:
         """The additive tail of one of its games, found on a worker."""
-        sums: AdditiveGame | None = self.ask(additive_tail, game)
+        sums: AdditiveGame | None = self.ask(affordable_tail, game, until)
         return sums
 
     def replicates(self, make: Make, numbers: Iterator[int]) -> Generator[tuple[int, Quantities], None, None]:

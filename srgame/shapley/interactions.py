@@ -7,7 +7,7 @@ Banzhaf interaction index over all coalitions.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from math import comb
 
@@ -16,6 +16,7 @@ import pandas as pd
 from jaxtyping import Bool, Float64, Int
 
 from srgame.errors import InputError, chosen
+from srgame.shapley.additive import affordable_tail, tail_cost
 from srgame.shapley.coalitions import Active, active_players, enumerated, evaluated, with_dummies
 from srgame.shapley.game import Game
 from srgame.shapley.sampling import cheaper_enumerated, sample
@@ -25,6 +26,7 @@ from srgame.shapley.values import Estimate, mean_of
 Pairs = Int[np.ndarray, "pair 2"]
 PerPair = Float64[np.ndarray, " pair"]
 
+SUMS = 5_000_000  # evaluations of a game of sums
 CHUNK = 2**12  # pairs whose coalitions are in memory at once
 
 
@@ -85,12 +87,17 @@ def pair_interactions(
     is present with the same probability, which is drawn uniformly for "shapley" (Owen 1972) and ½ for "banzhaf", so the
     others of each pair have the distribution that the index prescribes. In a game without interactions of four or more
     players a single replicate is exact. Players in `game.dummies` interact with nobody and are never sampled. If all
-    coalitions cost no more than FEW replicates, they are all evaluated instead.
+    coalitions cost no more than FEW replicates, they are all evaluated instead. A game with an additive tail is sampled
+    as sums of images: its limit is SUMS evaluations, of a microsecond each.
 
     Raises InputError for invalid pairs, for more than 20 players if `until` is None, and if `until` allows fewer
     evaluations than one replicate takes.
     """
     requested, rule = _checked(game, pairs), chosen("interaction index", index, INDICES)
+    if until is not None and (sums := affordable_tail(game, until)) is not None:
+        limits = replace(until, evaluations=SUMS)
+        found = pair_interactions(sums, pairs, until=limits, index=index, seed=seed, progress=progress)
+        return replace(found, evaluations=tail_cost(game.players), ended="additive tail")
     active = active_players(game)
     alive = np.isin(requested, active).all(1)
     places = np.searchsorted(active, requested[alive])
