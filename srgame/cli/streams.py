@@ -10,21 +10,22 @@ def secure_streams() -> None:
     """Replaces standard output and standard error of this process.
 
     A character that their encoding lacks becomes a question mark or an escape, and a closed stream the null device.
-    What is written after the reader of a pipe has gone, as with `| head -1`, is dropped; so are notes and progress that
-    cannot be written for any reason.
+    What cannot be written is dropped; `check_output` says so at the end, unless the reader of a pipe has gone, as with
+    `| head -1`.
     """
-    sys.stdout = _secured(sys.stdout, BrokenPipeError, "replace")
-    sys.stderr = _secured(sys.stderr, OSError, "backslashreplace")
+    sys.stdout = _secured(sys.stdout, "replace")
+    sys.stderr = _secured(sys.stderr, "backslashreplace")
 
 
-def drop_output() -> None:
-    """Drops what standard output still holds: it cannot be written, and is not to fail again when the process ends."""
+def check_output() -> None:
+    """Writes what standard output still holds; raises OSError if something could not be written."""
+    sys.stdout.flush()
     raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
-    if isinstance(raw, _Forgiving):
-        raw.ignored = OSError
+    if isinstance(raw, _Forgiving) and raw.failure:
+        raise raw.failure
 
 
-def _secured(stream: TextIO | None, ignored: type[OSError], errors: str) -> TextIO:
+def _secured(stream: TextIO | None, errors: str) -> TextIO:
     if stream is None:  # it was closed before the process started
         return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123
     if not isinstance(stream, io.TextIOWrapper):
@@ -33,20 +34,24 @@ def _secured(stream: TextIO | None, ignored: type[OSError], errors: str) -> Text
         stream.reconfigure(errors=errors)
         return stream
     stream.flush()
-    file = io.BufferedWriter(_Forgiving(stream.fileno(), ignored))
+    file = io.BufferedWriter(_Forgiving(stream.fileno()))
     lines, at_once = stream.line_buffering, stream.write_through
     return io.TextIOWrapper(file, stream.encoding, errors, line_buffering=lines, write_through=at_once)
 
 
 class _Forgiving(io.FileIO):
-    """An open file that drops what it cannot write because of an `ignored` error."""
+    """An open file that drops what it cannot write; `failure` is the first error, except that of a closed pipe."""
 
-    def __init__(self, descriptor: int, ignored: type[OSError]) -> None:
+    failure: OSError | None = None
+
+    def __init__(self, descriptor: int) -> None:
         super().__init__(descriptor, "w", closefd=False)
-        self.ignored = ignored
 
     def write(self, data: Any, /) -> int:
         try:
             return super().write(data)
-        except self.ignored:
+        except BrokenPipeError:
+            return len(data)
+        except OSError as error:
+            self.failure = self.failure or error
             return len(data)

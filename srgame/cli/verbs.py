@@ -25,7 +25,7 @@ from srgame.cli.layers import layers
 from srgame.cli.probe import PROBES
 from srgame.cli.restore import restore
 from srgame.cli.shapley import shapley
-from srgame.cli.streams import drop_output
+from srgame.cli.streams import check_output
 from srgame.cli.train import train
 from srgame.errors import InputError, nearest
 
@@ -70,7 +70,7 @@ def main() -> None:
     warnings.showwarning = _print_note  # type: ignore[assignment]
     try:
         _parsed(words)()
-        sys.stdout.flush()
+        check_output()
     except InputError as error:
         sentence = str(error)
     except Exception as error:
@@ -78,7 +78,6 @@ def main() -> None:
     else:
         return
     print(f"srgame: {_one_line(sentence)}", file=sys.stderr)
-    drop_output()
     sys.exit(2)
 
 

@@ -83,7 +83,7 @@ def test_enlarged_input_takes_a_scale(srgame: Run, tmp_path: Path) -> None:
     status, printed = srgame("shapley", "enlarged_first", "--upsampled-input", "--scale", "4", *words)
     settings = json.loads((tmp_path / "out" / "shapley.json").read_text())["settings"]
     assert status == 0 and settings["upsampled_input"] is True and settings["scale"] == 4
-    assert "range" not in settings
+    assert settings["range"] == "1"
 
 
 @pytest.mark.filterwarnings("default")
