@@ -44,7 +44,7 @@ def evaluate(
 ) -> None:
     """Measure PSNR and SSIM of networks, and of bicubic upsampling, on image sets under the eight test settings.
 
-    With --lr and --hr, it measures them on real pairs instead.
+    --lr and --hr name real pairs, which are measured instead.
 
     Writes benchmark.csv, one row per image, and benchmark.json into the output folder. The same command resumes after
     an interruption; a command with more checkpoints, sets or settings measures only what is new. As in the tables of SR
