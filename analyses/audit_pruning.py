@@ -156,12 +156,12 @@ def _signed(value: float) -> str:
 
 
 def verdict(frame: pd.DataFrame) -> str:
-    """The paper claims nothing of pruning."""
+    """The paper claims nothing about pruning."""
     return UNKNOWN
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    """The loss of PSNR on held-out images against the removed filters; dashed, what the sum of φ says."""
+    """The loss of PSNR on held-out images against the removed filters; dashed, the sum of φ."""
     networks, layers = list(frame["network"].unique()), list(frame["layer"].unique())
     with styled():
         figure = Figure(figsize=(1.2 + 2.0 * len(layers), 1.0 + 1.75 * len(networks)))

@@ -20,7 +20,7 @@ NETWORKS = shipped(FAMILY)
 
 
 def family_in(networks: Sequence[str]) -> str:
-    """The family of the first of the networks; FAMILY if its name tells none."""
+    """The family of the first of the networks; FAMILY if its name has none."""
     return next((family_named(name) for name in networks[:1] if family_named(name) != name), FAMILY)
 
 

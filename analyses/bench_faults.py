@@ -81,10 +81,10 @@ def measure(
         subprocess.Popen([*order, json.dumps(settings | {"part": part})], stdout=subprocess.PIPE, text=True)
         for part in range(processes)
     ]
-    told = [process.communicate()[0] for process in running]
+    printed = [process.communicate()[0] for process in running]
     if any(process.returncode for process in running):
         raise InputError("a process that tries faults has failed: see above")
-    return pd.concat([pd.read_csv(StringIO(table)) for table in told], ignore_index=True)
+    return pd.concat([pd.read_csv(StringIO(table)) for table in printed], ignore_index=True)
 
 
 def _measured(

@@ -98,7 +98,7 @@ def found(frame: pd.DataFrame) -> str:
 
 
 def verdict(frame: pd.DataFrame) -> str:
-    """Whether the gain exceeds that of training towards bicubic upsampling, or else of equalling it."""
+    """Whether EATS gains more than BicubicPull, or, if that was not measured, than bicubic upsampling."""
     known = frame.dropna(subset=["gain", "below"])
     if known.empty:
         return UNKNOWN

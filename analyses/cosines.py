@@ -106,7 +106,7 @@ def draw(frame: pd.DataFrame) -> Figure:
         panels[0, -1].set_title("pairs below |cos|", fontsize=7, pad=2)
         panels[-1, -1].set_xlabel("|cos|" if panels[-1, -1].lines else "", fontsize=7)
         for panel in panels[-1, :-1]:
-            panel.set_xlabel("channel" if panel.images else "", fontsize=7)
+            panel.set_xlabel("filter" if panel.images else "", fontsize=7)
         if image is not None:
             bar = figure.colorbar(
                 image,

@@ -26,7 +26,9 @@ Checkpoints = Annotated[
 ]
 Architectures = Annotated[
     tuple[str, ...],
-    tyro.conf.arg(help="for files: name of an architecture, or module:function; one for all or one each"),
+    tyro.conf.arg(
+        help="architecture of files, or module:function or file.py:function that builds it; one for all, or one each"
+    ),
 ]
 AUTO = ("auto",)  # the architecture is read from the weights
 

@@ -4,9 +4,9 @@ A filter is one output channel of a conv layer, or one feature of a linear layer
 any activation. To erase a filter is to replace its response; an ablation computes the replacement. The game and EATS
 both build on this module.
 
-A layer is written NAME for the responses of a module, or NAME:input for the channels that it is given. NAME/4 joins
-each 4 consecutive channels into one filter: the channels that a PixelShuffle(2) turns into one, or, as
-NAME:input/32 of the linear layer behind the heads of an attention, a head of 32 features.
+A layer is written NAME for the responses of a module, or NAME:input for the channels that it receives. NAME/4 joins
+every 4 consecutive channels into one filter, such as the channels that a PixelShuffle(2) turns into one. A head of 32
+features is a filter of NAME:input/32, of the linear layer behind the heads of an attention.
 """
 
 import copy
@@ -59,7 +59,7 @@ class Filters:
 
 @dataclass(frozen=True)
 class Place:
-    """Where the filters of a layer are: the channels that a module returns or is given, `size` of them to a filter."""
+    """Where the filters of a layer are: the channels that a module returns or receives, `size` for each filter."""
 
     module: str
     is_input: bool = False
@@ -79,7 +79,7 @@ def filters_of(network: nn.Module, layers: Sequence[str] | None = None) -> Filte
     """The filters of the named layers (default: all conv layers), in the network's order.
 
     Linear layers play if they are named. Raises InputError if a name is not that of a conv or linear layer of
-    `network` (the message lists the nearest names), or if its channels cannot be joined by so many.
+    `network` (the message lists the nearest names), or if NAME/4 does not divide its channels.
     """
     players = {name: module for name, module in network.named_modules() if isinstance(module, PLAYERS)}
     if layers is None:
@@ -105,13 +105,15 @@ def _width(layer: str, place: Place, players: Mapping[str, nn.Module]) -> int:
     kind = "features" if isinstance(module, nn.Linear) else "channels"
     channels = int(getattr(module, f"{'in' if place.is_input else 'out'}_{kind}"))
     if channels % place.size:
-        raise InputError(f"the {channels} {kind} of '{layer}' cannot be joined by {place.size}: name a divisor")
+        raise InputError(
+            f"the {channels} {kind} of '{layer}' cannot be grouped by {place.size}: give a divisor of {channels}"
+        )
     return channels // place.size
 
 
 @dataclass(frozen=True)
 class Calls:
-    """What happened in a run of a network: `calls`, one after the other, of its conv and linear layers."""
+    """A run of a network: the calls of its conv and linear layers, in order, and its SR images."""
 
     calls: tuple["Call", ...]
     sr: Float[Tensor, "b k H W"]
@@ -121,7 +123,7 @@ class Calls:
         return sum(call.layer == Place.of(layer).module for call in self.calls)
 
     def behind(self, layer: str) -> tuple[str, ...]:
-        """The norm and the activation that follow the layer, as modules that take its response as it is; or nothing."""
+        """The norm and the activation that follow the layer, if they are modules that take its response unchanged."""
         chains = {call.behind for call in self.calls if call.layer == Place.of(layer).module}
         return tuple(chains.pop()) if len(chains) == 1 else ()
 
@@ -309,8 +311,8 @@ def erased(
     from 0 to 1, with respect to which worths can be differentiated: the response is interpolated linearly between the
     ablation's replacement and the filter's own. If a layer is called several times, each call is erased alike.
 
-    at: "output" replaces the layer's own response; the result of `activations` replaces the response behind the norm
-        and the activation that it lists for a layer.
+    at: "output" replaces the layer's own response; with the result of `activations`, the response behind the norm and
+        the activation of each layer is replaced.
     """
     ablation = ablation_named(ablation)
     behind: Behind = {} if at == "output" else at
@@ -357,12 +359,12 @@ def _hooked(
 
 @dataclass
 class _Batch:
-    """The number of images in the run of a network that is under way."""
+    """The number of images in the current run of a network."""
 
     size: int | None = None
 
     def note(self, _: nn.Module, given: tuple[Any, ...]) -> None:
-        """Hears what the network is given."""
+        """Notes the number of images that the network receives."""
         self.size = next((len(value) for value in given if isinstance(value, Tensor) and value.ndim), None)
 
 
@@ -411,8 +413,8 @@ class Resumable:
     depends on which filters are erased. Layers have the same names in `tail` as in the network; a layer at the cut is
     the identity there. So `erased` works on `tail` exactly as on the network.
 
-    `at_cut` are module names. `edited` are the positions of the inputs that the tail edits, or None if not known:
-    whoever uses them again gives it `copies`.
+    `at_cut` are module names. `edited` are the positions of the inputs that the tail edits, or None if these are not
+    known. To use inputs again, give the tail `copies` of them.
     """
 
     head: nn.Module
@@ -432,7 +434,7 @@ class Resumable:
         return [_cloned(value) if number in may_edit else value for number, value in enumerate(inputs)]
 
     def edits(self, live: Sequence[Any], run: Callable[..., Any]) -> "Resumable":
-        """The same, told which of its inputs the tail edits when `run` runs it."""
+        """The same, with the inputs that the tail edits when `run` runs it."""
         inputs = [_cloned(value) for value in live]
         before = [value._version if isinstance(value, Tensor) else 0 for value in inputs]
         run(*inputs)

@@ -96,7 +96,7 @@ def lr_of(images: LRImages, network: nn.Module) -> Iterable[Image]:
 def pairs_of(images: Images, network: nn.Module) -> Pairs:
     """The LR and HR images for a network.
 
-    Raises InputError if real pairs are named only in part, or beside a dataset or degradation.
+    Raises InputError if only one half of the real pairs is named, or a dataset or degradation too.
     """
     scale = scale_of(network)
     if real := real_pairs(images.lr, images.hr, dataset=images.dataset, degradation=images.degradation):
@@ -112,11 +112,11 @@ def real_pairs(lr: str | None, hr: str | None, **instead: object) -> tuple[str, 
         return None
     if lr is None or hr is None:
         raise InputError(
-            f"--{'hr' if lr is None else 'lr'} '{lr or hr}' is half of real pairs: give both --lr and --hr"
+            f"--{'hr' if lr is None else 'lr'} '{lr or hr}' is one half of the real pairs: give both --lr and --hr"
         )
     for name, value in instead.items():
         if value != DEFAULTS[name]:
-            raise InputError(f"real pairs (--lr, --hr) have no --{name}: leave out one or the other")
+            raise InputError(f"--{name} does not apply to real pairs (--lr, --hr): leave out one or the other")
     return lr, hr
 
 
@@ -128,7 +128,7 @@ def names_of(images: Dataset) -> list[str]:
 
 
 def last_layer(network: nn.Module, pairs: Pairs) -> tuple[str]:
-    """The layer that a verb takes if it is given none: the network's last feature layer."""
+    """The default of --layers: the network's last feature layer."""
     return (last_feature_layer(network, pairs.lr[0]),)
 
 

@@ -44,15 +44,15 @@ def evaluate(
 ) -> None:
     """Measure PSNR and SSIM of networks, and of bicubic upsampling, on image sets under the eight test settings.
 
-    With --lr and --hr, measures them on real pairs instead.
+    --lr and --hr name real pairs, which are measured instead.
 
     Writes benchmark.csv, one row per image, and benchmark.json into the output folder. The same command resumes after
     an interruption; a command with more checkpoints, sets or settings measures only what is new. As in the tables of SR
     papers, pixel values are rounded to 8 bits, and a border of `scale` pixels is cut off.
 
     Args:
-        checkpoints: one or more networks of the same scale: names in the zoo, checkpoint files, or folders
-            with one.
+        checkpoints: one or more networks of the same scale: names in the zoo, checkpoint files, or folders that hold
+            one.
         tile: side of the largest LR image that is restored at once, in pixels; None: what fits into memory. A larger
             image is restored in overlapping tiles; the result is the same.
         overlap: overlap of the tiles, in LR pixels; None: the reach of the network. A smaller overlap is faster, but

@@ -17,14 +17,14 @@ FIRST_CHECKPOINT = "srresnet-x4-bicubic"
 SETTINGS = "clean, blur, noise, jpeg, b+n, b+j, n+j or b+n+j"
 SET = "photographs (four, embedded), a folder, a file, or a set in the folder that $SRGAME_DATA names"
 ARCHITECTURE = (
-    "architecture of a checkpoint file; or module:function or file.py:function that builds it (this imports that "
-    "code); or spandrel, which finds it"
+    "architecture of a checkpoint file; module:function or file.py:function, which builds the network (srgame imports "
+    "that code); or spandrel, which recognises it"
 )
 SQUARE = "side, in pixels, of the square cut from the middle of each"
 
 ImageSet = Annotated[str, arg(help=f"{SET}.")]
 ImageSets = Annotated[tuple[str, ...], arg(help=f"one or more image sets; each is {SET}.")]
-ImageCount = Annotated[int | None, arg(help="number of images to use: the first of each set; None: all of them.")]
+ImageCount = Annotated[int | None, arg(help="number of images to use, from the start of each set; None: all of them.")]
 Subfolders = Annotated[bool, arg(help="include the images in subfolders of a folder.")]
 Crop = Annotated[int | None, arg(help=f"{SQUARE} HR image; None: the whole image.")]
 Setting = Annotated[str, arg(help=f"how the HR images are degraded: {SETTINGS}.")]
@@ -34,19 +34,26 @@ RealLR = Annotated[
 ]
 RealHR = Annotated[
     str | None,
-    arg(help="HR images of real pairs, of the same names as the LR images apart from tags such as x4, _LR4 and _HR."),
+    arg(
+        help="HR images of real pairs; files are matched by name, apart from tags such as x4, _LR4 and _HR. Needs --lr."
+    ),
 ]
 Architecture = Annotated[str | None, arg(help=f"{ARCHITECTURE}; None: read from the weights.")]
 Architectures = Annotated[
     tuple[str, ...], arg(help=f"{ARCHITECTURE}: one for all files, or one for each; auto: read from the weights.")
 ]
-Strict = Annotated[bool, arg(help="refuse weights that lack some of the network's, or have others; else a note.")]
+Strict = Annotated[
+    bool,
+    arg(
+        help="refuse a file that lacks weights of the network, or has others; --no-strict loads what fits, with a note."
+    ),
+]
 Scale = Annotated[int | None, arg(help="expected scale; an error if the network's differs.")]
 ConvLayers = Annotated[
     tuple[str, ...],
     arg(
-        help="conv or linear layers, as `srgame layers` lists them, or: all (conv layers); by default the last feature "
-        "layer. NAME:input stands for the channels that a layer is given, NAME/4 for each 4 channels as one filter."
+        help="conv or linear layers, as `srgame layers` lists them, or: all (all conv layers); by default the last "
+        "feature layer. NAME:input stands for the channels that a layer receives, NAME/4 for filters of 4 channels."
     ),
 ]
 Payoff = Annotated[Literal["psnr", "-mse", "-l1"], arg(help="quality of an SR image: PSNR in dB, or a negated error.")]
@@ -59,27 +66,29 @@ Device = Annotated[str, arg(help="device that computes: cpu or cuda.")]
 class Convention:
     """What your own networks take and return, if not RGB images in [0, 1]; networks of the zoo ignore these flags."""
 
-    range: Annotated[str, arg(help="values of its images: 1, 255 or LOW..HIGH, such as --range=-1..1.")] = "1"
-    output_range: Annotated[str | None, arg(help="values of its SR images; None: those of --range.")] = None
+    range: Annotated[
+        str, arg(help="pixel values that the network takes: 1 (0 to 1), 255 or LOW..HIGH, such as --range=-1..1.")
+    ] = "1"
+    output_range: Annotated[str | None, arg(help="pixel values of its SR images; None: those of --range.")] = None
     channels: Annotated[
         Literal["rgb", "bgr", "ycbcr", "y"],
-        arg(help="its channels; with y it restores the luma, and Cb and Cr are upsampled bicubically."),
+        arg(help="its colour channels; with y it restores the luma, and Cb and Cr are upsampled bicubically."),
     ] = "rgb"
     mean: Annotated[
         tuple[float, ...],
-        arg(help="mean that is subtracted from its input and added to its output, in [0, 1]: one, or one per channel."),
+        arg(help="mean, in [0, 1], subtracted from its input and added to its output: one number, or one per channel."),
     ] = (0.0,)
     upsampled_input: Annotated[
-        bool, arg(help="enlarge its input bicubically by --scale first, as SRCNN and VDSR want it.")
+        bool, arg(help="enlarge its input bicubically by --scale first, as SRCNN and VDSR need it.")
     ] = False
     output_index: Annotated[
-        tuple[str, ...], arg(help="which of several outputs is the SR image: an index or a key, or a path: 0 -1.")
+        tuple[str, ...], arg(help="which of several outputs is the SR image: an index, a key, or a path such as 0 -1.")
     ] = ()
     extra_input: Annotated[
         tuple[str, ...],
         arg(
-            help="size of each further input, without its batch axis and filled with 0 or a number: 10, 1x1x1=0.1, "
-            "15xhxw (h and w: the sides of the image)."
+            help="size of each further input, without its batch axis: 10 or 15xhxw (h and w: the sides of the image); "
+            "it is filled with 0, or with a number: 1x1x1=0.1."
         ),
     ] = ()
     clamp: Annotated[bool, arg(help="clamp its SR images to [0, 1].")] = False
@@ -90,7 +99,7 @@ class Network:
     """The network: one of the zoo, or your own."""
 
     checkpoint: Annotated[
-        Positional[str], arg(help="name of a network in the zoo, or a checkpoint file, or a folder with one.")
+        Positional[str], arg(help="name of a network in the zoo, a checkpoint file, or a folder that holds one.")
     ] = FIRST_CHECKPOINT
     network: Architecture = None
     strict: Strict = True
@@ -104,7 +113,7 @@ class Networks:
 
     checkpoints: Annotated[
         Positional[tuple[str, ...]],
-        arg(help="one or more networks: names in the zoo, checkpoint files, or folders with one."),
+        arg(help="one or more networks: names in the zoo, checkpoint files, or folders that hold one."),
     ] = (FIRST_CHECKPOINT,)
     network: Architectures = ("auto",)
     strict: Strict = True
@@ -213,6 +222,6 @@ def flat(*groups: Any, **flags: Any) -> dict[str, Any]:
 
 
 def stop(what_is_left: str) -> NoReturn:
-    """Ends the command after Ctrl-C, with a sentence on what it leaves and the exit status of every interrupted run."""
+    """Ends the command after Ctrl-C: says what is left, with the exit status of an interrupted run."""
     print(f"srgame: interrupted: {what_is_left}", file=sys.stderr)
     sys.exit(130)

@@ -4,11 +4,12 @@ from srgame.cli.flags import Network
 
 
 def layers(network: Network) -> None:
-    """List the layers whose filters can play: kind, number of filters, and how often a run of the network calls them.
+    """List the layers whose filters can be players: kind, number of filters, and number of calls in a run.
 
-    The games of a network play on conv layers, and on linear layers that --layers names. NAME:input stands for the
-    channels that a layer is given, and NAME/4 for each 4 consecutive channels as one filter: the channels in front of a
-    PixelShuffle(2), or a head of an attention as NAME:input/SIZE of the linear layer behind its heads.
+    An arrow points to the norm and the activation that follow a layer. Conv layers take part in games, and so do linear
+    layers that --layers names. NAME:input stands for the channels that a layer receives, and NAME/4 for filters of 4
+    channels each, such as the channels in front of a PixelShuffle(2). The heads of an attention are NAME:input/SIZE of
+    the linear layer behind them, where SIZE is the number of channels in a head.
     """
     import warnings
 

@@ -1,4 +1,4 @@
-"""Networks loaded as the flags say: what all verbs share."""
+"""Loads networks as the flags say, for all verbs."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ def loaded(
 def arguments_of(convention: Convention, scale: int | None) -> dict[str, Any]:
     """The arguments of `adapted` for these flags; none if all are at their defaults."""
     if convention.upsampled_input and scale is None:
-        raise InputError("--upsampled-input needs the scale by which images are enlarged: give --scale, such as 4")
+        raise InputError("--upsampled-input needs the scale by which images are enlarged: give it, such as --scale 4")
     if convention == Convention():
         return {}
     return {
@@ -38,7 +38,7 @@ def arguments_of(convention: Convention, scale: int | None) -> dict[str, Any]:
 
 
 def _values(text: str) -> tuple[float, float]:
-    """The ends of a range of values, of which the lower one is 0 if it is left out."""
+    """The ends of a range of values; the lower one is 0 if it is left out."""
     low, _, high = text.rpartition("..")
     try:
         return float(low or 0), float(high)

@@ -11,6 +11,10 @@ LayerNames = Annotated[
     tuple[str, ...],
     tyro.conf.arg(help="named layers of the network: NAME for the layer's response, NAME:input for its input."),
 ]
+ScoredLayers = Annotated[
+    tuple[str, ...],
+    tyro.conf.arg(help="layers: NAME for the response, NAME:input for the input; by default the last feature layer."),
+]
 LayerName = Annotated[
     str, tyro.conf.arg(help="layer whose features are compared: NAME for its response, NAME:input for its input.")
 ]
@@ -177,7 +181,7 @@ def srga(
     """Measure how far the deepest features shift from one image set to another: the generalization index SRGA.
 
     Args:
-        reference: set that the others are compared with, named as they are.
+        reference: set with which the others are compared; it is named as they are.
         components: number of principal components of the features of each set.
     """
     from srgame.cli.comparison import compare, patches_of
@@ -211,13 +215,13 @@ def equity(
     networks: Networks,
     images: Images,
     output: Output,
-    layers: LayerNames = (),
+    layers: ScoredLayers = (),
     scores: tuple[Literal["responses", "salience", "shapley", Method], ...] = ("responses", "salience"),
     seconds: float = 45.0,
 ) -> None:
     """Measure how equally filters share the work: Gini, normalised entropy and effective number of players.
 
-    In place of a checkpoint you may give a csv with scores, as `srgame shapley` and the other probes write it.
+    In place of a checkpoint you may give a csv with scores, which `srgame shapley` or another probe wrote.
 
     Args:
         scores: scores of the filters: mean size of their responses, their salience, their Shapley values of PSNR, or
@@ -252,7 +256,7 @@ def attributions(
     networks: Networks,
     images: Images,
     output: Output,
-    layers: LayerNames = (),
+    layers: ScoredLayers = (),
     methods: tuple[Method, ...] = ("integrated-gradients", "conductance"),
     payoff: Payoff = "psnr",
     steps: PathSteps = 50,

@@ -16,7 +16,7 @@ def restore(
 ) -> None:
     """Restore LR images, and write the SR images as PNG files with the same names into the output folder.
 
-    The same command resumes after an interruption. Weights and settings are recorded in restored.json beside them.
+    The same command resumes after an interruption. restored.json, in the same folder, records the weights and settings.
 
     Args:
         tile: side of the largest LR image that is restored at once, in pixels; None: what fits into memory. A larger

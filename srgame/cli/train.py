@@ -77,11 +77,11 @@ def train(
             it.
         network: architecture of the network: srresnet, rrdbnet, han or han-lite; or module:function or file.py:function
             that builds it (this imports that code). None: srresnet, or that of --init.
-        init: network of the zoo, or checkpoint file, from whose weights the training starts; None: random weights. If
-            the weights do not show its architecture, give --network too.
-        scale: scale of the network; None: that of the stored patches, or 4, or that of the network that you build.
-        features: width of the network; None: its own default. Your function has to take it.
-        blocks: depth of the network; None: its own default. Your function has to take it.
+        init: network of the zoo, or checkpoint file, with whose weights the training starts; None: random weights. If
+            srgame does not recognise the architecture, give --network too.
+        scale: scale of the network; None: that of the stored patches, of --init or of your own network; otherwise 4.
+        features: width of the network; None: its own default. A function of yours needs a parameter of this name.
+        blocks: depth of the network; None: its own default. A function of yours needs a parameter of this name.
         strategy: what the training minimises. original: the L1 loss. dropout: the L1 loss, with channels dropped before
             the last conv layer. eats: the L1 loss and the awakening loss of an erased filter (paper, Algorithm 1).
             bicubic-pull: the L1 loss to the HR image and to bicubic upsampling; no filter is erased.
@@ -105,18 +105,18 @@ def train(
         patch: side of an HR patch, in pixels; None: that of the stored patches or the preset.
         crop: side of the HR crop that is degraded and from which a patch is cut, in pixels; 0: the patch itself; None:
             that of the stored patches or the preset.
-        cache: GiB of decoded images that each process keeps; the others are decoded again for each crop.
+        cache: GiB of decoded images that each process keeps in memory; other images are decoded again for each crop.
         pool: number of successive batches whose patches are mixed.
         workers: number of processes that make patches on the CPU; 0: the training process makes them, on its device.
         learning_rate: learning rate of Adam in the first step; it is annealed to 0 along a cosine.
         ema: decay, such as 0.999, of a moving average of the weights, which is written to weights.ema.safetensors; 0:
             none is kept.
-        bfloat16: compute in bfloat16 where that is safe: about twice as fast on processors that have it.
+        bfloat16: compute in bfloat16 if that is safe: about twice as fast on processors that have it.
         validation: image set whose PSNR is logged each time the state is saved.
         validation_degradations: test settings under which that PSNR is measured.
         save_every: number of steps from one saved state to the next.
-        resume: resume the training in the output folder, or extend a finished one that has fewer steps; with
-            --no-resume, a training there is an error.
+        resume: resume the training in the output folder, or extend a finished one of fewer steps; with --no-resume,
+            a training there is an error.
         seed: seed of the initial weights, the patches and the erasures.
     """
     identity = {name: value for name, value in locals().items() if name not in _NOT_OF_THE_RUN}
@@ -210,14 +210,14 @@ def _with_defaults(strategy: str, flags: dict[str, Any]) -> dict[str, Any]:
         readers = _OPTIONS[flag][0]
         if value is not None and strategy not in readers:
             given = f"--{flag.replace('_', '-')}"
-            raise InputError(f"{given} is of the strategy {' or '.join(readers)}, not {strategy}: leave out {given}")
+            raise InputError(f"{given} belongs to the strategy {' or '.join(readers)}, not to {strategy}: leave it out")
     return {flag: _OPTIONS[flag][2] if value is None else value for flag, value in flags.items()}
 
 
 def _start(
     network: str | None, init: str | None, scale: int | None, size: dict[str, int], seed: int
 ) -> tuple[Any, dict[str, Any]]:
-    """The network with its initial weights, and what the identity of the run says of them."""
+    """The network with its initial weights, and what identifies them in the settings of the run."""
     from srgame.networks import fingerprint, load_network, untrained
     from srgame.training.loop import seeded
 

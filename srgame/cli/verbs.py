@@ -36,9 +36,9 @@ VERBS: tuple[Callable[..., None], ...] = (shapley, interactions, layers, evaluat
 REPHRASED = {
     r"Error parsing (\S+): .*(?:instantiated from \[|base 10: |to float: )'(.*?)'.*": r"\1 cannot be '\2'",
     r"Error parsing (\S+): (.*)": r"\1: \2",
-    r"Unrecognized options: (.*)": r"it takes no '\1'",
+    r"Unrecognized options: (.*)": r"it does not take '\1'",
     r"Missing from [^:]+: (--\S+).*": r"it needs \1",
-    r"Missing from .*": "it needs what its help page calls required",
+    r"Missing from .*": "a required argument is missing",
     r"invalid choice ('.*') for argument '(.*)'\. Expected one of \((.*)\)": r"\2 is one of \3, not \1",
 }
 
@@ -99,7 +99,7 @@ def _parse(words: Sequence[str]) -> Callable[[], None]:
 
 
 def _mistake(words: Sequence[str], said: str) -> str:
-    """What is wrong with a command line, in a sentence; `said` is what tyro says of it."""
+    """What is wrong with a command line, in a sentence; `said` is tyro's own message."""
     command, known = ["srgame"], [verb.__name__ for verb in VERBS] + ["probe"]
     while known:
         if not (rest := words[len(command) - 1 :]):

@@ -76,7 +76,7 @@ def _in_folder(folder: Path, subfolders: bool) -> list[Path]:
             stacklevel=3,
         )
     if skipped := [path.name for path in found if _seems_image(path) and not _is_image(path)]:
-        warnings.warn(f"'{folder}': {_some(skipped)} skipped, which cannot be an image", stacklevel=3)
+        warnings.warn(f"'{folder}': {_some(skipped)} skipped: not an image, in spite of the name", stacklevel=3)
     names = [path.name for path in paths]
     if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
         raise InputError(f"several images in subfolders of '{folder}' have the name '{twice[0]}': rename them")
@@ -151,7 +151,7 @@ def _without_alpha(path: Path, pixels: UInt8[np.ndarray, "h w 4"], header: Heade
     alpha = pixels[:, :, 3:]
     if alpha.min() < 255:
         warnings.warn(
-            f"images in '{path.parent}' are transparent in part: alpha is dropped, and the colours under it are used",
+            f"images in '{path.parent}' have transparent pixels: alpha is dropped, and the colours under it are used",
             stacklevel=2,
         )
     if header.premultiplied:

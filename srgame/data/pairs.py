@@ -135,7 +135,7 @@ def read_pair(lr_path: Path, hr_path: Path, scale: int | None = None, crop: int 
         wanted = "a whole number of times larger" if scale is None else f"{scale} times larger"
         raise InputError(
             f"'{lr_path}' has {in_words(lr)} pixels and '{hr_path}' {in_words(hr)}, which is not {wanted}: "
-            "give pairs of this scale, in which both images show the same"
+            "give pairs of one scale, whose images show the same scene"
         )
     if crop is not None:
         side = max(1, crop // factor)
@@ -181,7 +181,9 @@ def _by_name(paths: list[Path], exact: set[str]) -> dict[str, Path]:
     for path in paths:
         name = path.stem if path.stem in exact else TAG.sub("", path.stem).lower()
         if name in named:
-            raise InputError(f"'{named[name]}' and '{path}' have the same name apart from tags: put one elsewhere")
+            raise InputError(
+                f"'{named[name]}' and '{path}' have the same name apart from tags: move one to another folder"
+            )
         named[name] = path
     return named
 

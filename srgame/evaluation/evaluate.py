@@ -18,14 +18,16 @@ Restore = nn.Module | Callable[[Tensor], Tensor]
 def evaluate(restore: Restore, pairs: Pairs) -> pd.DataFrame:
     """One row per image: image, psnr_rgb, psnr_y (dB), ssim_y.
 
-    SR images are rounded to 8 bits, and a border of `scale` pixels is cut; none if the images are equally large.
+    SR images are rounded to 8 bits, and a border of `scale` pixels is cut; none at scale 1.
     """
     rows = []
     with torch.inference_mode():
         for name, lr, hr in zip(pairs.names, pairs.lr, pairs.hr, strict=True):
             sr = (run(restore, lr[None]) if isinstance(restore, nn.Module) else restore(lr[None].clone())).cpu()
             if not sr.isfinite().all():
-                warnings.warn(f"the SR image of '{name}' has values that are not finite, and so no score", stacklevel=2)
+                warnings.warn(
+                    f"the SR image of '{name}' has values that are not finite: it gets no score", stacklevel=2
+                )
             target = hr[None]
             scale = hr.shape[-1] // lr.shape[-1]
             border = scale if scale > 1 else 0

@@ -33,8 +33,8 @@ def restore_images(
     Images too large for memory are restored in tiles (`Tiled`). After an interruption the same call resumes: images
     that are there already are not restored again.
 
-    Raises InputError if two images differ in their suffix only, if `folder` holds the images themselves, SR images of
-    other weights or settings or other PNGs of these names, and if it is in use or nothing can be written to it.
+    Raises InputError if two images would get the same name, if `folder` is that of the LR images, or holds SR images of
+    other weights or settings or other PNG files of these names, and if it is in use or not writable.
     """
     targets = _targets(images, folder)
     run = {"weights": fingerprint(network), "degradation": images.degradation, "scale": images.scale}
@@ -46,7 +46,7 @@ def restore_images(
             _restore(Tiled(network, tile, overlap), images, targets, progress)
         except OSError as error:
             raise InputError(
-                f"SR images cannot be written to '{folder}' ({error.strerror}): free space and run it again"
+                f"SR images cannot be written to '{folder}' ({error.strerror}): free space, and run it again"
             ) from error
     return targets
 
@@ -61,22 +61,26 @@ def _restore(restore: Tiled, images: LRImages, targets: list[Path], progress: bo
 
 
 def _targets(images: LRImages, folder: Path) -> list[Path]:
-    """The PNG of each image; no two images share one, and none is an image itself."""
+    """The PNG of each image; no two images share one, and none replaces an LR image."""
     targets = [folder / f"{path.stem}.png" for path in images.paths]
     if len(set(targets)) < len(targets):
-        raise InputError("some images differ in their suffix or folder only: rename them, since all SR images are PNGs")
+        raise InputError(
+            "some images differ only in suffix or folder: rename them, since SR images are PNG files in one folder"
+        )
     if folder.resolve() in {path.parent.resolve() for path in images.paths}:
-        raise InputError(f"'{folder}' holds the images themselves: write the SR images to another folder")
+        raise InputError(f"'{folder}' is the folder of the LR images: write the SR images to another")
     return targets
 
 
 def _check_run(manifest: Path, run: dict[str, Any], targets: list[Path]) -> None:
-    """Raises InputError if the PNGs beside the manifest are of another run."""
+    """Raises InputError if the folder of the manifest holds the PNG files of another run."""
     try:
         stored = dict(json.loads(manifest.read_text(encoding="utf-8"))) if manifest.exists() else {}
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"'{manifest}' is damaged: choose another folder") from error
     if not stored and (there := [target.name for target in targets if target.exists()]):
-        raise InputError(f"'{manifest.parent}' holds another '{there[0]}' already: choose another folder")
+        raise InputError(
+            f"'{manifest.parent}' already holds a file '{there[0]}' of unknown origin: choose another folder"
+        )
     if stored and (differ := differences(stored, run)):
         raise InputError(f"'{manifest.parent}' holds SR images of {'; '.join(differ.values())}: choose another folder")

@@ -18,7 +18,7 @@ from srgame.filters import run
 from srgame.networks import scale_of
 from srgame.networks.adapter import convention_of
 
-STRIDE = 8  # tiles begin at multiples of 8 LR pixels, for networks that fold pixels into channels, and of windows
+STRIDE = 8  # tiles begin at multiples of 8 LR pixels, for networks that fold pixels into channels or work in windows
 BREADTH = 16  # LR pixels across the strips on which reach is measured
 FARTHEST = 1024  # LR pixels; a larger overlap would cost more than tiling saves
 

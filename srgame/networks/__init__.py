@@ -1,7 +1,7 @@
 """SR networks, and their weights from checkpoints or the zoo.
 
 Start with `checkpoints.py`, which loads a network from a file. `weights.py` reads files without running code in them
-(`inert.py`: what may stand beside the weights), `builders.py` builds networks that are not ours, `loading.py` puts the
+(`inert.py`: what else may be in such files), `builders.py` builds networks that are not ours, `loading.py` puts the
 weights into a network and checks them, `layouts.py` lists our networks and the weight names of public checkpoints, and
 `adapter.py` adapts networks of other conventions, which README.md explains. zoo/README.md lists the shipped networks.
 """

@@ -45,8 +45,8 @@ class Convention:
     scale: int = 1
 
     @property
-    def told(self) -> "Convention":
-        """The convention without what was found out: sizes and scale."""
+    def declared(self) -> "Convention":
+        """The convention without what is measured: sizes and scale."""
         return replace(self, smallest=1, multiple=1, scale=1)
 
     def padded(self, length: int) -> int:
@@ -60,7 +60,7 @@ class Adapted(nn.Module):
     It shares all state of the network (modules, parameters, hooks, mode), so layers and weights keep their names.
     """
 
-    __slots__ = ("_convention", "_original")  # beside the shared __dict__, and no names of layers
+    __slots__ = ("_convention", "_original")  # apart from the shared __dict__, and no names of layers
     _convention: Convention
     _original: nn.Module
 
@@ -108,7 +108,7 @@ def adapted(
     mean: subtracted from its input and added to its output, in [0, 1]; one number, or one for each of its channels.
     upsampled_input: the scale, if the network wants images that are already enlarged (bicubically), as SRCNN does.
     output: where the SR image is, if the network returns several values: an index or a key, or a path of them.
-    extra_inputs: what the network takes beside the image. A text gives the size of a tensor without its batch axis,
+    extra_inputs: further inputs of the network. A text gives the size of a tensor without its batch axis,
         filled with 0 or with a number: "10", "1x1x1=0.1", "15xhxw" (h and w: the sides of its input). Numbers or a
         tensor are passed as they are, repeated for each item of the batch.
     clamp: whether SR images are clamped to [0, 1].
@@ -174,7 +174,9 @@ def measured(network: nn.Module, convention: Convention) -> Convention:
         if len(working) == 2:
             return _with_sizes(network, replace(convention, scale=scale), *working)
     if working:
-        raise InputError(f"the network takes images of {working[0]}×{working[0]} pixels only: give one for any size")
+        raise InputError(
+            f"the network takes images of {working[0]}×{working[0]} pixels only: give one that takes any size"
+        )
     raise InputError(
         f"the network restores no RGB image of {SIZES[0]}×{SIZES[0]} to {SIZES[-1]}×{SIZES[-1]} pixels "
         f"({type(last).__name__}: {last}): {_remedy(network, convention, last)}"
@@ -187,7 +189,9 @@ def _with_sizes(network: nn.Module, convention: Convention, first: int, second: 
     try:
         _scale_at(network, convention, first, second)
     except Exception as error:
-        raise InputError(f"the network takes square images only, not {first}×{second} pixels ({error})") from error
+        raise InputError(
+            f"the network takes square images only ({first}×{second} pixels: {error}): give one that takes any size"
+        ) from error
     while first > step:
         try:
             _scale_at(network, convention, first - step, first - step)
@@ -214,17 +218,17 @@ def _scale_at(network: nn.Module, convention: Convention, height: int, width: in
 
 
 def _remedy(network: nn.Module, convention: Convention, error: Exception) -> str:
-    """What to tell srgame about a network that fails with `error`."""
+    """What to do about a network that fails with `error`."""
     if "positional argument" in str(error):
-        return "if it takes more than the image, give its sizes, such as --extra-input 10"
+        return "if it takes further inputs, give their sizes, such as --extra-input 10"
     if " where an image is expected" in str(error):
-        return "if it returns several values, say which is the SR image, such as --output-index 0"
+        return "if it returns several values, choose the SR image, such as --output-index 0"
     if convention.channels != "y":
         try:
             _scale_at(network, replace(convention, channels="y"), 64, 64)
         except Exception:
             return "give a network that restores images, or tell srgame its convention"
-        return "it takes one channel, so say --channels y"
+        return "it takes one channel: give --channels y"
     return "give a network that restores images, or tell srgame its convention"
 
 
@@ -312,7 +316,9 @@ def _to_rgb(images: Tensor, channels: str) -> Tensor:
 def _range(values: float | tuple[float, float]) -> tuple[float, float]:
     low, high = (0, values) if isinstance(values, int | float) else values
     if not low < high:
-        raise InputError(f"a range of values ends above its start, not {low} to {high}: give such as 255 or (-1, 1)")
+        raise InputError(
+            f"a range of values must end above its start, not {low} to {high}: give 255 or (-1, 1), for example"
+        )
     return float(low), float(high)
 
 
@@ -321,7 +327,7 @@ def _extra(given: str | Sequence[Any] | Tensor) -> str | tuple[Constant, ...]:
     if not isinstance(given, str):
         return _constant(given)
     if not EXTRA.fullmatch(given):
-        raise InputError(f"'{given}' is no size of an extra input: give such as 10, 1x1x1=0.1 or 15xhxw")
+        raise InputError(f"'{given}' is no size of an extra input: give one such as 10, 1x1x1=0.1 or 15xhxw")
     return given
 
 

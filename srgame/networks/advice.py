@@ -37,9 +37,9 @@ def notes(network: nn.Module) -> Iterator[str]:
         yield f"it takes images of at least {convention.smallest} pixels a side: smaller ones are padded by reflection"
     if convention.scale == 1:
         yield (
-            "its images are as large as its input, so it is played at scale 1, as restoration of images degraded by "
-            "noise, blur or jpeg (clean changes nothing there); if it wants images that were enlarged before, give "
-            "its scale and --upsampled-input, such as --scale 4 --upsampled-input"
+            "its SR images are as large as its input, so it is used at scale 1, to restore images degraded by noise, "
+            "blur or jpeg (at scale 1, clean changes nothing); if it needs images that are enlarged already, give its "
+            "scale too, such as --scale 4 --upsampled-input"
         )
     yield from _on_convention(network, convention)
 
@@ -61,13 +61,13 @@ def _on_convention(network: nn.Module, given: Convention) -> Iterator[str]:
     better = {} if own > bicubic - CLEARLY / 2 else _others(original(network), given, pair)
     best = max(better, key=better.__getitem__, default="")
     facts = (
-        f"on a photograph its PSNR is {own:.1f} dB where {'bicubic upsampling' if scale > 1 else 'the input'} has "
-        f"{bicubic:.1f} dB, and its output spans {sr.min():.4g} to {sr.max():.4g}"
+        f"on a photograph its PSNR is {own:.1f} dB, that of {'bicubic upsampling' if scale > 1 else 'the input'} "
+        f"{bicubic:.1f} dB, and its output ranges from {sr.min():.4g} to {sr.max():.4g}"
     )
     if best and better[best] > own + CLEARLY and better[best] > bicubic - FAR:
-        yield f"{facts}; with {best} it is {better[best]:.1f} dB: if that is its convention, say {best}"
+        yield f"{facts}; with {best} it is {better[best]:.1f} dB: if that is its convention, give {best}"
     elif not own > bicubic - FAR:
-        yield f"{facts}: if its convention is not RGB in [0, 1], say --range, --channels or --mean"
+        yield f"{facts}: if its convention is not RGB in [0, 1], give --range, --channels or --mean"
 
 
 def _others(network: nn.Module, given: Convention, pair: Pairs) -> dict[str, float]:

@@ -70,7 +70,7 @@ def _adapted(
     if is_foreign or convention:
         network = adapted(network, **convention)
     if scale is not None and (own := scale_of(network)) != scale:
-        hint = ", or say --upsampled-input if it wants enlarged images" if own == 1 else ""
+        hint = ", or --upsampled-input if it needs enlarged images" if own == 1 else ""
         raise InputError(
             f"wrong scale: '{path}' enlarges {own} times, not {scale} times: "
             f"give another checkpoint or scale {own}{hint}"
@@ -123,7 +123,7 @@ def tied_filters(network: nn.Module) -> list[tuple[str, ...]]:
 def fingerprint(network: nn.Module) -> str:
     """The sha256 of the names and bytes of the state_dict, in its order, and of a convention that is not srgame's."""
     weights = digest(network.state_dict().items())
-    convention = convention_of(network).told
+    convention = convention_of(network).declared
     if convention == Convention():
         return weights
     return hashlib.sha256(f"{weights} {convention}".encode()).hexdigest()
@@ -154,7 +154,9 @@ def _within(folder: Path) -> Path:
 def _known(names: Collection[str], name: str) -> str:
     """The end of a sentence: the known name nearest to `name`, then all of them."""
     return (
-        f"; the nearest is '{nearest(name, names, 1)}', of {', '.join(names)}" if names else ", which has no networks"
+        f"; the nearest is '{nearest(name, names, 1)}' (known: {', '.join(names)})"
+        if names
+        else ", which has no networks"
     )
 
 
@@ -200,7 +202,7 @@ def _recognised(weights: Weights, network: str | None, path: Path) -> tuple[str,
         return network, weights
     raise InputError(
         f"the weights in '{path}' ({few(weights)}) are not recognised as one of our networks: "
-        f"say network={', '.join(NETWORKS)}, {FORMS} or 'spandrel'"
+        f"name the network: {', '.join(NETWORKS)}, {FORMS} or 'spandrel'"
     )
 
 

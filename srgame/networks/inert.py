@@ -1,4 +1,4 @@
-"""What training code stores beside weights, such as settings and dates: read past, never built and never executed."""
+"""Stand-ins for what training code stores with weights, such as settings and dates: it is skipped, never executed."""
 
 from typing import Any, Self
 

@@ -17,7 +17,7 @@ from srgame.networks.weights import WRAPPERS, Weights, common_part, digest, few,
 
 Names = dict[str, str]  # the names in a file by the names that a network may have for them
 
-# What frameworks put before the names of the network that restores, if the file holds others beside it; EMA first
+# What frameworks put before the names of the generator, if the file has other networks too; EMA first
 GENERATORS = ("generator_ema", "net_g_ema", "generator", "net_g", "netG")
 LEVELS = 2  # of modules below a wrapper in which its inner network is looked for
 TAIL = "is it another network's? If not, --no-strict (strict=False) loads what fits"
@@ -76,7 +76,7 @@ def fill(network: nn.Module, weights: Weights, path: Path, strict: bool = True) 
     if left := [name for name in weights if name not in way.values()]:
         note(f"in '{path}' {few(left)} are ignored: they belong to other networks")
     if kept := [name for name, tensor in outside.items() if not isinstance(tensor, nn.Parameter)]:
-        note(f"'{path}' does not hold {few(kept)} of {kind}, which keep their initial values")
+        note(f"'{path}' lacks {few(kept)} of {kind}, which keep their initial values")
     if outcome.computed:
         note(f"{few(outcome.computed)} of {kind} are computed by its code from the weights in '{path}', unchecked")
 
@@ -111,7 +111,7 @@ def _outside(network: nn.Module, inner: str) -> Weights:
 
 
 def _loaded(target: nn.Module, weights: Weights, path: Path, strict: bool) -> Outcome:
-    """Loads the weights and compares what the network then holds with them and with what it held before."""
+    """Loads the weights, and compares the network's new values with them and with its old values."""
     before = {name: tensor.clone() for name, tensor in tensors_of(target).items()}
     if any(name in before and before[name].is_floating_point() != t.is_floating_point() for name, t in weights.items()):
         raise InputError(_misfit(target, before, weights, path))
@@ -122,13 +122,17 @@ def _loaded(target: nn.Module, weights: Weights, path: Path, strict: bool) -> Ou
     after = tensors_of(target)
     differing = [name for name in after if name in weights and not _same(weights[name], after[name])]
     if not _loads_itself(target) and (tied := _tied_among(after, differing)):
-        raise InputError(f"{few(tied)} of {type(target).__name__} share memory with others, but differ in '{path}'")
+        raise InputError(
+            f"{few(tied)} of {type(target).__name__} share memory with others, but differ in '{path}': save it again"
+        )
     sources = sources_of(after, weights)
     others = [name for name in after if name not in sources]
     kept = [name for name in others if name in before and _same(before[name], after[name])]
     computed = [name for name in others if name not in kept]
     if wrong := [name for name in computed if not after[name].isfinite().all()]:
-        raise InputError(f"{few(wrong)} of {type(target).__name__} became NaN or infinite from the weights in '{path}'")
+        raise InputError(
+            f"{few(wrong)} of {type(target).__name__} are NaN or infinite with the weights in '{path}': give others"
+        )
     if hasattr(answer, "missing_keys"):  # torch knows what its own hooks supply, such as counters of batches
         return Outcome([name for name in answer.missing_keys if name not in sources], answer.unexpected_keys, computed)
     missing = [name for name in kept if after[name].is_floating_point()]

@@ -61,7 +61,7 @@ def few(names: Collection[str]) -> str:
 
 
 def note(sentence: str) -> None:
-    """Warns of what a file holds beside or beneath what was asked for."""
+    """Warns of what else a file holds."""
     warnings.warn(sentence, stacklevel=4)
 
 
@@ -150,7 +150,7 @@ def _refusal(path: Path, content: bytes, error: Exception) -> str:
         code = (named[1] or named[0]) if named else "a pickled object"
         return (
             f"refused: '{path}' holds code ({code}), not only tensors: ask its publisher for its state_dict alone, in "
-            "safetensors; to open this file elsewhere and save that yourself would run the code"
+            "safetensors; opening the file elsewhere to save it yourself would run the code"
         )
     return f"'{path}' is truncated, damaged, or no file of torch or safetensors: download or save it again"
 
@@ -196,7 +196,7 @@ def _without_leftovers(weights: Weights, path: Path) -> Weights:
     """The weights without the counters that tools of training and profiling leave among them."""
     kept = {name: tensor for name, tensor in weights.items() if name.rpartition(".")[2] not in LEFTOVERS}
     if kept and len(kept) < len(weights):
-        note(f"in '{path}' {few([name for name in weights if name not in kept])} are ignored: they are no weights")
+        note(f"in '{path}' {few([name for name in weights if name not in kept])} are ignored, which are no weights")
     return kept or weights
 
 

@@ -56,7 +56,7 @@ HELP = {  # what the flags of all recipes mean, by the name of the parameter
     "kills": "killed runs, per verb",
     "last": "last training step in the picture",
     "layer": "layer, by its name in the network",
-    "layers": "layers, by their names in the network; a number where layers are spread over the depth",
+    "layers": "layers, by their names in the network; or a number of layers, spread over the depth",
     "lr_size": "side of the LR image in pixels",
     "memories": "runs short of memory, per verb",
     "network": "network to measure; a name in the zoo or of an architecture",

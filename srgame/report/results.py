@@ -24,8 +24,8 @@ def save_results(
 ) -> list[Path]:
     """Writes a csv and a json for each name in `frames`, and the figure under the first name; returns their paths.
 
-    Other results under these names are kept: they are renamed first, such as shapley.csv to shapley-1.csv, and a
-    warning says so. Equal results are replaced.
+    Other results under these names are renamed first, for example shapley.csv to shapley-1.csv, and a warning says so.
+    Equal results are replaced.
 
     Raises InputError if the folder is not writable.
     """
@@ -69,6 +69,6 @@ def _keep(folder: Path, names: list[str], difference: str) -> None:
             f"the results in '{folder}' cannot be renamed ({error.strerror}): choose another folder"
         ) from error
     warnings.warn(
-        f"'{folder / names[0]}.csv' held other results ({difference}): they are kept as '{names[0]}-{number}.csv'",
+        f"'{folder / names[0]}.csv' had other results ({difference}); they are now in '{names[0]}-{number}.csv'",
         stacklevel=2,
     )

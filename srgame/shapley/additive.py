@@ -58,7 +58,7 @@ class AdditiveGame:
 
 
 def additive_tail(game: Game) -> AdditiveGame | None:
-    """The same game as sums of images; None if they are no sums, or if the payoff is no function of the squared error.
+    """The same game as sums of images; None if they are not sums, or if the payoff is no function of the squared error.
 
     The image of each filter alone is restored. Then the images of the grand coalition and of 16 random ones must agree
     with their sums up to float32 rounding.

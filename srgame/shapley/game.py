@@ -203,7 +203,7 @@ class RestorationGame:
         if sr.shape[1:] != hr.shape:
             sizes = (f"{each.shape[-1]}×{each.shape[-2]}" for each in (self.pairs.lr[image], sr, hr))
             raise InputError(
-                "the network makes {1} pixels of {0}, where the HR image has {2}: wrong scale?".format(*sizes)
+                "the network turns {} pixels into {}, but the HR image has {}: check the scale".format(*sizes)
             )
 
     def _finite(self, values: Tensor, image: int) -> Tensor:
@@ -290,7 +290,7 @@ class RestorationGame:
         expected = self._restorations(whole, self._recorded(whole, 0), rows, 0, batch=1)
         again = self._restorations(whole, self._recorded(whole, 0), rows[:1], 0, batch=1)
         if not torch.equal(again, expected[:1]):
-            warnings.warn("the network's images differ from run to run, and so will all values", stacklevel=2)
+            warnings.warn("the network's images differ from run to run, and so do all values", stacklevel=2)
             cut = whole
         else:
             self._check_batches(whole, rows, expected)
@@ -330,8 +330,8 @@ class RestorationGame:
             follows = behind and isinstance(self.network.get_submodule(behind[0]), NORMS)
             if follows and self.at == "output" and not Place.of(layer).is_input:
                 warnings.warn(
-                    f"the norm '{behind[0]}' follows '{layer}': a constant response, such as zero, leaves another "
-                    "constant behind it; erase at the activation instead to leave nothing",
+                    f"the norm '{behind[0]}' follows '{layer}': it turns an erased response into "
+                    "another constant; to erase that too, give --at activation (at='activation')",
                     stacklevel=2,
                 )
 

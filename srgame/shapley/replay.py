@@ -1,5 +1,5 @@
-"""Networks that torch.fx cannot trace, resumed all the same: what their modules returned before the first erased layer
-is recorded once per image and returned again in later runs.
+"""Resumes networks that torch.fx cannot trace: what their modules return before the first erased layer is recorded once
+per image, and returned again in later runs.
 
 A replayed run is a run of the network itself: its own code between the modules runs as ever, with any control flow, and
 the modules after the layer compute. Only the modules that ended before the first erased layer do not.

@@ -126,7 +126,7 @@ def prefetched(batches: Batches, ahead: int = 1, workers: int = 0) -> Iterator[B
 
     They are computed in one thread or, on the CPU, in `workers` processes; thread and processes end when this closes.
     For mixed batches, let `ahead` be the size of a block. A batch raises InputError if a process was killed. If
-    processes are not forked (macOS, Windows, Python 3.14 and later), each has a copy of the images, unless they are
+    processes are not forked (macOS, Windows, Python 3.14 and later), each has a copy of the images, unless these are
     LazyImages.
     """
     if workers:

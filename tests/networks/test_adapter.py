@@ -253,7 +253,7 @@ class Fixed(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("network", "sentence"), [(Fixed(48, 48), "of 48×48 pixels only"), (Fixed(None, None), "not 16×17 pixels")]
+    ("network", "sentence"), [(Fixed(48, 48), "of 48×48 pixels only"), (Fixed(None, None), "16×17 pixels")]
 )
 def test_a_network_of_one_size_or_of_squares_is_refused(network: nn.Module, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
@@ -308,12 +308,12 @@ def test_a_network_that_explodes_is_remarked_on() -> None:
     with torch.no_grad():
         network.get_parameter("tail.weight").mul_(1e4)
     (sentence,) = notes(network)
-    assert "output spans -" in sentence and "--range" in sentence
+    assert "from -" in sentence and "--range" in sentence
 
 
 def test_load_network_adapts_and_says_so(tmp_path: Any) -> None:
     path = saved(built("in_bytes").state_dict(), tmp_path / "bytes.pth")
-    with pytest.warns(UserWarning, match=r"bytes.pth.*spans -.*--range 255"):
+    with pytest.warns(UserWarning, match=r"bytes.pth.*from -.*--range 255"):
         load_network(path, "other_conventions:in_bytes")
     network = load_network(path, "other_conventions:in_bytes", 4, value_range=255)
     torch.testing.assert_close(network(images(1, 8, 8)), built("plain")(images(1, 8, 8)), atol=1e-6, rtol=0)

@@ -104,7 +104,7 @@ def test_counters_of_tools_are_ignored_with_a_note(tmp_path):
 
 
 def test_a_wrapper_takes_the_weights_of_its_inner_network(tmp_path):
-    with pytest.warns(UserWarning, match="does not hold 'peak' of Wrapped"):
+    with pytest.warns(UserWarning, match="lacks 'peak' of Wrapped"):
         network = loaded(Wrapped, weights_of(Plain), tmp_path)
     lr = images(1, 5, 7)
     torch.testing.assert_close(network(lr), drawn(Plain)(lr * 255) / 255)
