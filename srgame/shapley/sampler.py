@@ -84,6 +84,7 @@ def sampled_values(sampler: Sampler, until: Until, cost: int, pilot: int, **how:
     """The values, from replicates that take `cost` evaluations each; `how` goes to `sample`."""
 
     check: PerActive | None = None
+    rounding_of(sampler.game)  # a game on workers asks them for it, which an interrupted run could not do later
 
     def estimate(replicates: Replicates) -> Estimate:
         return _checked(sampler, sampler.estimate(replicates).estimate, replicates, check)

@@ -59,8 +59,7 @@ def sample(
     """Replicates until a limit is reached; each takes `cost` evaluations, after `spent` evaluations at the start.
 
     `replicate` gets a random generator of its own, the first `pilot` replicates, which themselves get none, and its
-    number. If a
-    limit is an error, `estimate` computes it after the numbers of replicates in SCHEDULE; it ends the sampling from
+    number. If a limit is an error, `estimate` computes it after the numbers of replicates in SCHEDULE; it ends the sampling from
     DOZEN replicates on, if it is reached twice in a row. `extra`, called after ENOUGH replicates with the evaluations
     that are left, may evaluate more, and returns how many. Replicates in the `store` are not computed again; `workers`,
     if given, compute the others. Ctrl-C ends the sampling and keeps the replicates so far, and so does the end of the
@@ -87,6 +86,9 @@ def sample(
             _show(bar, effort, until)
             try:
                 replicates.append(next(coming))
+                if extra and len(replicates) == ENOUGH:
+                    left = float(until.evaluations or math.inf) - spent - len(replicates) * cost
+                    spent += extra(np.stack(replicates), left)
             except KeyboardInterrupt:
                 if not replicates:
                     raise
@@ -100,9 +102,6 @@ def sample(
                     ) from None
                 ended = "seconds"
                 break
-            if extra and len(replicates) == ENOUGH:
-                left = float(until.evaluations or math.inf) - spent - len(replicates) * cost
-                spent += extra(np.stack(replicates), left)
             if estimating and len(replicates) in SCHEDULE:
                 current = estimate(np.stack(replicates))
                 before, errors = errors, Errors(current.relative_stderr, current.relative_rms)

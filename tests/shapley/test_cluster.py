@@ -30,7 +30,7 @@ from srgame.shapley.game import RestorationGame
 from srgame.shapley.gradients import PILOT, replicate_cost
 from srgame.shapley.until import Until
 
-LAYERS = ["body.0.conv1", "body.1.conv2"]
+LAYERS = ["conv_first", "body.0.conv1"]
 
 pytestmark = pytest.mark.xdist_group("cluster")  # in one process, which starts the workers once
 
