@@ -54,5 +54,5 @@ def photographs() -> Pairs:
 @pytest.fixture
 def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands and recipes draw their figures but save none: that takes a second each."""
-    for module in ("report.style", "report.recipe", "cli.comparison"):
+    for module in ("report.style", "report.recipe", "report.results"):
         monkeypatch.setattr(f"srgame.{module}.save_figure", lambda *_: [])

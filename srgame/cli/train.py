@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from srgame.cli.flags import SET, Device, Sharpen, Subfolders, stop
-from srgame.errors import InputError
+from srgame.errors import INTERRUPTED, InputError
 
 # Flags that only some strategies read: the strategies, the name of the option there, the default.
 _OPTIONS: dict[str, tuple[tuple[str, ...], str, Any]] = {
@@ -198,7 +198,7 @@ def train(
     if (reached := int(log["step"].iloc[-1])) < amount["steps"]:
         if first:
             stop(f"{reached} of {amount['steps']} steps are done, and the same command resumes")
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     if first:
         print(log.tail(1).T.to_string(header=False))
         print(f"weights: {output / 'weights.safetensors'}")

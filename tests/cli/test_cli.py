@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib import import_module
 from importlib.metadata import version
 from inspect import signature
 from pathlib import Path
@@ -319,6 +320,67 @@ def test_degrade_writes_lr_images_and_a_manifest_that_makes_them_again(
     srgame("degrade", "photographs", "--output", tmp_path / "other", "--degradation", degradation, "--seed", 1)
     same = (tmp_path / "lr" / "rocket.png").read_bytes() == (tmp_path / "other" / "rocket.png").read_bytes()
     assert same == (degradation == "bicubic")
+
+
+def test_degrade_never_replaces_images_of_another_run(srgame: Run, tmp_path: Path) -> None:
+    (tmp_path / "hr").mkdir()
+    for name, seed in (("a", 0), ("b", 1)):
+        pixels = np.random.default_rng(seed).integers(0, 256, (24, 24, 3), dtype=np.uint8)
+        cv2.imwrite(str(tmp_path / "hr" / f"{name}.png"), pixels)
+    words = ["degrade", tmp_path / "hr", "--output", tmp_path / "lr"]
+    assert srgame(*words)[0] == 0
+    files = {path: path.read_bytes() for path in (*(tmp_path / "hr").iterdir(), *(tmp_path / "lr").iterdir())}
+    for other, said in (
+        (["--seed", 1], "seed 0, not 1"),
+        (["--scale", 2], "scale 4, not 2"),
+        (["--output", tmp_path / "hr"], "'hr' holds the images".replace("'hr'", f"'{tmp_path / 'hr'}'")),
+    ):
+        status, _, error = srgame(*words, *other)
+        assert status == 2 and said in error
+    assert {path: path.read_bytes() for path in files} == files and len(list(tmp_path.rglob("*.*"))) == len(files)
+    (tmp_path / "lr" / "b.png").unlink()
+    assert srgame(*words)[0] == 0
+    assert {path: path.read_bytes() for path in files} == files
+    (tmp_path / "hr" / "a.png").rename(tmp_path / "hr" / "b.png")
+    status, _, error = srgame(*words)
+    assert status == 2 and "'b.png'" in error
+    (tmp_path / "mine").mkdir()
+    for name in ("b.png", "lr.npy"):
+        (tmp_path / "mine" / name).write_bytes(b"mine")
+    for patches in ([], ["--patches", 2, "--patch", 16]):
+        status, _, error = srgame(*words[:2], "--output", tmp_path / "mine", *patches)
+        assert status == 2 and f"'{tmp_path / 'mine'}'" in error
+    assert (tmp_path / "mine" / "b.png").read_bytes() == (tmp_path / "mine" / "lr.npy").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("patches", [[], ["--patches", 2, "--patch", 32]])
+def test_ctrl_c_in_degrade_says_that_the_same_command_resumes(
+    srgame: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patches: list[object]
+) -> None:
+    words = ["degrade", "photographs", "--output", tmp_path / "lr", *patches]
+    assert srgame(*words, "--output", tmp_path / "whole")[0] == 0
+    with monkeypatch.context() as during:
+        module = "training.patch_store._bytes" if patches else "data.degradations.folder.write_png"
+        during.setattr(f"srgame.{module}", stopped_at_second(module))
+        status, printed, error = srgame(*words)
+    assert (status, printed) == (130, "") and "interrupted" in error and "resumes" in error
+    assert srgame(*words)[0] == 0
+    for path in (tmp_path / "whole").iterdir():
+        assert (tmp_path / "lr" / path.name).read_bytes() == path.read_bytes()
+
+
+def stopped_at_second(name: str) -> Callable[..., object]:
+    """The function of srgame with this name, which is interrupted when it is called for the second time."""
+    module, _, function = f"srgame.{name}".rpartition(".")
+    real, calls = getattr(import_module(module), function), []
+
+    def stopped(*words: object) -> object:
+        calls.append(words)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*words)
+
+    return stopped
 
 
 @pytest.fixture

@@ -158,14 +158,14 @@ def test_ctrl_c_in_a_probe_keeps_the_checkpoints_that_were_measured(
 ) -> None:
     from srgame.cli import comparison
 
-    load = comparison.load_network
+    load = comparison.loaded
 
     def interrupted(checkpoint: str, *rest: object) -> torch.nn.Module:
         if Path(checkpoint) == checkpoints[1]:
             raise KeyboardInterrupt
         return load(checkpoint, *rest)
 
-    monkeypatch.setattr(comparison, "load_network", interrupted)
+    monkeypatch.setattr(comparison, "loaded", interrupted)
     status, printed, error = srgame("probe", "responses", *checkpoints, *SMALL, "--output", tmp_path / "out")
     assert status == 130 and "1 of 2" in error and "responses.csv" in printed
     assert pd.read_csv(tmp_path / "out" / "responses.csv")["checkpoint"].unique().tolist() == ["first"]

@@ -58,6 +58,27 @@ def test_a_stopped_restoration_resumes_and_another_network_is_refused(lr_folder:
     (tmp_path / "other" / "b.png").write_bytes(b"mine")
     with pytest.raises(InputError, match=r"'b\.png'"):
         restore_images(network, lr_images(str(lr_folder)), tmp_path / "other")
+    assert (tmp_path / "other" / "b.png").read_bytes() == b"mine"
+
+
+def test_sr_images_of_other_lr_images_are_not_taken_for_their_own(lr_folder: Path, tmp_path: Path) -> None:
+    network, out = small("srresnet-x4"), tmp_path / "out"
+    restore_images(network, lr_images(str(lr_folder), images=1), out)
+    second = restore_images(network, lr_images(str(lr_folder)), out)[1]
+    assert [entry["image"] for entry in json.loads((out / "restored.json").read_text())["images"]] == [
+        "a.b.bmp",
+        "b.png",
+    ]
+    (lr_folder / "a.b.bmp").rename(lr_folder / "b.bmp")
+    (lr_folder / "b.png").unlink()
+    before = second.read_bytes()
+    with pytest.raises(InputError, match=r"'b\.png'"):
+        restore_images(network, lr_images(str(lr_folder)), out)
+    cv2.imwrite(str(lr_folder / "b.png"), np.zeros((12, 12, 3), np.uint8))
+    (lr_folder / "b.bmp").unlink()
+    with pytest.raises(InputError, match=r"'b\.png'"):
+        restore_images(network, lr_images(str(lr_folder)), out)
+    assert second.read_bytes() == before
 
 
 def as_folders(folder: Path) -> list[str]:
@@ -86,7 +107,7 @@ def test_evaluate_measures_real_pairs(tmp_path: Path, monkeypatch: pytest.Monkey
     scores = pd.read_csv(tmp_path / "out" / "benchmark.csv")
     assert scores["dataset"].unique().tolist() == [str(tmp_path / "h")]
     assert scores["degradation"].unique().tolist() == ["real"]
-    for name, restore in (("bicubic", bicubic(4)), (str(tmp_path / "small.pth"), small("srresnet-x4"))):
+    for name, restore in (("bicubic", bicubic(4)), ("small", small("srresnet-x4"))):
         expected = evaluate(restore, load_pairs(images=2, crop=64))
         rows = scores[scores["checkpoint"] == name]
         assert rows["psnr_y"].tolist() == pytest.approx(expected["psnr_y"].tolist(), abs=1e-6)
