@@ -71,7 +71,18 @@ def save_weights(weights: Weights, path: Path, about: Mapping[str, str] | None =
     `about` is further metadata.
     """
     metadata = {**(about or {}), CHECKSUM: digest(sorted(weights.items()))}
-    path.write_bytes(safetensors.torch.save(weights, metadata))  # save_file would hide it from everybody else
+    content = safetensors.torch.save(weights, metadata)
+    path.write_bytes(_with_sorted_metadata(content))  # save_file would hide it from everybody else
+
+
+def _with_sorted_metadata(content: bytes) -> bytes:
+    """The same safetensors as always the same bytes: safetensors itself writes metadata in a random order."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[end:]
 
 
 def digest(weights: Iterable[tuple[str, Tensor]]) -> str:

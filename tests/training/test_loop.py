@@ -23,6 +23,7 @@ from trainings import batches, tiny
 from srgame.data.pairs import load_pairs
 from srgame.errors import InputError
 from srgame.networks import NETWORKS, load_network
+from srgame.networks.weights import save_weights
 from srgame.training.loop import Schedule, fit
 from srgame.training.strategies import EATS, STRATEGIES, Original
 
@@ -179,6 +180,8 @@ def test_weights_say_how_they_were_trained_and_keep_their_checksum(tmp_path: Pat
         with safe_open(path, "pt") as file:
             assert json.loads(file.metadata()["srgame.run"]) == run
         assert path.stat().st_mode & 0o777 == 0o644
+        content = path.read_bytes()
+        assert all(written(path, tmp_path / "again") == content for _ in range(8))
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # a file without checksum would be warned of
             loaded = load_network(path)
@@ -188,6 +191,13 @@ def test_weights_say_how_they_were_trained_and_keep_their_checksum(tmp_path: Pat
     path.write_bytes(content)
     with pytest.raises(InputError, match=re.escape(str(path))):
         load_network(path)
+
+
+def written(weights: Path, path: Path) -> bytes:
+    """What is written into `path` for the weights and metadata of a file."""
+    with safe_open(weights, "pt") as file:
+        save_weights(load_file(weights), path, {"srgame.run": file.metadata()["srgame.run"]})
+    return path.read_bytes()
 
 
 def test_a_second_signal_ends_a_training_that_hangs(tmp_path: Path) -> None:
