@@ -21,7 +21,7 @@ from srgame.data.degradations.testing import SETTINGS
 from srgame.data.images import image_paths
 from srgame.data.pairs import Pairs, load_pairs, matched, read_pair
 from srgame.errors import InputError, check_counts, chosen
-from srgame.evaluation.evaluate import Restore, bicubic, evaluate
+from srgame.evaluation.evaluate import Restore, bicubic, scores
 from srgame.evaluation.tiling import Tiled
 from srgame.files import differences, lock
 from srgame.networks import fingerprint, scale_of
@@ -140,7 +140,7 @@ def _measure(
             if todo:
                 pair = image.pair(identity["scale"], identity["crop"], identity["seed"])
             for key in todo:
-                store.add(key, evaluate(restore[key[0]], pair)[SCORES].iloc[0].to_dict())
+                store.add(key, scores(restore[key[0]], pair)[SCORES].iloc[0].to_dict())
                 bar.update()
     return keys
 

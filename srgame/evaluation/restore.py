@@ -32,7 +32,8 @@ def restore_images(
     that are there already are not restored again.
 
     Raises InputError if two images differ in their suffix only, if `folder` holds the images themselves, SR images of
-    other weights, settings or LR images, or other PNGs of these names, and if it is in use or not writable.
+    other weights, settings or LR images, or other PNGs of these names, if it is in use or not writable, and if an SR
+    image has values that are not finite.
     """
     targets = png_paths(images.paths, folder)
     run = {"weights": fingerprint(network), "degradation": images.degradation, "scale": images.scale}
@@ -54,4 +55,6 @@ def _restore(restore: Tiled, images: LRImages, targets: list[Path], progress: bo
         if not target.exists():
             with torch.inference_mode():
                 sr = restore(images.read(path)[None])[0].cpu()
+            if not sr.isfinite().all():
+                raise InputError(f"the SR image of '{path}' has values that are not finite: it is not written")
             write_png(target, to_bytes(sr))

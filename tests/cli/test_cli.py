@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import re
 import signal
 import subprocess
@@ -570,6 +571,55 @@ def test_training_writes_weights_and_a_log(srgame: Run, training: list[object], 
     assert log.columns.tolist() == ["step", *losses, "steps_per_second", "waiting", *scores]
     assert log["waiting"].between(0, 1).all() and log["psnr_y_clean"][0] > log["psnr_y_b+n"][0]
     assert srgame("layers", tmp_path / "run" / "weights.safetensors")[0] == 0
+
+
+def test_images_larger_than_the_cache_are_noted_with_the_size_that_holds_them(
+    srgame: Run, training: list[object], tmp_path: Path
+) -> None:
+    for number in range(1500):  # 1,500 images of 12,288 bytes: 0.0172 GiB
+        (tmp_path / "images" / f"{number}.png").hardlink_to(tmp_path / "images" / "one.png")
+    words = [*training[:-4], "--output", tmp_path / "run", "--validation-degradations"]
+    status, _, error = srgame(*words, "--cache", 0.01)
+    assert status == 0 and error.count("decoded again") == 1 and "--cache 0.02" in error
+    status, _, error = srgame(*words, "--output", tmp_path / "other", "--cache", 0.02)
+    assert status == 0 and "decoded" not in error
+
+
+def test_validation_includes_subfolders_if_the_training_does(
+    srgame: Run, training: list[object], tmp_path: Path
+) -> None:
+    (tmp_path / "images" / "more").mkdir()
+    pixels = np.zeros((64, 64, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / "images" / "more" / "black.png"), pixels)
+    for flags in ([], ["--subfolders"]):
+        assert srgame(*training, *flags, "--output", tmp_path / f"run{len(flags)}")[0] == 0
+    without, within = (pd.read_csv(tmp_path / f"run{n}" / "log.csv")["psnr_y_clean"].iloc[-1] for n in (0, 1))
+    assert abs(without - within) > 1
+
+
+def test_files_have_the_mode_that_the_umask_gives(
+    srgame: Run, training: list[object], checkpoint: Path, tmp_path: Path
+) -> None:
+    out, images, few = tmp_path / "out", tmp_path / "images", ["--crop", 16, "--evaluations", 60]
+    before = os.umask(0o027)
+    try:
+        commands = (
+            [*training[:-1], out / "train"],
+            ["shapley", checkpoint, "--dataset", images, *few, "--store", out / "store", "--output", out],
+            ["evaluate", checkpoint, "--sets", images, "--degradations", "clean", "--output", out],
+            ["restore", checkpoint, "--dataset", images, "--output", out / "restored"],
+            ["degrade", images, "--output", out / "lr"],
+            ["degrade", images, "--output", out / "patches", "--patches", 2, "--patch", 16, "--crop", 0],
+        )
+        for words in commands:
+            assert srgame(*words)[0] == 0
+    finally:
+        os.umask(before)
+    files = [path for path in out.rglob("*") if path.is_file()]
+    assert {"weights.safetensors", "state.pt", "shapley.png", "game.json", "benchmark.csv", "lr.npy", "one.png"} <= {
+        path.name for path in files
+    }
+    assert {str(path): oct(path.stat().st_mode & 0o777) for path in files} == {str(path): "0o640" for path in files}
 
 
 def test_a_worker_makes_the_same_patches(srgame: Run, training: list[object], tmp_path: Path) -> None:

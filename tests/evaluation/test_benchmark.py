@@ -126,7 +126,7 @@ def test_a_stored_network_takes_the_name_that_it_is_given_and_is_not_measured_ag
     before = benchmark({"/some/net.pth": small("srresnet-x4")}, sets, ["clean"], folder=out, images=2).scores
     measured: list[str] = []
     monkeypatch.setattr(
-        benchmarks, "evaluate", lambda restore, pairs: measured.append(pairs.names[0]) or evaluate(restore, pairs)
+        benchmarks, "scores", lambda restore, pairs: measured.append(pairs.names[0]) or evaluate(restore, pairs)
     )
 
     def run(*checkpoints: Path) -> list[str]:

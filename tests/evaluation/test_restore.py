@@ -81,6 +81,14 @@ def test_sr_images_of_other_lr_images_are_not_taken_for_their_own(lr_folder: Pat
     assert second.read_bytes() == before
 
 
+def test_an_sr_image_that_is_not_finite_is_never_written(lr_folder: Path, tmp_path: Path) -> None:
+    network = small("srresnet-x4")
+    torch.nn.init.constant_(network.conv_last.bias, torch.nan)
+    with pytest.raises(InputError, match=r"a\.b\.bmp.*not finite"):
+        restore_images(network, lr_images(str(lr_folder)), tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["restored.json"]
+
+
 def as_folders(folder: Path) -> list[str]:
     """--lr and --hr with the first two photographs' crops."""
     pairs = load_pairs(images=2, crop=64)
@@ -132,6 +140,9 @@ def test_means_say_which_images_are_too_small_for_them(tmp_path: Path) -> None:
     for name, side in {"a": 8, "b": 12, "c": 16, "d": 40}.items():
         cv2.imwrite(str(tmp_path / f"{name}.png"), rng.integers(0, 256, (side, side, 3), dtype=np.uint8))
     scores = benchmark({}, [str(tmp_path)], ["clean"]).scores
+    with pytest.warns(UserWarning, match="a, b, c too small"):
+        alone = evaluate(bicubic(4), load_pairs(str(tmp_path)))
+    pd.testing.assert_frame_equal(alone[["psnr_y", "ssim_y"]], scores[["psnr_y", "ssim_y"]])
     assert scores["psnr_y"].notna().tolist() == [False, True, True, True]
     assert scores["ssim_y"].notna().tolist() == [False, False, False, True]
     assert "4 images (PSNR of 3, SSIM of 1;" in score_table(scores, {})

@@ -164,7 +164,7 @@ def test_weights_say_how_they_were_trained_and_keep_their_checksum(tmp_path: Pat
     network, before = tiny(), os.umask(0o022)
     try:
         fit(
-            EATS(network),
+            EATS(network, weight=0.25, layers=["conv_hr"]),
             batches(),
             Schedule(2, 1e-3, ema=0.5),
             tmp_path,
@@ -175,6 +175,10 @@ def test_weights_say_how_they_were_trained_and_keep_their_checksum(tmp_path: Pat
         os.umask(before)
     said = {"strategy": "EATS", "seed": 7, "data": "Set5", "eats_ratio": 0.5, "steps": 2, "step": 2, "ema": 0.5}
     assert (run := json.loads((tmp_path / "run.json").read_text())) | said == run
+    options = {"layers": ["conv_hr"], "ratio": 1.0, "count": 1, "weight": 0.25}
+    assert run["options"] == options | {"target": "bicubic", "teaches": "all", "erase": "one"}
+    with pytest.raises(InputError, match=r"another run \(options .*0\.25.*, not .*0\.5"):
+        fit(EATS(tiny(), weight=0.5, layers=["conv_hr"]), batches(), Schedule(2, 1e-3, ema=0.5), tmp_path, seed=7)
     for name in ("weights.safetensors", "weights.ema.safetensors"):
         path = tmp_path / name
         with safe_open(path, "pt") as file:
@@ -200,10 +204,11 @@ def written(weights: Path, path: Path) -> bytes:
     return path.read_bytes()
 
 
-def test_a_second_signal_ends_a_training_that_hangs(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_a_training_that_hangs(tmp_path: Path, number: signal.Signals) -> None:
     def hanging(step: int) -> tuple[Tensor, Tensor]:
         for _ in range(2):
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
         time.sleep(60)
         return batches()(step)
 
