@@ -10,14 +10,21 @@ def secure_streams() -> None:
     """Replaces standard output and standard error of this process.
 
     A character that their encoding lacks becomes a question mark or an escape, and a closed stream the null device.
-    What is written after the reader of a pipe has gone, as with `| head -1`, is dropped; so are notes and progress that
-    cannot be written for any reason.
+    What cannot be written, such as after the reader of `| head -1` has gone, is dropped; `flush_output` reports it.
     """
-    sys.stdout = _secured(sys.stdout, BrokenPipeError, "replace")
-    sys.stderr = _secured(sys.stderr, OSError, "backslashreplace")
+    sys.stdout = _secured(sys.stdout, "replace")
+    sys.stderr = _secured(sys.stderr, "backslashreplace")
 
 
-def _secured(stream: TextIO | None, ignored: type[OSError], errors: str) -> TextIO:
+def flush_output() -> None:
+    """Flushes standard output; raises OSError if something was dropped, except for want of a reader."""
+    sys.stdout.flush()
+    file = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    if isinstance(file, _Forgiving) and file.failure:
+        raise file.failure
+
+
+def _secured(stream: TextIO | None, errors: str) -> TextIO:
     if stream is None:  # it was closed before the process started
         return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123
     if not isinstance(stream, io.TextIOWrapper):
@@ -26,20 +33,23 @@ def _secured(stream: TextIO | None, ignored: type[OSError], errors: str) -> Text
         stream.reconfigure(errors=errors)
         return stream
     stream.flush()
-    file = io.BufferedWriter(_Forgiving(stream.fileno(), ignored))
+    file = io.BufferedWriter(_Forgiving(stream.fileno()))
     lines, at_once = stream.line_buffering, stream.write_through
     return io.TextIOWrapper(file, stream.encoding, errors, line_buffering=lines, write_through=at_once)
 
 
 class _Forgiving(io.FileIO):
-    """An open file that drops what it cannot write because of an `ignored` error."""
+    """An open file that drops what it cannot write, and keeps the error unless nobody reads the file."""
 
-    def __init__(self, descriptor: int, ignored: type[OSError]) -> None:
+    def __init__(self, descriptor: int) -> None:
         super().__init__(descriptor, "w", closefd=False)
-        self.ignored = ignored
+        self.failure: OSError | None = None
 
     def write(self, data: Any, /) -> int:
         try:
             return super().write(data)
-        except self.ignored:
+        except BrokenPipeError:
+            return len(data)
+        except OSError as error:
+            self.failure = error
             return len(data)

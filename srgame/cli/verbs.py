@@ -25,6 +25,7 @@ from srgame.cli.layers import layers
 from srgame.cli.probe import PROBES
 from srgame.cli.restore import restore
 from srgame.cli.shapley import shapley
+from srgame.cli.streams import flush_output
 from srgame.cli.train import train
 from srgame.errors import InputError, nearest
 
@@ -69,7 +70,7 @@ def main() -> None:
     warnings.showwarning = _print_note  # type: ignore[assignment]
     try:
         _parsed(words)()
-        sys.stdout.flush()
+        flush_output()
     except InputError as error:
         sentence = str(error)
     except Exception as error:
