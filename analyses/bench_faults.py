@@ -1,4 +1,4 @@
-"""What becomes of a run that is killed, starved, or fed damage: harmless, refused in a sentence, or ever wrong?"""
+"""What happens to a run that is killed, runs out of disk space or memory, or is given damaged or odd input?"""
 
 import json
 import random
@@ -15,6 +15,7 @@ from time import monotonic, sleep
 
 import cv2
 import numpy as np
+import odd_inputs
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
@@ -22,17 +23,18 @@ from safetensors.torch import save_file
 from trials import (
     OUTCOMES,
     Contents,
-    Ended,
     Problem,
     always_writing,
     both,
+    close,
     command,
     damaged,
     fresh,
-    judged,
     little_memory,
+    outcome,
     problem,
     read_only,
+    reading,
     small_disk,
     start,
     undrawn,
@@ -49,8 +51,8 @@ from srgame.report.style import BLUE, GREEN, ORANGE, RED, styled
 
 VERBS = ("train", "shapley", "evaluate")
 SMOKE = {"kills": 1, "disks": 1, "memories": 1, "damages": 9, "images": 12, "pairs": 1, "processes": 1}
-Trials = Iterator[tuple[str, str]]  # of each trial what it was done to, and the outcome
-Calm = dict[str, tuple[Contents, float]]  # what each verb writes undisturbed, and how many seconds it takes
+Trials = Iterator[tuple[str, str]]  # for each trial its target and its outcome
+Calm = dict[str, tuple[Contents, float]]  # for each verb the results of an undisturbed run, and its seconds
 
 
 def measure(
@@ -63,34 +65,37 @@ def measure(
     seed: int = 0,
     processes: int = 2,
 ) -> pd.DataFrame:
-    """One row per fault and what it befell: fault, what, trials, a count for each of OUTCOMES, seconds for all trials.
+    """One row per fault and target: fault, what, trials, a count for each of OUTCOMES, seconds for all trials.
 
-    Harmless: the command, or the same one again, ends with the result of an undisturbed run, to the last byte (within
-    1e-6 where memory is short, since batches are then smaller). Refused: in one sentence, with exit status 2; where a
-    disk was full, the same command must also end with that result once there is room. Noted: another result, after a
-    note that the file carries no checksum. Traceback: no result, and no sentence, as where it crashes or hangs. Wrong:
-    another result without a word.
+    - Harmless: the command, or the same command again, ends with the result of an undisturbed run, to the last byte. If
+      memory is short, batches are smaller, and a result may differ by 1e-6.
+    - Refused: one sentence and exit status 2. After a full disk, the same command must then end with the right result
+      once there is room.
+    - Noted: another result, after a note that says why, such as that a file carries no checksum.
+    - Traceback: neither a result nor a sentence: the command crashed or hung.
+    - Wrong: another result, and no note.
 
-    Kills, disks, memories and pairs count trials of each verb; damages and images are shared out among kinds of files.
-    Commands run in forks of a process of its own that has everything imported: so a kill hits work, not an import; they
-    draw no pictures but where a disk is full. Images and checkpoints are damaged and read without a command around.
+    `kills`, `disks`, `memories` and `pairs` count trials of each verb; `damages` and `images` are divided among the
+    kinds of files. Odd input is tried with up to `pairs` verbs. Commands run in forks of a process that has imported
+    everything, so a kill hits work and no import; they save pictures only if a disk is full. Damaged images and
+    checkpoints are read directly, without a command.
     """
     settings = {name: value for name, value in locals().items()}
-    order = [sys.executable, str(Path(__file__).resolve()), "--in-a-process-of-its-own"]
+    words = [sys.executable, str(Path(__file__).resolve()), "--in-a-process-of-its-own"]
     running = [
-        subprocess.Popen([*order, json.dumps(settings | {"part": part})], stdout=subprocess.PIPE, text=True)
+        subprocess.Popen([*words, json.dumps(settings | {"part": part})], stdout=subprocess.PIPE, text=True)
         for part in range(processes)
     ]
-    printed = [process.communicate()[0] for process in running]
+    tables = [process.communicate()[0] for process in running]
     if any(process.returncode for process in running):
-        raise InputError("a process that tries faults has failed: see above")
-    return pd.concat([pd.read_csv(StringIO(table)) for table in printed], ignore_index=True)
+        raise InputError("a process that tries faults failed: see above")
+    return pd.concat([pd.read_csv(StringIO(table)) for table in tables], ignore_index=True)
 
 
 def _measured(
     kills: int, disks: int, memories: int, damages: int, images: int, pairs: int, seed: int, processes: int, part: int
 ) -> pd.DataFrame:
-    """The rows of every so manieth fault."""
+    """The rows of one process: it tries every fault whose number is `part` modulo `processes`."""
     warm()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -105,24 +110,31 @@ def _measured(
             "image unusable": lambda: _unusable(small),
             "two runs in one folder": lambda: _at_once(small, calm, pairs, seed),
             "folder read-only": lambda: _read_only(small),
+            "network misbehaves": lambda: odd_inputs.networks(Path(folder), pairs),
+            "pair misfits": lambda: odd_inputs.misfits(small, pairs),
+            "output unusable": lambda: odd_inputs.streams(small, pairs),
+            "folder with side files": lambda: odd_inputs.side_files(Path(folder), pairs),
+            "checkpoint of another layout, damaged": lambda: odd_inputs.layouts(small, pairs),
+            "image transparent": lambda: odd_inputs.transparent(small, pairs),
+            "image too small for a score": lambda: odd_inputs.too_small(small, pairs),
         }
         for fault, trials in list(faults.items())[part::processes]:
             counts: dict[str, Counter[str]] = {}
             seconds: Counter[str] = Counter()
             began = monotonic()
-            for what, outcome in trials():
-                counts.setdefault(what, Counter())[outcome] += 1
+            for what, result in trials():
+                counts.setdefault(what, Counter())[result] += 1
                 seconds[what] += monotonic() - began  # type: ignore[assignment]
                 began = monotonic()
-            for what, found in counts.items():
-                numbers = {"trials": found.total(), **{outcome: found[outcome] for outcome in OUTCOMES}}
+            for what, ended in counts.items():
+                numbers = {"trials": ended.total(), **{name: ended[name] for name in OUTCOMES}}
                 rows.append({"fault": fault, "what": what, **numbers, "seconds": round(seconds[what], 1)})
                 print(rows[-1], file=sys.stderr, flush=True)
     return pd.DataFrame(rows)
 
 
 def _undisturbed(small: Problem, verb: str) -> tuple[Contents, float]:
-    """What the command writes, and how long it takes at most of three times."""
+    """What the command writes, and the longest time that it takes in three runs."""
     seconds = 0.0
     for _ in range(3):
         with fresh(small.folder) as output:
@@ -132,33 +144,25 @@ def _undisturbed(small: Problem, verb: str) -> tuple[Contents, float]:
 
 
 def _again(small: Problem, verb: str, output: Path, expected: Contents) -> str:
-    """The outcome of the same command, which goes on where another left off."""
-    return _told(command(small.words(verb, output), undrawn), written(verb, output), expected)
-
-
-def _told(ended: Ended, found: Contents, expected: Contents) -> str:
-    """The outcome; what was said is shown where it is one that must not be."""
-    outcome = judged(ended, found, expected)
-    if outcome in ("traceback", "wrong"):
-        print(outcome, ended.status, ended.said, file=sys.stderr, flush=True)
-    return outcome
+    """The outcome of the same command, which resumes a run in `output`."""
+    return outcome(command(small.words(verb, output), undrawn), written(verb, output), expected)
 
 
 def _killed(small: Problem, calm: Calm, kills: int, seed: int) -> Trials:
-    """kill -9 at a moment drawn evenly from an undisturbed run; then the same command again."""
+    """Runs ended by SIGKILL at a uniformly random moment of their usual time; then the same command again."""
     for verb in VERBS:
         rng, hit = random.Random(seed), 0
         expected, seconds = calm[verb]
         while hit < kills:
             with fresh(small.folder) as output:
                 ended = start(small.words(verb, output), undrawn).end(kill_after=rng.uniform(0, seconds))
-                if ended.status == -9:  # and not at its end already
+                if ended.status == -9:  # it had not ended before
                     hit += 1
                     yield verb, _again(small, verb, output, expected)
 
 
 def _disk_full(small: Problem, calm: Calm, disks: int, seed: int) -> Trials:
-    """Room for a random part of what the command writes; then enough."""
+    """Runs with disk space for a random part of what they write; then with enough."""
     for verb in VERBS:
         rng, (expected, _) = random.Random(seed), calm[verb]
         with fresh(small.folder) as output:
@@ -167,16 +171,16 @@ def _disk_full(small: Problem, calm: Calm, disks: int, seed: int) -> Trials:
         for _ in range(disks):
             with fresh(small.folder) as output, small_disk(output, rng.randrange(needed)) as (how, prepare, make_room):
                 ended = command(small.words(verb, output), both(always_writing, prepare))
-                outcome = _told(ended, written(verb, output), expected)
-                if outcome == "refused":
+                result = outcome(ended, written(verb, output), expected)
+                if result == "refused":
                     make_room()
-                    goes_on = _again(small, verb, output, expected)
-                    outcome = outcome if goes_on == "harmless" else goes_on
-                yield f"{verb}, {how}", outcome
+                    resumed = _again(small, verb, output, expected)
+                    result = result if resumed == "harmless" else resumed
+                yield f"{verb}, {how}", result
 
 
 def _memory_short(small: Problem, calm: Calm, memories: int, seed: int) -> Trials:
-    """A random limit on memory, between nothing and what the command takes."""
+    """Runs with a random limit on memory, between almost nothing and what the command needs."""
     for verb in VERBS:
         rng = random.Random(seed)
         expected, _ = calm[verb]
@@ -184,25 +188,13 @@ def _memory_short(small: Problem, calm: Calm, memories: int, seed: int) -> Trial
             with fresh(small.folder) as output:
                 ended = command(small.words(verb, output), little_memory(int(2 ** rng.uniform(12, 28))))
                 found = written(verb, output) if ended.status == 0 else None
-                if found and all(_close(found[name], expected[name]) for name in expected):
+                if found and all(close(found[name], expected[name]) for name in expected):
                     found = expected
-                yield verb, _told(ended, found or {}, expected)
-
-
-def _close(one: bytes, other: bytes) -> bool:
-    """Whether two tables differ by rounding only, or two files not at all."""
-    if one == other:
-        return True
-    try:
-        left, right = (pd.read_csv(StringIO(content.decode())) for content in (one, other))
-        pd.testing.assert_frame_equal(left, right, atol=1e-6)
-    except (AssertionError, ValueError):
-        return False
-    return True
+                yield verb, outcome(ended, found or {}, expected)
 
 
 def _damaged(small: Problem, damages: int, seed: int) -> Trials:
-    """Bits flipped, stretches zeroed, files cut or emptied: of what runs go on from, and of checkpoints."""
+    """Damaged checkpoints, and damaged files from which a run resumes."""
     rng, foreign = np.random.default_rng(seed), small.folder / "foreign"
     foreign.mkdir()
     weights = read_weights(small.checkpoint)
@@ -211,25 +203,25 @@ def _damaged(small: Problem, damages: int, seed: int) -> Trials:
     torch.save(weights, foreign / "torch.pth")
     torch.save(weights, foreign / "old.pth", _use_new_zipfile_serialization=False)
     checkpoints |= {path.name: path.read_bytes() for path in sorted(foreign.iterdir())}
-    kept = {
-        "a stored replicate": ("shapley", "kept/game0/0000003.unit"),
-        "the description of a store": ("shapley", "kept/game0/game.json"),
+    stored = {
+        "a stored replicate": ("shapley", "store/game0/0000003.replicate"),
+        "the description of a store": ("shapley", "store/game0/game.json"),
         "a training state": ("train", "state.pt"),
         "an evaluation's csv": ("evaluate", "benchmark.csv"),
         "an evaluation's json": ("evaluate", "benchmark.json"),
     }
     names = {"ours.safetensors": "safetensors of srgame", "others.safetensors": "safetensors of others (no checksum)"}
     names |= {"torch.pth": "checkpoint of torch", "old.pth": "checkpoint of torch before 1.6 (no checksum)"}
-    each = -(-damages // (len(kept) + len(checkpoints)))
-    for what, (verb, name) in kept.items():
-        yield from ((what, outcome) for outcome in _damaged_run(small, verb, name, each, rng))
+    each = -(-damages // (len(stored) + len(checkpoints)))
+    for what, (verb, name) in stored.items():
+        yield from ((what, result) for result in _damaged_run(small, verb, name, each, rng))
     for name, content in checkpoints.items():
-        for outcome in _damaged_checkpoint(foreign / name, content, each, rng):
-            yield names[name], outcome
+        for result in _damaged_checkpoint(foreign / name, content, each, rng):
+            yield names[name], result
 
 
 def _damaged_run(small: Problem, verb: str, name: str, trials: int, rng: np.random.Generator) -> Iterator[str]:
-    """A run that was finished, damaged, and is then asked for again."""
+    """The same command after a file of its finished run was damaged."""
     with fresh(small.folder) as output:
         words = small.words(verb, output)
         command(words, undrawn)
@@ -238,32 +230,17 @@ def _damaged_run(small: Problem, verb: str, name: str, trials: int, rng: np.rand
         for _ in range(trials):
             for path, content in whole.items():
                 path.write_bytes(damaged(content, rng) if path == output / name else content)
-            yield _told(command(words, undrawn), written(verb, output), expected)
+            yield outcome(command(words, undrawn), written(verb, output), expected)
 
 
 def _damaged_checkpoint(path: Path, content: bytes, trials: int, rng: np.random.Generator) -> Iterator[str]:
-    """The network in a damaged checkpoint: whether it is the same."""
+    """Damaged checkpoints, read: whether the network is the same."""
     path.write_bytes(content)
     with warnings.catch_warnings(record=True):
         good = fingerprint(load_network(path, "srresnet"))
     for _ in range(trials):
         path.write_bytes(damaged(content, rng))
-        yield _read(lambda: fingerprint(load_network(path, "srresnet")) == good)
-
-
-def _read(same: Callable[[], bool]) -> str:
-    """The outcome of reading a damaged file, by whether what is read is what was read before the damage."""
-    with warnings.catch_warnings(record=True) as notes:
-        warnings.simplefilter("always")
-        try:
-            if same():
-                return "harmless"
-        except InputError:
-            return "refused"
-        except Exception as error:
-            print(repr(error), file=sys.stderr, flush=True)
-            return "traceback"
-    return "noted" if any("carries no checksum" in str(note.message) for note in notes) else "wrong"
+        yield reading(lambda: fingerprint(load_network(path, "srresnet")) == good)
 
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG (no checksum)", ".webp": "WebP (no checksum)"}
@@ -271,7 +248,7 @@ FORMATS |= {f".{name.lower()}": f"{name} (no checksum)" for name in ("BMP", "TIF
 
 
 def _images(small: Problem, images: int, seed: int) -> Trials:
-    """Damaged images of each format, read; no format but PNG carries checksums."""
+    """Damaged images of each format, read; only PNG carries checksums."""
     rng = np.random.default_rng(seed)
     pixels = read_rgb(small.images / "one.png")
     for suffix, kind in FORMATS.items():
@@ -281,7 +258,7 @@ def _images(small: Problem, images: int, seed: int) -> Trials:
         good = read_rgb(path)
         for _ in range(-(-images // len(FORMATS))):
             path.write_bytes(damaged(content, rng))
-            yield kind, _read(partial(_same_pixels, path, good))
+            yield kind, reading(partial(_same_pixels, path, good))
 
 
 def _same_pixels(path: Path, good: np.ndarray) -> bool:
@@ -289,7 +266,7 @@ def _same_pixels(path: Path, good: np.ndarray) -> bool:
 
 
 def _unusable(small: Problem) -> Trials:
-    """Images that are none, or none to restore: each command refuses each."""
+    """Files that are no images, or images that cannot be restored; every command refuses them."""
     from PIL import Image
 
     picture = Image.open(small.images / "one.png")
@@ -314,18 +291,18 @@ def _unusable(small: Problem) -> Trials:
                 words = [
                     str(folder / name) if word == str(small.images) else word for word in small.words(verb, output)
                 ]
-                yield what, _told(command(words, undrawn), {}, {"nothing": b""})
+                yield what, outcome(command(words, undrawn), {}, {"nothing": b""})
 
 
 def _read_only(small: Problem) -> Trials:
-    """Every verb that writes, into a folder where nothing can be written."""
+    """Every verb that writes, with an output folder into which nothing can be written."""
     for verb in (*VERBS, "interactions", "probe", "degrade"):
         with fresh(small.folder) as output, read_only(output) as how:
-            yield f"{verb}, {how}", _told(command(small.words(verb, output)), {}, {"nothing": b""})
+            yield f"{verb}, {how}", outcome(command(small.words(verb, output)), {}, {"nothing": b""})
 
 
 def _at_once(small: Problem, calm: Calm, pairs: int, seed: int) -> Trials:
-    """A second run of the same command, begun while the first goes on: one of them is refused, the other unharmed."""
+    """Two runs of the same command at once in one folder: one is refused, or both are right."""
     for verb in VERBS:
         rng, met = random.Random(seed), 0
         expected, seconds = calm[verb]
@@ -334,10 +311,10 @@ def _at_once(small: Problem, calm: Calm, pairs: int, seed: int) -> Trials:
                 words, wait = small.words(verb, output), rng.uniform(0, seconds)
                 first, later = start(words, undrawn), start(words, both(undrawn, partial(sleep, wait)))
                 ended = first.end(), later.end()
-                outcomes = [_told(each, written(verb, output), expected) for each in ended]
-                if ended[0].seconds > wait:  # the first had not ended when the second began
+                results = [outcome(each, written(verb, output), expected) for each in ended]
+                if ended[0].seconds > wait:  # the second began before the first ended
                     met += 1
-                    yield verb, max(outcomes, key=OUTCOMES.index)
+                    yield verb, max(results, key=OUTCOMES.index)
 
 
 COLOURS = dict(zip(OUTCOMES, (GREEN, BLUE, ORANGE, "black", RED), strict=True))
@@ -346,21 +323,21 @@ MEANINGS = {
     "refused": "refused in a sentence",
     "noted": "another result, after a note",
     "traceback": "traceback, crash or hang",
-    "wrong": "another result, without a word",
+    "wrong": "another result, without a note",
 }
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    """A bar for each fault and what it befell: the share of each outcome, and the number of trials."""
+    """A bar for each fault and target: the share of each outcome, and the number of trials."""
     with styled():
         figure = Figure(figsize=(6.2, 0.19 * len(frame) + 1.1))
         panel = figure.subplots()
         places = np.arange(len(frame)) + 0.8 * frame["fault"].ne(frame["fault"].shift()).cumsum().to_numpy()
         left = np.zeros(len(frame))
-        for outcome in OUTCOMES:
-            share = (100 * frame[outcome] / frame["trials"]).to_numpy()
-            label = f"{MEANINGS[outcome]} ({frame[outcome].sum():,})"
-            panel.barh(places, share, 0.8, left=left, color=COLOURS[outcome], label=label)
+        for name in OUTCOMES:
+            share = (100 * frame[name] / frame["trials"]).to_numpy()
+            label = f"{MEANINGS[name]} ({frame[name].sum():,})"
+            panel.barh(places, share, 0.8, left=left, color=COLOURS[name], label=label)
             left += share
         for place, trials in zip(places, frame["trials"], strict=True):
             panel.text(101, place, f"{trials:,}", va="center")

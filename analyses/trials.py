@@ -1,7 +1,7 @@
-"""`srgame` commands in forks of this process, which are killed, starved of disk or memory, and then judged.
+"""`srgame` commands in forks of this process: they are killed, or run out of disk space or memory, and are judged.
 
-This process has everything imported and computes nothing itself, so that a command takes its own time only, and a
-random moment of it is one of its work. What it does, it does as `srgame` would: same words, same exit status.
+This process imports everything and computes nothing, so that a command spends all its time on its own work, and a
+random moment falls into that work. A command does what `srgame` does with the same words and ends with the same status.
 """
 
 import contextlib
@@ -16,10 +16,12 @@ import subprocess
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -28,13 +30,14 @@ import torch
 from matplotlib.figure import Figure
 
 from srgame.__main__ import main
+from srgame.errors import InputError
 from srgame.networks import SRResNet
 from srgame.networks.weights import save_weights
 from srgame.training.loop import seeded
 
 OUTCOMES = ("harmless", "refused", "noted", "traceback", "wrong")
 PATIENCE = 120.0  # seconds for a command that takes one
-USED = (  # modules that commands import only once they run
+USED = (  # modules that commands import when they run
     "data.degradations.folder", "evaluation.benchmark", "probes.responses", "probes.scores", "report.figures",
     "report.probe_figures", "report.tables", "shapley.audit", "shapley.interactions", "training.loop",
     "training.strategies",
@@ -45,29 +48,29 @@ Prepare = Callable[[], None]
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended: its exit status, minus the signal that killed it; what it said; how long it took."""
+    """How a command ended: its exit status (negative: the signal that killed it), its output, and its seconds."""
 
     status: int
-    said: str
+    output: str
     seconds: float
 
     @property
     def sentence(self) -> bool:
-        """Whether it refused in one sentence."""
-        sentences = [line for line in self.said.splitlines() if line.startswith("srgame: ") and "note: " not in line]
-        return self.status == 2 and len(sentences) == 1 and "Traceback" not in self.said
+        """Whether the command was refused in one sentence."""
+        sentences = [line for line in self.output.splitlines() if line.startswith("srgame: ") and "note: " not in line]
+        return self.status == 2 and len(sentences) == 1 and "Traceback" not in self.output
 
 
 @dataclass
 class Running:
-    """A command that runs; one that hangs for PATIENCE seconds is killed."""
+    """A running command; it is killed after PATIENCE seconds."""
 
     pid: int
     began: float
-    said: io.BufferedReader
+    output: io.BufferedReader
 
     def end(self, kill_after: float | None = None) -> Ended:
-        """Waits for its end, which `kill_after` seconds after its start is SIGKILL."""
+        """Waits for its end; SIGKILL ends it `kill_after` seconds after its start."""
         last = self.began + (PATIENCE if kill_after is None else kill_after)
         while (ended := os.waitpid(self.pid, os.WNOHANG)) == (0, 0):
             left = last - time.monotonic()
@@ -78,8 +81,8 @@ class Running:
             time.sleep(min(left, 0.005))
         status = os.waitstatus_to_exitcode(ended[1])
         seconds = time.monotonic() - self.began
-        with self.said:
-            return Ended(status, self.said.read().decode(errors="replace"), seconds)
+        with self.output:
+            return Ended(status, self.output.read().decode(errors="replace"), seconds)
 
 
 def warm() -> None:
@@ -90,15 +93,15 @@ def warm() -> None:
     with contextlib.suppress(ImportError):
         import_module("torch.utils.tensorboard")
     with torch.device("meta"):
-        SRResNet(features=1, blocks=1)  # which makes torch import what it initialises such weights with
+        SRResNet(features=1, blocks=1)  # torch imports what initialises weights
     figure = Figure()
     figure.subplots().set_title("fonts")
     figure.savefig(io.BytesIO())
-    gc.freeze()  # so that forks need not copy what they never change
+    gc.freeze()  # forks then copy nothing that they do not change
 
 
 def both(*prepares: Prepare) -> Prepare:
-    """One after the other."""
+    """Both preparations, one after the other."""
 
     def prepare() -> None:
         for each in prepares:
@@ -109,8 +112,8 @@ def both(*prepares: Prepare) -> Prepare:
 
 def start(words: list[str], prepare: Prepare = lambda: None) -> Running:
     """`srgame` with these words, after `prepare`, in a fork."""
-    said, saying = os.pipe()  # which no limit on files holds for
-    fcntl.fcntl(saying, fcntl.F_SETPIPE_SZ, 2**20)  # so that nobody has to listen before the end
+    output, writing = os.pipe()  # a limit on the size of files does not apply to it
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 2**20)  # nobody reads it before the command ends
     sys.stdout.flush()
     sys.stderr.flush()
     began = time.monotonic()
@@ -118,8 +121,8 @@ def start(words: list[str], prepare: Prepare = lambda: None) -> Running:
     if pid == 0:
         status = 1
         try:
-            os.dup2(saying, 1)
-            os.dup2(saying, 2)
+            os.dup2(writing, 1)
+            os.dup2(writing, 2)
             sys.argv = ["srgame", *words]
             prepare()
             main()
@@ -133,22 +136,61 @@ def start(words: list[str], prepare: Prepare = lambda: None) -> Running:
                 sys.stdout.flush()
                 sys.stderr.flush()
             os._exit(status)
-    os.close(saying)
-    return Running(pid, began, os.fdopen(said, "rb"))
+    os.close(writing)
+    return Running(pid, began, os.fdopen(output, "rb"))
 
 
 def command(words: list[str], prepare: Prepare = lambda: None) -> Ended:
-    """`srgame` with these words, at its end."""
+    """How `srgame` with these words ended, after `prepare`."""
     return start(words, prepare).end()
 
 
-def judged(ended: Ended, found: Contents | None, expected: Contents) -> str:
-    """Which of OUTCOMES it is, by how a command ended and what it wrote."""
-    if ended.status == 0 and "Traceback" not in ended.said:
+def judged(ended: Ended, found: Contents | None, expected: Contents, note: str = "carries no checksum") -> str:
+    """The outcome, one of OUTCOMES, of a command that wrote `found`; `note` is part of what explains another result."""
+    if ended.status == 0 and "Traceback" not in ended.output:
         if found == expected:
             return "harmless"
-        return "noted" if "carries no checksum" in ended.said else "wrong"
+        return "noted" if note in ended.output else "wrong"
     return "refused" if ended.sentence else "traceback"
+
+
+def outcome(ended: Ended, found: Contents | None, expected: Contents, note: str = "carries no checksum") -> str:
+    """What `judged` returns; the output of a command with an outcome that must not be is shown."""
+    result = judged(ended, found, expected, note)
+    if result in ("traceback", "wrong"):
+        print(result, ended.status, ended.output, file=sys.stderr, flush=True)
+    return result
+
+
+def close(one: bytes, other: bytes) -> bool:
+    """Whether two files are equal, or are tables that differ by rounding only.
+
+    Variance reductions are left out: they divide by variances that may be rounding alone.
+    """
+    if one == other:
+        return True
+    try:
+        tables = [pd.read_csv(StringIO(content.decode())) for content in (one, other)]
+        left, right = (table.drop(columns=table.filter(like="_reduction").columns) for table in tables)
+        pd.testing.assert_frame_equal(left, right, atol=1e-6)
+    except (AssertionError, ValueError):
+        return False
+    return True
+
+
+def reading(same: Callable[[], bool]) -> str:
+    """The outcome of reading a file; `same` reads it and returns whether the content is that of the undamaged file."""
+    with warnings.catch_warnings(record=True) as notes:
+        warnings.simplefilter("always")
+        try:
+            if same():
+                return "harmless"
+        except InputError:
+            return "refused"
+        except Exception as error:
+            print(repr(error), file=sys.stderr, flush=True)
+            return "traceback"
+    return "noted" if any("carries no checksum" in str(note.message) for note in notes) else "wrong"
 
 
 # ---------------------------------------------------------------------------------------------------- small problems
@@ -159,6 +201,9 @@ class Problem:
     """Images and a network so small that a command on them takes about a second."""
 
     folder: Path
+    network: str = "srresnet"
+    layers: tuple[str, ...] = ("conv_first", "conv_hr")
+    crop: int = 16
 
     @property
     def images(self) -> Path:
@@ -168,15 +213,16 @@ class Problem:
     def checkpoint(self) -> Path:
         return self.folder / "small.safetensors"
 
-    def words(self, verb: str, output: Path, checkpoint: Path | None = None) -> list[str]:
-        """The command, which writes below `output`."""
-        network = ["--network", "srresnet"]
-        images, weights = str(self.images), str(checkpoint or self.checkpoint)
+    def words(self, verb: str, output: Path) -> list[str]:
+        """The words of a command that writes into `output`."""
+        network, crop = ["--network", self.network], ["--crop", str(self.crop)]
+        images, weights = str(self.images), str(self.checkpoint)
+        last = ["--layers", self.layers[-1]]
         size = "--features 4 --blocks 1 --batch 1 --patch 16 --crop 0 --pool 2 --steps 12 --save-every 2 --ema 0.9"
         ended = "--evaluations 250 --tolerance None --seconds None --store"
         words = {
             "train": [images, *size.split(), "--strategy", "eats", "--validation", images],
-            "shapley": [weights, *network, "--dataset", images, "--layers", "conv_first", "conv_hr", "--crop", "16"],
+            "shapley": [weights, *network, "--dataset", images, "--layers", *self.layers, *crop],
             "evaluate": [
                 weights,
                 *network,
@@ -189,20 +235,33 @@ class Problem:
                 "--crop",
                 "32",
             ],
-            "interactions": [weights, *network, "--dataset", images, "--evaluations", "200", "--crop", "16"],
-            "probe": ["responses", weights, *network, "--dataset", images, "--layers", "conv_hr", "--crop", "16"],
+            "interactions": [
+                weights,
+                *network,
+                "--dataset",
+                images,
+                "--evaluations",
+                "200",
+                "--layers",
+                self.layers[-1],
+                *crop,
+            ],
+            "probe": ["responses", weights, *network, "--dataset", images, *last, *crop],
             "degrade": [images],
+            "restore": [weights, *network, "--dataset", images],
         }
-        kept = [*ended.split(), str(output / "kept")] if verb == "shapley" else []
-        return [verb, *words[verb], *kept, "--output", str(output)]
+        store = [*ended.split(), str(output / "store")] if verb == "shapley" else []
+        return [verb, *words[verb], *store, "--output", str(output)]
 
 
-def problem(folder: Path) -> Problem:
-    """The problem, its files written into `folder`."""
+def problem(
+    folder: Path, network: str = "srresnet", layers: tuple[str, ...] = ("conv_first", "conv_hr"), crop: int = 16
+) -> Problem:
+    """A small problem, whose files this function writes into `folder`."""
     import cv2
 
-    made = Problem(folder)
-    made.images.mkdir()
+    made = Problem(folder, network, layers, crop)
+    made.images.mkdir(parents=True)
     rng = np.random.default_rng(0)
     for name in ("one", "two"):
         pixels = cv2.GaussianBlur(rng.integers(0, 256, (48, 56, 3), dtype=np.uint8), (0, 0), 2)
@@ -212,11 +271,15 @@ def problem(folder: Path) -> Problem:
 
 
 def written(verb: str, output: Path) -> Contents:
-    """The numbers that the command wrote, without those that tell the time; files that are not there are empty."""
+    """The results that the command wrote, without times; missing files count as empty."""
     verbs = {
         "train": ("weights.safetensors", "weights.ema.safetensors", "log.csv"),
         "shapley": ("shapley.csv",),
         "evaluate": ("benchmark.csv",),
+        "interactions": ("interactions.csv",),
+        "probe": ("responses.csv",),
+        "degrade": ("one.png", "two.png"),
+        "restore": ("one.png", "two.png"),
     }
     found = {name: (output / name).read_bytes() if (output / name).exists() else b"" for name in verbs[verb]}
     if found.get("log.csv"):
@@ -226,27 +289,27 @@ def written(verb: str, output: Path) -> Contents:
 
 
 def always_writing() -> None:
-    """Lets `evaluate` write after each image, not once a second, so that a kill may hit a write."""
+    """Makes `evaluate` write after each image instead of once a second, so that a kill can hit a write."""
     vars(import_module("srgame.evaluation.benchmark"))["SECONDS_BETWEEN_WRITES"] = 0.0
 
 
 def undrawn() -> None:
-    """Leaves out pictures, which take most of a small command's time."""
+    """Saves no pictures, which take most of a small command's time."""
     always_writing()
     vars(import_module("srgame.report.style"))["save_figure"] = lambda *_: []
 
 
-# ---------------------------------------------------------------------------------------------------------- starving
+# ------------------------------------------------------------------------------------------- full disks, short memory
 
 
 @contextmanager
 def small_disk(folder: Path, size: int) -> Iterator[tuple[str, Prepare, Callable[[], None]]]:
-    """`folder` with room for `size` bytes: how that is done, what a command prepares for it, and how to make room."""
+    """`folder` with room for `size` bytes: by what means, what a command prepares for it, and how to make room."""
     folder.mkdir()
     try:
         _mount("-o", f"size={max(4096, size)}", "-t", "tmpfs", "tmpfs", str(folder))
     except (OSError, subprocess.CalledProcessError):  # only root may mount
-        most = size // 16  # of one file; a command writes many
+        most = size // 16  # the limit holds for each file, and a command writes many
         yield "files of limited size", lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most)), lambda: None
         return
     try:
@@ -257,7 +320,7 @@ def small_disk(folder: Path, size: int) -> Iterator[tuple[str, Prepare, Callable
 
 @contextmanager
 def read_only(folder: Path) -> Iterator[str]:
-    """`folder`, where nothing can be written: how that is done."""
+    """`folder`, into which nothing can be written: by what means."""
     folder.mkdir()
     try:
         _mount("-o", "ro", "-t", "tmpfs", "tmpfs", str(folder))
@@ -277,7 +340,7 @@ def _mount(*words: str) -> None:
 
 
 def little_memory(size: int) -> Prepare:
-    """Lets a command have only so many bytes of addresses beyond those that it starts with."""
+    """Limits the address space of a command to `size` bytes more than it has at its start."""
 
     def prepare() -> None:
         always_writing()
@@ -288,7 +351,7 @@ def little_memory(size: int) -> Prepare:
 
 
 def damaged(content: bytes, rng: np.random.Generator) -> bytes:
-    """The bytes with 1 to 8 bits flipped, a stretch zeroed, cut off, or gone."""
+    """The bytes with 1 to 8 bits flipped, a stretch set to zero, the end cut off, or nothing left."""
     how, bad = rng.random(), bytearray(content)
     if how < 0.02:
         return b""
@@ -305,7 +368,7 @@ def damaged(content: bytes, rng: np.random.Generator) -> bytes:
 
 @contextmanager
 def fresh(folder: Path) -> Iterator[Path]:
-    """A folder that is not there yet, and is not there any more afterwards."""
+    """A folder that does not exist yet; it is removed afterwards."""
     place = folder / "trial"
     try:
         yield place

@@ -12,8 +12,10 @@ def main() -> None:
         secure_streams()
         verbs.main()
     except KeyboardInterrupt:
+        from srgame.errors import INTERRUPTED
+
         print("srgame: stopped", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

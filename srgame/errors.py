@@ -7,6 +7,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+INTERRUPTED = 130  # the exit status of a command that Ctrl-C ended
+
 
 class InputError(ValueError):
     """Says what is wrong, with the value and the file, and what to do; the command line exits with status 2."""

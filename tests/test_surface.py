@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from srgame.data.pairs import Pairs
+from srgame.data.pairs import Pairs, load_pairs
 from srgame.devices import available
 from srgame.errors import InputError
 from srgame.filters import filters_of
@@ -68,10 +68,16 @@ def test_what_is_no_coalition_is_refused(game: RestorationGame, wrong: object, s
 
 def test_objects_are_short_in_a_shell_and_tables_in_a_notebook(game: RestorationGame) -> None:
     values = sampled_shapley(game, until=Until(evaluations=60))
-    for each, numbers in ((game, ("8", "conv_hr", "2")), (values, ("8", f"{values.evaluations}", values.ended))):
+    pairs = load_pairs(images=2, crop=24)
+    for each, numbers in (
+        (game, ("8", "conv_hr", "2")),
+        (values, ("8", f"{values.evaluations}", values.ended)),
+        (pairs, ("2", "astronaut", "24×24")),
+    ):
         assert "\n" not in repr(each) and len(repr(each)) < 200 and all(number in repr(each) for number in numbers)
         assert each._repr_html_().count("<table") == 1 and "<&" not in each._repr_html_()
     assert f"{values.value.max():.4g}" in values._repr_html_()
+    assert all(text in pairs._repr_html_() for text in ("chelsea", "6×6", "24×24", "scale 4"))
 
 
 @pytest.mark.parametrize("exact", [True, False])

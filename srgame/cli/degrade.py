@@ -5,7 +5,7 @@ from typing import Literal
 
 from tyro.conf import Positional
 
-from srgame.cli.flags import ImageSet, Sharpen, Subfolders
+from srgame.cli.flags import ImageSet, Sharpen, Subfolders, stop
 from srgame.errors import InputError
 
 
@@ -25,7 +25,7 @@ def degrade(
     """Write the LR images that a training on an image set sees, or the patches of a whole training.
 
     Without --patches: writes one LR image per HR image, and a manifest of all random numbers. With --patches: writes
-    that number of LR and HR patches into lr.npy and hr.npy, for `srgame train --patches`; the same command resumes
+    that number of LR and HR patches into lr.npy and hr.npy, for `srgame train --patches`. The same command resumes
     after an interruption.
 
     Args:
@@ -43,7 +43,10 @@ def degrade(
             raise InputError(f"--{given[0]} needs --patches: leave it out, or give --patches a number")
         from srgame.data.degradations.folder import degrade_set
 
-        written = degrade_set(data, output, degradation, scale, sharpen, seed, subfolders)
+        try:
+            written = degrade_set(data, output, degradation, scale, sharpen, seed, subfolders)
+        except KeyboardInterrupt:
+            stop("the same command resumes")
         print(f"written: {len(written) - 1} LR images, {written[-1]}")
         return
     from srgame.data.images import image_paths
@@ -55,4 +58,8 @@ def degrade(
         raise InputError(f"--workers is 0 or more, not {workers}")
     images = LazyImages(image_paths(data, subfolders))
     crops = Patches(images, degradation, scale, patch or 128, 8, 400 if crop is None else crop, sharpen, seed)
-    print(f"written: {patches:,} patches, {write_patches(crops, patches, output, workers, progress=True)}")
+    try:
+        manifest = write_patches(crops, patches, output, workers, progress=True)
+    except KeyboardInterrupt:
+        stop("the same command resumes")
+    print(f"written: {patches:,} patches, {manifest}")

@@ -1,6 +1,5 @@
 """`srgame evaluate`."""
 
-import sys
 from typing import Annotated
 
 import tyro
@@ -19,6 +18,7 @@ from srgame.cli.flags import (
     Scale,
     Strict,
     Subfolders,
+    stop,
 )
 
 CONVENTION = Convention()
@@ -59,7 +59,7 @@ def evaluate(
             then the result is an approximation.
         seed: seed of the noise.
     """
-    from srgame.cli.comparison import architectures_of, real_pairs
+    from srgame.cli.comparison import architectures_of, labels, real_pairs
     from srgame.cli.loading import loaded
     from srgame.devices import available
     from srgame.evaluation.benchmark import benchmark
@@ -70,10 +70,10 @@ def evaluate(
     folder, device = output.output, available(output.device)
     real = real_pairs(lr, hr, sets=sets, degradations=degradations, seed=seed)
     ensure_writable(folder)
-    each = zip(checkpoints, architectures_of(network, len(checkpoints)), strict=True)
+    each = zip(labels(checkpoints), checkpoints, architectures_of(network, len(checkpoints)), strict=True)
     models = {
-        name: loaded(name, None if name in zoo() else architecture, scale, strict, convention).to(device)
-        for name, architecture in each
+        label: loaded(name, None if name in zoo() else architecture, scale, strict, convention).to(device)
+        for label, name, architecture in each
     }
     try:
         measured = benchmark(
@@ -92,7 +92,6 @@ def evaluate(
             real=real,
         )
     except KeyboardInterrupt:
-        print("srgame: interrupted: the same command resumes", file=sys.stderr)
-        sys.exit(130)
+        stop("the same command resumes")
     print(score_table(measured.scores, measured.missing))
     print(f"written: {folder / 'benchmark.csv'} {folder / 'benchmark.json'}")

@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal, NoReturn
 
 from tyro.conf import Positional, arg
 
+from srgame.errors import INTERRUPTED
+
 FIRST_CHECKPOINT = "srresnet-x4-bicubic"
 SETTINGS = "clean, blur, noise, jpeg, b+n, b+j, n+j or b+n+j"
 SET = "photographs (four, embedded), a folder, a file, or a set in the folder that $SRGAME_DATA names"
@@ -222,6 +224,6 @@ def flat(*groups: Any, **flags: Any) -> dict[str, Any]:
 
 
 def stop(what_is_left: str) -> NoReturn:
-    """Ends the command after Ctrl-C: says what is left, with the exit status of an interrupted run."""
+    """Ends the command after Ctrl-C, with a sentence on what it leaves and the status INTERRUPTED."""
     print(f"srgame: interrupted: {what_is_left}", file=sys.stderr)
-    sys.exit(130)
+    sys.exit(INTERRUPTED)

@@ -1,8 +1,6 @@
 """`srgame restore`."""
 
-import sys
-
-from srgame.cli.flags import LRImages, Network, Output
+from srgame.cli.flags import LRImages, Network, Output, stop
 
 IMAGES = LRImages(crop=None)
 
@@ -38,6 +36,5 @@ def restore(
     try:
         written = restore_images(model, lr, output.output, tile=tile, overlap=overlap, progress=True)
     except KeyboardInterrupt:
-        print("srgame: interrupted: the same command resumes", file=sys.stderr)
-        sys.exit(130)
+        stop("the same command resumes")
     print(f"written: {len(written)} SR images to {output.output}")

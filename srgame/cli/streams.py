@@ -10,19 +10,18 @@ def secure_streams() -> None:
     """Replaces standard output and standard error of this process.
 
     A character that their encoding lacks becomes a question mark or an escape, and a closed stream the null device.
-    What cannot be written is dropped; `check_output` says so at the end, unless the reader of a pipe has gone, as with
-    `| head -1`.
+    What cannot be written, such as after the reader of `| head -1` has gone, is dropped; `flush_output` reports it.
     """
     sys.stdout = _secured(sys.stdout, "replace")
     sys.stderr = _secured(sys.stderr, "backslashreplace")
 
 
-def check_output() -> None:
-    """Writes what standard output still holds; raises OSError if something could not be written."""
+def flush_output() -> None:
+    """Flushes standard output; raises OSError if something was dropped, except for want of a reader."""
     sys.stdout.flush()
-    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
-    if isinstance(raw, _Forgiving) and raw.failure:
-        raise raw.failure
+    file = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    if isinstance(file, _Forgiving) and file.failure:
+        raise file.failure
 
 
 def _secured(stream: TextIO | None, errors: str) -> TextIO:
@@ -40,12 +39,11 @@ def _secured(stream: TextIO | None, errors: str) -> TextIO:
 
 
 class _Forgiving(io.FileIO):
-    """An open file that drops what it cannot write; `failure` is the first error, except that of a closed pipe."""
-
-    failure: OSError | None = None
+    """An open file that drops what it cannot write, and keeps the error unless nobody reads the file."""
 
     def __init__(self, descriptor: int) -> None:
         super().__init__(descriptor, "w", closefd=False)
+        self.failure: OSError | None = None
 
     def write(self, data: Any, /) -> int:
         try:
@@ -53,5 +51,5 @@ class _Forgiving(io.FileIO):
         except BrokenPipeError:
             return len(data)
         except OSError as error:
-            self.failure = self.failure or error
+            self.failure = error
             return len(data)

@@ -1,7 +1,9 @@
 """`srgame train`."""
 
+import math
 import sys
 import warnings
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,7 +11,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from srgame.cli.flags import SET, Device, Sharpen, Subfolders, stop
-from srgame.errors import InputError
+from srgame.errors import INTERRUPTED, InputError
 
 # Flags that only some strategies read: the strategies, the name of the option there, the default.
 _OPTIONS: dict[str, tuple[tuple[str, ...], str, Any]] = {
@@ -121,8 +123,7 @@ def train(
     """
     identity = {name: value for name, value in locals().items() if name not in _NOT_OF_THE_RUN}
     identity |= _with_defaults(strategy, {flag: identity[flag] for flag in _OPTIONS})
-    from srgame.data.images import image_paths
-    from srgame.data.lazy import LazyImages, lazy_pairs
+    from srgame.data.lazy import lazy_pairs
     from srgame.devices import available, faster_in_bfloat16
     from srgame.networks import scale_of
     from srgame.training import processes
@@ -148,7 +149,7 @@ def train(
             raise InputError(f"the patches in '{patches}' have {what}: leave out --{', --'.join(differ)}")
         identity |= {"patches": store}
         amount |= {name: store[name] for name in ("patch", "crop")}
-    images = LazyImages(image_paths(data, subfolders), int(cache * 2**30)) if data else []
+    images = _images(data, subfolders, cache) if data else []
     size = {name: value for name, value in {"features": features, "blocks": blocks}.items() if value}
     model, start = _start(network, init, store["scale"] if patches else scale, size, seed)
     identity |= start
@@ -191,17 +192,33 @@ def train(
             Schedule(amount["steps"], learning_rate, save_every, bfloat16, ema),
             output,
             seed,
-            {name: lazy_pairs(validation, name, scale) for name in validation_degradations},
+            {name: lazy_pairs(validation, name, scale, subfolders) for name in validation_degradations},
             identity | amount,
         )
         first = rank == 0
     if (reached := int(log["step"].iloc[-1])) < amount["steps"]:
         if first:
             stop(f"{reached} of {amount['steps']} steps are done, and the same command resumes")
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     if first:
         print(log.tail(1).T.to_string(header=False))
         print(f"weights: {output / 'weights.safetensors'}")
+
+
+def _images(data: str, subfolders: bool, cache: float) -> Sequence[Any]:
+    """The images to train on; a warning reports that they do not fit into the cache of `cache` GiB."""
+    from srgame.data.images import image_paths
+    from srgame.data.lazy import LazyImages
+
+    images = LazyImages(image_paths(data, subfolders), int(cache * 2**30))
+    if images.nbytes > images.kept_bytes:
+        needed = math.ceil(images.nbytes / 2**30 * 100) / 100
+        warnings.warn(
+            f"the images in '{data}' are decoded again for each crop, which takes time, because they need "
+            f"{needed:.2f} GiB and each process keeps {cache:g}: --cache {needed:.2f} keeps them all",
+            stacklevel=2,
+        )
+    return images
 
 
 def _with_defaults(strategy: str, flags: dict[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from srgame.cli.layers import layers
 from srgame.cli.probe import PROBES
 from srgame.cli.restore import restore
 from srgame.cli.shapley import shapley
-from srgame.cli.streams import check_output
+from srgame.cli.streams import flush_output
 from srgame.cli.train import train
 from srgame.errors import InputError, nearest
 
@@ -70,7 +70,7 @@ def main() -> None:
     warnings.showwarning = _print_note  # type: ignore[assignment]
     try:
         _parsed(words)()
-        check_output()
+        flush_output()
     except InputError as error:
         sentence = str(error)
     except Exception as error:

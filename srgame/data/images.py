@@ -72,11 +72,11 @@ def _in_folder(folder: Path, subfolders: bool) -> list[Path]:
         raise InputError(f"the folder '{folder}' holds no image ({', '.join(SUFFIXES)}): {where}")
     if ignored:
         warnings.warn(
-            f"images in subfolders of '{folder}' are ignored ({_some(ignored)}): include them with --subfolders",
+            f"images in subfolders of '{folder}' are ignored ({some(ignored)}): include them with --subfolders",
             stacklevel=3,
         )
     if skipped := [path.name for path in found if _seems_image(path) and not _is_image(path)]:
-        warnings.warn(f"'{folder}': {_some(skipped)} skipped: not an image, in spite of the name", stacklevel=3)
+        warnings.warn(f"'{folder}': {some(skipped)} skipped: not an image, in spite of the name", stacklevel=3)
     names = [path.name for path in paths]
     if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
         raise InputError(f"several images in subfolders of '{folder}' have the name '{twice[0]}': rename them")
@@ -99,7 +99,7 @@ def _inside(folder: Path) -> list[Path]:
         return []
 
 
-def _some(names: Sequence[str], most: int = 3) -> str:
+def some(names: Sequence[str], most: int = 3) -> str:
     """The first names, and the number of the others."""
     others = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + others

@@ -1,5 +1,6 @@
 """Images read one by one, so memory does not grow with their number: for probes, validation and training."""
 
+import math
 import warnings
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -80,12 +81,14 @@ class LazyPairs:
             yield load_pairs(str(path), self.degradation, self.scale, crop=self.crop, seed=self.seed)
 
 
-def lazy_pairs(dataset: str = "photographs", degradation: str = "clean", scale: int = 4) -> LazyPairs:
+def lazy_pairs(
+    dataset: str = "photographs", degradation: str = "clean", scale: int = 4, subfolders: bool = False
+) -> LazyPairs:
     """The pairs of `load_pairs`, read one at a time.
 
     Raises InputError as `load_pairs` does, at once: each pair is made once to find files that cannot be used.
     """
-    pairs = LazyPairs(tuple(image_paths(dataset)), degradation, scale)
+    pairs = LazyPairs(tuple(image_paths(dataset, subfolders)), degradation, scale)
     for _ in pairs:
         pass
     return pairs
@@ -108,6 +111,11 @@ class LazyImages(Sequence[UInt8[np.ndarray, "_ _ 3"]]):
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all images, decoded."""
+        return sum(math.prod(shape) for shape in self.shapes)
 
     def __getitem__(self, index: int) -> UInt8[np.ndarray, "_ _ 3"]:  # type: ignore[override]
         if index in self._kept:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pandas as pd
+
 from srgame.data.degradations.testing import degrade, seed_of
 from srgame.data.images import Image, center_crop, image_paths, in_words, read_image, upsample
 from srgame.errors import InputError, check_counts
@@ -47,6 +49,11 @@ class Pairs:
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name} {in_words(hr)}" for name, hr in list(zip(self.names, self.hr, strict=True))[:4])
         return f"<{len(self)} pairs of LR and HR images, scale {self.scale}: {sizes}{', …' * (len(self) > 4)}>"
+
+    def _repr_html_(self) -> str:
+        sizes = {"image": self.names, "LR": map(in_words, self.lr), "HR": map(in_words, self.hr)}
+        table = pd.DataFrame(sizes).to_html(max_rows=20, index=False)
+        return f"<p>{len(self)} pairs of LR and HR images, scale {self.scale}</p>{table}"
 
     @property
     def scale(self) -> int:

@@ -21,7 +21,7 @@ from srgame.data.degradations.testing import SETTINGS
 from srgame.data.images import image_paths
 from srgame.data.pairs import Pairs, load_pairs, matched, read_pair
 from srgame.errors import InputError, check_counts, chosen
-from srgame.evaluation.evaluate import Restore, bicubic, evaluate
+from srgame.evaluation.evaluate import Restore, bicubic, scores
 from srgame.evaluation.tiling import Tiled
 from srgame.files import differences, lock
 from srgame.networks import fingerprint, scale_of
@@ -104,7 +104,7 @@ def benchmark(
     for memory are restored in tiles (`Tiled`).
 
     Raises InputError if no set is found, if networks have different scales, and if `folder` is in use or stores results
-    that are damaged or of other weights, images or settings.
+    that are damaged or of other weights, images or settings. A stored network that is given another name is renamed.
     """
     check_counts(images=images, crop=crop)
     scale = common_scale(networks, scale)
@@ -140,7 +140,7 @@ def _measure(
             if todo:
                 pair = image.pair(identity["scale"], identity["crop"], identity["seed"])
             for key in todo:
-                store.add(key, evaluate(restore[key[0]], pair)[SCORES].iloc[0].to_dict())
+                store.add(key, scores(restore[key[0]], pair)[SCORES].iloc[0].to_dict())
                 bar.update()
     return keys
 
@@ -218,9 +218,8 @@ class _Store:
             source = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
             settings, images = source["settings"], dict(source.get("images", {}))
             digests, content = list(source["csv_sha256"]), path.read_bytes()
-            frame = pd.read_csv(BytesIO(content), dtype=str, keep_default_na=False)
+            frame = pd.read_csv(BytesIO(content), dtype=str, keep_default_na=False)[COLUMNS]
             frame[SCORES] = frame[SCORES].map(lambda score: float(score or "nan"))  # to the last digit
-            rows = {tuple(row[name] for name in KEY): row for row in frame[COLUMNS].to_dict("records")}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"'{path}' and its .json are no results of a benchmark: choose another folder") from error
         self.digest = hashlib.sha256(content).hexdigest()
@@ -228,21 +227,35 @@ class _Store:
             raise InputError(
                 f"'{path}' is damaged or was changed (its sha256 is not in its .json): remove both to measure again"
             )
-        wrong = list(differences(settings, self.identity).values()) if rows else []
+        stored_weights = self._rename(frame)
+        wrong = list(differences(settings, self.identity).values()) if len(frame) else []
         wrong += [
             f"weights {stored[:8]}… of '{name}', not {self.weights[name][:8]}…"
-            for name, stored in frame[["checkpoint", "weights"]].drop_duplicates().itertuples(index=False)
+            for name, stored in stored_weights.items()
             if self.weights.get(name, stored) != stored
         ]
         wrong += [
             f"another image '{name}'"
             for name, stored in images.items()
-            if rows and self.images.get(name, stored) != stored
+            if len(frame) and self.images.get(name, stored) != stored
         ]
         if wrong:
             raise InputError(f"'{path}' holds results of {'; '.join(wrong)}: choose another folder")
         self.images = images | self.images
-        self.rows = {key: {str(name): value for name, value in row.items()} for key, row in rows.items()}
+        rows = [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+        self.rows = {tuple(row[name] for name in KEY): row for row in rows}
+
+    def _rename(self, frame: pd.DataFrame) -> dict[str, str]:
+        """Gives stored networks the names that they have in this run; returns the weights of all that are stored.
+
+        Networks are known by their weights, since names depend on what else is measured: on the command line,
+        `a/net.pth` is called "net", and "a/net" beside `b/net.pth`.
+        """
+        stored: dict[str, str] = dict(zip(frame["checkpoint"], frame["weights"], strict=True))
+        new = {weights: name for name, weights in self.weights.items() if stored.get(name) != weights}
+        names = {old: new.get(own, old) for old, own in stored.items() if self.weights.get(old) != own}
+        frame["checkpoint"] = frame["checkpoint"].replace(names)
+        return {names.get(old, old): own for old, own in stored.items()}
 
     def add(self, key: Key, scores: dict[Any, float]) -> None:
         """Adds a row, and writes all rows if the last write is long enough ago."""

@@ -7,10 +7,10 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from srgame.data.images import upsample
+from srgame.data.images import some, upsample
 from srgame.data.pairs import Pairs
 from srgame.filters import run
-from srgame.metrics import benchmark_pair, psnr, ssim
+from srgame.metrics import WINDOW, benchmark_pair, psnr, ssim
 
 Restore = nn.Module | Callable[[Tensor], Tensor]
 
@@ -18,8 +18,22 @@ Restore = nn.Module | Callable[[Tensor], Tensor]
 def evaluate(restore: Restore, pairs: Pairs) -> pd.DataFrame:
     """One row per image: image, psnr_rgb, psnr_y (dB), ssim_y.
 
-    SR images are rounded to 8 bits, and a border of `scale` pixels is cut; none at scale 1.
+    SR images are rounded to 8 bits, and a border of `scale` pixels is cut; none if the images are equally large. A
+    score is NaN for an image that is too small for it, and a warning names these images.
     """
+    border = _border(pairs.scale)
+    sides = {name: min(hr.shape[1:]) - 2 * border for name, hr in zip(pairs.names, pairs.hr, strict=True)}
+    if small := [name for name, side in sides.items() if side < len(WINDOW)]:
+        warnings.warn(
+            f"{some(small)} too small: without a border of {border} pixels, SSIM needs {len(WINDOW)} pixels a side and "
+            "PSNR one",
+            stacklevel=2,
+        )
+    return scores(restore, pairs)
+
+
+def scores(restore: Restore, pairs: Pairs) -> pd.DataFrame:
+    """The rows of `evaluate`, without its warning of images that are too small."""
     rows = []
     with torch.inference_mode():
         for name, lr, hr in zip(pairs.names, pairs.lr, pairs.hr, strict=True):
@@ -28,14 +42,17 @@ def evaluate(restore: Restore, pairs: Pairs) -> pd.DataFrame:
                 warnings.warn(
                     f"the SR image of '{name}' has values that are not finite: it gets no score", stacklevel=2
                 )
-            target = hr[None]
-            scale = hr.shape[-1] // lr.shape[-1]
-            border = scale if scale > 1 else 0
+            target, border = hr[None], _border(pairs.scale)
             rgb, y = benchmark_pair(sr, target, border, "rgb"), benchmark_pair(sr, target, border, "y")
             rows.append(
                 {"image": name, "psnr_rgb": psnr(*rgb).item(), "psnr_y": psnr(*y).item(), "ssim_y": ssim(*y).item()}
             )
     return pd.DataFrame(rows)
+
+
+def _border(scale: int) -> int:
+    """The pixels that are cut from each side of an image before it is measured."""
+    return scale if scale > 1 else 0
 
 
 def bicubic(scale: int) -> Callable[[Tensor], Tensor]:

@@ -71,17 +71,18 @@ def save_weights(weights: Weights, path: Path, about: Mapping[str, str] | None =
     `about` is further metadata.
     """
     metadata = {**(about or {}), CHECKSUM: digest(sorted(weights.items()))}
-    path.write_bytes(_in_order(safetensors.torch.save(weights, metadata)))  # save_file ignores the umask
+    content = safetensors.torch.save(weights, metadata)
+    path.write_bytes(_with_sorted_metadata(content))  # save_file ignores the umask
 
 
-def _in_order(content: bytes) -> bytes:
-    """The same safetensors with sorted metadata, whose order the library draws at random."""
-    length = int.from_bytes(content[:8], "little")
-    header = json.loads(content[8 : 8 + length])
+def _with_sorted_metadata(content: bytes) -> bytes:
+    """The same safetensors with sorted metadata, which the library writes in a random order."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text + content[8 + length :]
+    return len(text).to_bytes(8, "little") + text + content[end:]
 
 
 def digest(weights: Iterable[tuple[str, Tensor]]) -> str:

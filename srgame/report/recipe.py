@@ -14,7 +14,7 @@ import pandas as pd
 import tyro
 from matplotlib.figure import Figure
 
-from srgame.errors import InputError
+from srgame.errors import INTERRUPTED, InputError
 from srgame.networks import zoo
 from srgame.provenance import provenance, save_frame
 from srgame.report.style import save_figure, styled
@@ -120,7 +120,7 @@ def run(
     except KeyboardInterrupt:
         resumes = ": the same command continues" if store.get(STORE) else ""
         print(f"{Path(file).name}: interrupted{resumes}", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     answer = found(pd.read_csv(stem.with_suffix(".csv"))) if found else figure.get_suptitle()
     if answer:
         print(answer)

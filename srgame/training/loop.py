@@ -24,7 +24,7 @@ from tqdm.auto import tqdm
 from srgame.data.pairs import Pairs
 from srgame.devices import device_of
 from srgame.errors import InputError
-from srgame.evaluation.evaluate import evaluate
+from srgame.evaluation.evaluate import scores
 from srgame.files import ensure_writable, lock
 from srgame.filters import evaluating, filters_of
 from srgame.networks.weights import save_weights
@@ -97,10 +97,11 @@ def fit(
     weights.safetensors, weights.ema.safetensors (with `ema`), run.json, the state from which it resumes, and the log
     for TensorBoard if that is installed. run.json, and the metadata of the weights, hold the settings and the step.
 
-    A run resumes only a run with the same strategy, size, schedule, seed, number of processes and `settings`; put there
-    whatever else determines the result. A finished run of fewer steps is extended: it goes on with the learning rates
-    of the longer schedule, so its result is not that of a single long run. If torchrun has started several processes,
-    gradients and losses are means over all of them. The network is in training mode afterwards.
+    A run resumes only a run with the same strategy and options (`strategy.settings`), size, schedule, seed, number of
+    processes and `settings`; put there whatever else determines the result. A finished run of fewer steps is extended:
+    it goes on with the learning rates of the longer schedule, so its result is not that of a single long run. If
+    torchrun has started several processes, gradients and losses are means over all of them. The network is in training
+    mode afterwards.
 
     Raises InputError if a loss is not finite, if `folder` is not writable or in use by another run, and if the state in
     it is unreadable or of another run.
@@ -109,7 +110,8 @@ def fit(
     network = strategy.network.train()
     size = sum(weights.numel() for weights in network.parameters())
     run = {"strategy": type(strategy).__name__, "weights": size, **asdict(schedule), "seed": seed}
-    run |= {"processes": processes.count(), **(settings or {})}  # their number determines how they share a batch
+    run |= {"processes": processes.count()}  # their number determines how they share a batch
+    run |= {"options": dict(getattr(strategy, "settings", {})), **(settings or {})}
     trainee = _Trainee(strategy, schedule)
     first = processes.rank() == 0
     with lock(folder if first else None):
@@ -302,8 +304,8 @@ def _channels_last(images: Tensor) -> Tensor:
 def _validation(network: nn.Module, validation: Mapping[str, Iterable[Pairs]]) -> Row:
     """The mean PSNR on each set of pairs, for the log."""
     with evaluating(network):
-        scores = {name: pd.concat([evaluate(network, pair) for pair in pairs]) for name, pairs in validation.items()}
-    return {f"{p}_{name}": float(score[p].mean()) for name, score in scores.items() for p in ("psnr_rgb", "psnr_y")}
+        measured = {name: pd.concat([scores(network, pair) for pair in pairs]) for name, pairs in validation.items()}
+    return {f"{p}_{name}": float(rows[p].mean()) for name, rows in measured.items() for p in ("psnr_rgb", "psnr_y")}
 
 
 def _tensorboard(folder: Path) -> Callable[[Row], None]:

@@ -40,10 +40,14 @@ def write_patches(patches: Patches, count: int, folder: Path, workers: int = 0, 
     check_counts(patches=count)
     settings = _settings(patches) | {"count": count}
     with lock(folder):
-        manifest = _manifest(folder) or {"settings": settings, "made": 0, "crc32": dict.fromkeys(PARTS, 0)}
+        stored = _manifest(folder)
+        manifest = stored or {"settings": settings, "made": 0, "crc32": dict.fromkeys(PARTS, 0)}
         if differ := differences(manifest["settings"], settings):
             raise InputError(f"'{folder}' holds other patches ({'; '.join(differ.values())}): choose another folder")
+        if not stored and (there := [part for part in PARTS if (folder / f"{part}.npy").exists()]):
+            raise InputError(f"'{folder}' holds another '{there[0]}.npy' already: choose another folder")
         try:
+            _record(folder, manifest)
             _write(patches, folder, manifest, workers, progress)
         except OSError as error:
             raise InputError(
@@ -70,7 +74,11 @@ def _write(patches: Patches, folder: Path, manifest: dict[str, Any], workers: in
             made += rows
             if made == count or (step + 1) % BATCHES_BETWEEN_RECORDS == 0:
                 manifest["made"] = made
-                write_atomic(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
+                _record(folder, manifest)
+
+
+def _record(folder: Path, manifest: dict[str, Any]) -> None:
+    write_atomic(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
 
 
 def _cut_to(path: Path, shape: tuple[int, ...], made: int) -> Path:

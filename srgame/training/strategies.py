@@ -49,7 +49,7 @@ class Losses:
 
 @runtime_checkable
 class Strategy(Protocol):
-    """A way to train `network`."""
+    """A way to train `network`; one with options has them in `settings`, a dict of numbers, texts and lists by name."""
 
     network: nn.Module
 
@@ -86,6 +86,7 @@ class Dropout(nn.Module):
             raise InputError(f"the dropout probability must be in [0, 1), not {p}")
         self.network = network
         self.p = p
+        self.settings = {"p": p}
         self.last = filters_of(network).layers[-1]
 
     def forward(self, lr: LR, hr: HR, rng: np.random.Generator) -> Losses:
@@ -189,6 +190,8 @@ class EATS(nn.Module):
         self.teaches = chosen("value of teaches", teaches, {kind: kind for kind in get_args(Teaches)})
         self.erase = chosen("value of erase", erase, {kind: kind for kind in get_args(Erase)})
         self.layers = [wide[math.floor(i / ratio)] for i in range(max(1, round(len(wide) * ratio)))]
+        self.settings = {"layers": self.layers, "ratio": ratio, "count": count, "weight": weight}
+        self.settings |= {"target": target, "teaches": teaches, "erase": erase}
         self._cuts: dict[tuple[str, ...], Resumable] = {}
 
     def __getstate__(self) -> dict[str, Any]:

@@ -2,12 +2,14 @@
 
 import errno
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib import import_module
 from importlib.metadata import version
 from inspect import signature
 from pathlib import Path
@@ -320,6 +322,67 @@ def test_degrade_writes_lr_images_and_a_manifest_that_makes_them_again(
     assert same == (degradation == "bicubic")
 
 
+def test_degrade_never_replaces_images_of_another_run(srgame: Run, tmp_path: Path) -> None:
+    (tmp_path / "hr").mkdir()
+    for name, seed in (("a", 0), ("b", 1)):
+        pixels = np.random.default_rng(seed).integers(0, 256, (24, 24, 3), dtype=np.uint8)
+        cv2.imwrite(str(tmp_path / "hr" / f"{name}.png"), pixels)
+    words = ["degrade", tmp_path / "hr", "--output", tmp_path / "lr"]
+    assert srgame(*words)[0] == 0
+    files = {path: path.read_bytes() for path in (*(tmp_path / "hr").iterdir(), *(tmp_path / "lr").iterdir())}
+    for other, said in (
+        (["--seed", 1], "seed 0, not 1"),
+        (["--scale", 2], "scale 4, not 2"),
+        (["--output", tmp_path / "hr"], "'hr' holds the images".replace("'hr'", f"'{tmp_path / 'hr'}'")),
+    ):
+        status, _, error = srgame(*words, *other)
+        assert status == 2 and said in error
+    assert {path: path.read_bytes() for path in files} == files and len(list(tmp_path.rglob("*.*"))) == len(files)
+    (tmp_path / "lr" / "b.png").unlink()
+    assert srgame(*words)[0] == 0
+    assert {path: path.read_bytes() for path in files} == files
+    (tmp_path / "hr" / "a.png").rename(tmp_path / "hr" / "b.png")
+    status, _, error = srgame(*words)
+    assert status == 2 and "'b.png'" in error
+    (tmp_path / "mine").mkdir()
+    for name in ("b.png", "lr.npy"):
+        (tmp_path / "mine" / name).write_bytes(b"mine")
+    for patches in ([], ["--patches", 2, "--patch", 16]):
+        status, _, error = srgame(*words[:2], "--output", tmp_path / "mine", *patches)
+        assert status == 2 and f"'{tmp_path / 'mine'}'" in error
+    assert (tmp_path / "mine" / "b.png").read_bytes() == (tmp_path / "mine" / "lr.npy").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("patches", [[], ["--patches", 2, "--patch", 32]])
+def test_ctrl_c_in_degrade_says_that_the_same_command_resumes(
+    srgame: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patches: list[object]
+) -> None:
+    words = ["degrade", "photographs", "--output", tmp_path / "lr", *patches]
+    assert srgame(*words, "--output", tmp_path / "whole")[0] == 0
+    with monkeypatch.context() as during:
+        module = "training.patch_store._bytes" if patches else "data.degradations.folder.write_png"
+        during.setattr(f"srgame.{module}", stopped_at_second(module))
+        status, printed, error = srgame(*words)
+    assert (status, printed) == (130, "") and "interrupted" in error and "resumes" in error
+    assert srgame(*words)[0] == 0
+    for path in (tmp_path / "whole").iterdir():
+        assert (tmp_path / "lr" / path.name).read_bytes() == path.read_bytes()
+
+
+def stopped_at_second(name: str) -> Callable[..., object]:
+    """The function of srgame with this name, which is interrupted when it is called for the second time."""
+    module, _, function = f"srgame.{name}".rpartition(".")
+    real, calls = getattr(import_module(module), function), []
+
+    def stopped(*words: object) -> object:
+        calls.append(words)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*words)
+
+    return stopped
+
+
 @pytest.fixture
 def two_runs(tmp_path: Path) -> list[Path]:
     """Checkpoints of two small networks, where `srgame train` would write them."""
@@ -508,6 +571,55 @@ def test_training_writes_weights_and_a_log(srgame: Run, training: list[object], 
     assert log.columns.tolist() == ["step", *losses, "steps_per_second", "waiting", *scores]
     assert log["waiting"].between(0, 1).all() and log["psnr_y_clean"][0] > log["psnr_y_b+n"][0]
     assert srgame("layers", tmp_path / "run" / "weights.safetensors")[0] == 0
+
+
+def test_images_larger_than_the_cache_are_noted_with_the_size_that_holds_them(
+    srgame: Run, training: list[object], tmp_path: Path
+) -> None:
+    for number in range(1500):  # 1,500 images of 12,288 bytes: 0.0172 GiB
+        (tmp_path / "images" / f"{number}.png").hardlink_to(tmp_path / "images" / "one.png")
+    words = [*training[:-4], "--output", tmp_path / "run", "--validation-degradations"]
+    status, _, error = srgame(*words, "--cache", 0.01)
+    assert status == 0 and error.count("decoded again") == 1 and "--cache 0.02" in error
+    status, _, error = srgame(*words, "--output", tmp_path / "other", "--cache", 0.02)
+    assert status == 0 and "decoded" not in error
+
+
+def test_validation_includes_subfolders_if_the_training_does(
+    srgame: Run, training: list[object], tmp_path: Path
+) -> None:
+    (tmp_path / "images" / "more").mkdir()
+    pixels = np.zeros((64, 64, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / "images" / "more" / "black.png"), pixels)
+    for flags in ([], ["--subfolders"]):
+        assert srgame(*training, *flags, "--output", tmp_path / f"run{len(flags)}")[0] == 0
+    without, within = (pd.read_csv(tmp_path / f"run{n}" / "log.csv")["psnr_y_clean"].iloc[-1] for n in (0, 1))
+    assert abs(without - within) > 1
+
+
+def test_files_have_the_mode_that_the_umask_gives(
+    srgame: Run, training: list[object], checkpoint: Path, tmp_path: Path
+) -> None:
+    out, images, few = tmp_path / "out", tmp_path / "images", ["--crop", 16, "--evaluations", 60]
+    before = os.umask(0o027)
+    try:
+        commands = (
+            [*training[:-1], out / "train"],
+            ["shapley", checkpoint, "--dataset", images, *few, "--store", out / "store", "--output", out],
+            ["evaluate", checkpoint, "--sets", images, "--degradations", "clean", "--output", out],
+            ["restore", checkpoint, "--dataset", images, "--output", out / "restored"],
+            ["degrade", images, "--output", out / "lr"],
+            ["degrade", images, "--output", out / "patches", "--patches", 2, "--patch", 16, "--crop", 0],
+        )
+        for words in commands:
+            assert srgame(*words)[0] == 0
+    finally:
+        os.umask(before)
+    files = [path for path in out.rglob("*") if path.is_file()]
+    assert {"weights.safetensors", "state.pt", "shapley.png", "game.json", "benchmark.csv", "lr.npy", "one.png"} <= {
+        path.name for path in files
+    }
+    assert {str(path): oct(path.stat().st_mode & 0o777) for path in files} == {str(path): "0o640" for path in files}
 
 
 def test_a_worker_makes_the_same_patches(srgame: Run, training: list[object], tmp_path: Path) -> None:

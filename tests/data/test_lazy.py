@@ -64,7 +64,7 @@ def test_patches_of_lazy_images_are_those_of_images_in_memory_and_few_are_kept(k
     paths = image_paths("photographs")
     lazy = LazyImages(paths, kept_bytes)
     held = [read_rgb(path) for path in paths]
-    assert lazy.shapes == tuple(image.shape for image in held)
+    assert lazy.shapes == tuple(image.shape for image in held) and lazy.nbytes == sum(image.nbytes for image in held)
     for images in (lazy, pickle.loads(pickle.dumps(lazy))):
         made, expected = (Patches(each, "second-order", patch=24, batch=4, crop=36, seed=3) for each in (images, held))
         for step in (0, 1, 5):
@@ -82,6 +82,12 @@ def test_lazy_images_find_damaged_files_at_once_and_changed_ones_later(two_image
     for make in (lambda: LazyImages(two_images.paths), lambda: lazy_pairs(str(tmp_path))):
         with pytest.raises(InputError, match=r"b\.png"):
             make()
+
+
+def test_lazy_pairs_include_subfolders_if_asked(two_images: LRImages, tmp_path: Path) -> None:
+    (tmp_path / "more").mkdir()
+    two_images.paths[1].rename(tmp_path / "more" / "c.png")
+    assert [path.name for path in lazy_pairs(str(tmp_path), subfolders=True).paths] == ["a.png", "c.png"]
 
 
 def test_lazy_pairs_are_those_of_load_pairs() -> None:

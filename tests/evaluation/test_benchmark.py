@@ -112,8 +112,36 @@ def test_a_finished_run_is_extended(network: nn.Module, tmp_path: Path) -> None:
     more = benchmark({"m": network}, ["photographs"], ["clean", "blur"], folder=tmp_path, images=2, crop=48).scores
     assert len(more) == 2 * 2 * 2
     kept = pd.read_csv(tmp_path / "benchmark.csv", dtype={"weights": str}, keep_default_na=False)
-    assert len(kept) == 1 + 2 * 2 * 2
-    pd.testing.assert_frame_equal(kept.head(2), first)
+    assert len(kept) == 2 * 2 * 2
+    pd.testing.assert_frame_equal(kept.head(2), first.replace({"n": "m"}))
+
+
+def test_a_stored_network_takes_the_name_that_it_is_given_and_is_not_measured_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "a").mkdir()
+    (folder / "small.pth").rename(folder / "a" / "net.pth")
+    torch.save({k: v * 0.9 for k, v in small("srresnet-x4").state_dict().items()}, folder / "net.pth")
+    sets, out = [str(folder / "images")], folder / "out"
+    before = benchmark({"/some/net.pth": small("srresnet-x4")}, sets, ["clean"], folder=out, images=2).scores
+    measured: list[str] = []
+    monkeypatch.setattr(
+        benchmarks, "scores", lambda restore, pairs: measured.append(pairs.names[0]) or evaluate(restore, pairs)
+    )
+
+    def run(*checkpoints: Path) -> list[str]:
+        words = [*checkpoints, "--sets", *sets, "--degradations", "clean", "--images", 2, "--output", out]
+        monkeypatch.setattr(sys, "argv", ["srgame", "evaluate", *map(str, words)])
+        main()
+        scores = pd.read_csv(out / "benchmark.csv").set_index("checkpoint")
+        assert scores.loc[scores["weights"] == before["weights"].iloc[-1], "psnr_y"].tolist() == pytest.approx(
+            before.loc[before["checkpoint"] != "bicubic", "psnr_y"].tolist()
+        )
+        return sorted(set(scores.index))
+
+    assert run(folder / "a" / "net.pth") == ["bicubic", "net"] and not measured
+    assert run(folder / "a" / "net.pth", folder / "net.pth") == sorted(["bicubic", "a/net", f"{folder.name}/net"])
+    assert measured == ["0", "1"]
 
 
 def test_foreign_results_are_refused(network: nn.Module, tmp_path: Path) -> None:
@@ -204,8 +232,8 @@ def test_the_command_compares_checkpoints(
     main()
     printed = capsys.readouterr().out
     scores = pd.read_csv(folder / "out" / "benchmark.csv").set_index("checkpoint")
-    assert scores.loc[str(folder / "small.pth"), "psnr_y"] == scores.loc[str(folder / "twin.pth"), "psnr_y"]
-    assert "bicubic" in printed and "twin.pth" in printed and "Manga109: not measured" in printed
+    assert scores.loc["small", "psnr_y"] == scores.loc["twin", "psnr_y"]
+    assert "bicubic" in printed and "twin" in printed and "Manga109: not measured" in printed
 
 
 BAD: dict[str, tuple[Callable[[], object], str]] = {

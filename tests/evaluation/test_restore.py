@@ -58,6 +58,35 @@ def test_a_stopped_restoration_resumes_and_another_network_is_refused(lr_folder:
     (tmp_path / "other" / "b.png").write_bytes(b"mine")
     with pytest.raises(InputError, match=r"'b\.png'"):
         restore_images(network, lr_images(str(lr_folder)), tmp_path / "other")
+    assert (tmp_path / "other" / "b.png").read_bytes() == b"mine"
+
+
+def test_sr_images_of_other_lr_images_are_not_taken_for_their_own(lr_folder: Path, tmp_path: Path) -> None:
+    network, out = small("srresnet-x4"), tmp_path / "out"
+    restore_images(network, lr_images(str(lr_folder), images=1), out)
+    second = restore_images(network, lr_images(str(lr_folder)), out)[1]
+    assert [entry["image"] for entry in json.loads((out / "restored.json").read_text())["images"]] == [
+        "a.b.bmp",
+        "b.png",
+    ]
+    (lr_folder / "a.b.bmp").rename(lr_folder / "b.bmp")
+    (lr_folder / "b.png").unlink()
+    before = second.read_bytes()
+    with pytest.raises(InputError, match=r"'b\.png'"):
+        restore_images(network, lr_images(str(lr_folder)), out)
+    cv2.imwrite(str(lr_folder / "b.png"), np.zeros((12, 12, 3), np.uint8))
+    (lr_folder / "b.bmp").unlink()
+    with pytest.raises(InputError, match=r"'b\.png'"):
+        restore_images(network, lr_images(str(lr_folder)), out)
+    assert second.read_bytes() == before
+
+
+def test_an_sr_image_that_is_not_finite_is_never_written(lr_folder: Path, tmp_path: Path) -> None:
+    network = small("srresnet-x4")
+    torch.nn.init.constant_(network.conv_last.bias, torch.nan)
+    with pytest.raises(InputError, match=r"a\.b\.bmp.*not finite"):
+        restore_images(network, lr_images(str(lr_folder)), tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["restored.json"]
 
 
 def as_folders(folder: Path) -> list[str]:
@@ -86,7 +115,7 @@ def test_evaluate_measures_real_pairs(tmp_path: Path, monkeypatch: pytest.Monkey
     scores = pd.read_csv(tmp_path / "out" / "benchmark.csv")
     assert scores["dataset"].unique().tolist() == [str(tmp_path / "h")]
     assert scores["degradation"].unique().tolist() == ["real"]
-    for name, restore in (("bicubic", bicubic(4)), (str(tmp_path / "small.pth"), small("srresnet-x4"))):
+    for name, restore in (("bicubic", bicubic(4)), ("small", small("srresnet-x4"))):
         expected = evaluate(restore, load_pairs(images=2, crop=64))
         rows = scores[scores["checkpoint"] == name]
         assert rows["psnr_y"].tolist() == pytest.approx(expected["psnr_y"].tolist(), abs=1e-6)
@@ -111,6 +140,9 @@ def test_means_say_which_images_are_too_small_for_them(tmp_path: Path) -> None:
     for name, side in {"a": 8, "b": 12, "c": 16, "d": 40}.items():
         cv2.imwrite(str(tmp_path / f"{name}.png"), rng.integers(0, 256, (side, side, 3), dtype=np.uint8))
     scores = benchmark({}, [str(tmp_path)], ["clean"]).scores
+    with pytest.warns(UserWarning, match="a, b, c too small"):
+        alone = evaluate(bicubic(4), load_pairs(str(tmp_path)))
+    pd.testing.assert_frame_equal(alone[["psnr_y", "ssim_y"]], scores[["psnr_y", "ssim_y"]])
     assert scores["psnr_y"].notna().tolist() == [False, True, True, True]
     assert scores["ssim_y"].notna().tolist() == [False, False, False, True]
     assert "4 images (PSNR of 3, SSIM of 1;" in score_table(scores, {})

@@ -23,6 +23,7 @@ from trainings import batches, tiny
 from srgame.data.pairs import load_pairs
 from srgame.errors import InputError
 from srgame.networks import NETWORKS, load_network
+from srgame.networks.weights import save_weights
 from srgame.training.loop import Schedule, fit
 from srgame.training.strategies import EATS, STRATEGIES, Original
 
@@ -163,7 +164,7 @@ def test_weights_say_how_they_were_trained_and_keep_their_checksum(tmp_path: Pat
     network, before = tiny(), os.umask(0o022)
     try:
         fit(
-            EATS(network),
+            EATS(network, weight=0.25, layers=["conv_hr"]),
             batches(),
             Schedule(2, 1e-3, ema=0.5),
             tmp_path,
@@ -174,11 +175,17 @@ def test_weights_say_how_they_were_trained_and_keep_their_checksum(tmp_path: Pat
         os.umask(before)
     said = {"strategy": "EATS", "seed": 7, "data": "Set5", "eats_ratio": 0.5, "steps": 2, "step": 2, "ema": 0.5}
     assert (run := json.loads((tmp_path / "run.json").read_text())) | said == run
+    options = {"layers": ["conv_hr"], "ratio": 1.0, "count": 1, "weight": 0.25}
+    assert run["options"] == options | {"target": "bicubic", "teaches": "all", "erase": "one"}
+    with pytest.raises(InputError, match=r"another run \(options .*0\.25.*, not .*0\.5"):
+        fit(EATS(tiny(), weight=0.5, layers=["conv_hr"]), batches(), Schedule(2, 1e-3, ema=0.5), tmp_path, seed=7)
     for name in ("weights.safetensors", "weights.ema.safetensors"):
         path = tmp_path / name
         with safe_open(path, "pt") as file:
             assert json.loads(file.metadata()["srgame.run"]) == run
         assert path.stat().st_mode & 0o777 == 0o644
+        content = path.read_bytes()
+        assert all(written(path, tmp_path / "again") == content for _ in range(8))
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # a file without checksum would be warned of
             loaded = load_network(path)
@@ -190,10 +197,18 @@ def test_weights_say_how_they_were_trained_and_keep_their_checksum(tmp_path: Pat
         load_network(path)
 
 
-def test_a_second_signal_ends_a_training_that_hangs(tmp_path: Path) -> None:
+def written(weights: Path, path: Path) -> bytes:
+    """What is written into `path` for the weights and metadata of a file."""
+    with safe_open(weights, "pt") as file:
+        save_weights(load_file(weights), path, {"srgame.run": file.metadata()["srgame.run"]})
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_a_training_that_hangs(tmp_path: Path, number: signal.Signals) -> None:
     def hanging(step: int) -> tuple[Tensor, Tensor]:
         for _ in range(2):
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
         time.sleep(60)
         return batches()(step)
 

@@ -157,6 +157,43 @@ def test_a_worker_that_is_killed_ends_the_training_with_a_sentence() -> None:
     assert printed.startswith("made\na worker ") and "was killed" in printed and printed.count("\n") == 2
 
 
+UNGUARDED = """
+import multiprocessing, signal
+from pathlib import Path
+from tempfile import mkdtemp
+from srgame.training.loop import Schedule, fit
+from srgame.training.patches import Patches, prefetched
+from srgame.training.strategies import Original
+from trainings import batches, tiny
+if multiprocessing.parent_process() is None:
+    multiprocessing.set_start_method("spawn")
+with prefetched(batches(), workers=1) as made:
+    fit(Original(tiny()), made, Schedule(10**6, save_every=10**6), Path(mkdtemp()))
+"""
+
+
+@pytest.mark.parametrize("terminated", [False, True])
+def test_spawned_workers_of_a_script_without_a_main_guard_end_it_with_a_sentence(
+    tmp_path: Path, terminated: bool
+) -> None:
+    (tmp_path / "unguarded.py").write_text(UNGUARDED)
+    paths = [str(Path(__file__).parents[2]), str(Path(__file__).parent)]
+    with subprocess.Popen(
+        [sys.executable, str(tmp_path / "unguarded.py")],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        if terminated:
+            time.sleep(3)  # it may be importing, or waiting for its worker
+            process.terminate()
+        error = process.communicate(timeout=120)[1]
+    assert process.returncode != 0
+    if not terminated:
+        assert "if __name__ == '__main__'" in error.splitlines()[-1] and "memory" not in error.splitlines()[-1]
+
+
 def slow(step: int) -> tuple[Tensor, Tensor]:
     time.sleep(1)
     return batches()(step)

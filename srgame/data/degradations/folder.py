@@ -1,16 +1,16 @@
 """The LR images of a whole image set, and a manifest of the random draws for each."""
 
-import json
 from pathlib import Path
 
-import cv2
 import numpy as np
 
+from srgame.data.degradations.steps import Plan
 from srgame.data.degradations.testing import seed_of
 from srgame.data.degradations.training import DEGRADATIONS, sharpened
-from srgame.data.images import image_paths, read_image, to_bytes
+from srgame.data.images import Image, image_paths, in_words, read_image, to_bytes
+from srgame.data.written import Manifest, png_paths, write_png
 from srgame.errors import InputError, chosen
-from srgame.files import write_atomic
+from srgame.files import lock
 
 
 def degrade_set(
@@ -24,39 +24,46 @@ def degrade_set(
 ) -> list[Path]:
     """Writes a PNG of each image's LR image and manifest.json into `output`; returns their paths.
 
-    The manifest has an entry per image: image, lr, and drawn, the steps in the order in which they are applied. The
-    draws depend only on the image's name and `seed`; `degradations.steps.degraded` makes the same LR image from them.
+    The manifest has an entry per image: image, its sha256, lr, and drawn, the steps in the order in which they are
+    applied. The draws depend only on the image's name and `seed`; `degradations.steps.degraded` makes the same LR image
+    from them. After an interruption the same call resumes.
 
-    Raises InputError if two images have the same name, if one is too small, and if the folder is not writable.
+    Raises InputError if two images have the same name, if one is too small, if `output` holds the images themselves,
+    LR images of other settings or images, or other PNGs of these names, and if it is in use or not writable.
     """
+    chosen("training degradation", degradation, DEGRADATIONS)
     paths = image_paths(dataset, subfolders)
-    if len({path.stem for path in paths}) < len(paths):
-        raise InputError(
-            f"images of '{dataset}' differ in their suffix only: rename them, since all LR images are PNGs"
-        )
-    entries, written = [], []
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        for path in paths:
-            hr = read_image(path)[None]
-            height, width = (side // scale * scale for side in hr.shape[-2:])
-            if not (height and width):
-                raise InputError(f"'{path}' has {hr.shape[-1]}×{hr.shape[-2]} pixels: too small for scale {scale}")
-            hr = hr[..., :height, :width]
-            rng = np.random.default_rng(seed_of(path.stem, degradation, seed))
-            lr, drawn = chosen("training degradation", degradation, DEGRADATIONS)(
-                sharpened(hr) if sharpen else hr, rng, scale
-            )
-            written.append(_write_png(output / f"{path.stem}.png", to_bytes(lr[0])))
-            entries.append({"image": path.name, "lr": written[-1].name, "drawn": drawn[0]})
-        settings = {"degradation": degradation, "scale": scale, "sharpen": sharpen, "seed": seed}
-        manifest = output / "manifest.json"
-        write_atomic(manifest, json.dumps({"settings": settings, "images": entries}, indent=1).encode())
-    except OSError as error:
-        raise InputError(f"LR images cannot be written to '{output}' ({error.strerror}): choose another") from error
-    return [*written, manifest]
+    targets = png_paths(paths, output)
+    settings = {"degradation": degradation, "scale": scale, "sharpen": sharpen, "seed": seed}
+    with lock(output):
+        try:
+            output.mkdir(parents=True, exist_ok=True)  # where there are no locks
+            manifest = Manifest(output / "manifest.json", settings, paths, targets)
+            try:
+                _degrade(manifest, paths, targets)
+            finally:
+                manifest.write()
+        except OSError as error:
+            raise InputError(f"LR images cannot be written to '{output}' ({error.strerror}): choose another") from error
+    return [*targets, manifest.path]
 
 
-def _write_png(path: Path, pixels: np.ndarray) -> Path:
-    """Writes a PNG; returns its path."""
-    return write_atomic(path, cv2.imencode(".png", pixels[:, :, ::-1])[1].tobytes())
+def _degrade(manifest: Manifest, paths: list[Path], targets: list[Path]) -> None:
+    """Writes the LR images that are not there yet, and adds `lr` and `drawn` to their entries."""
+    for path, target in zip(paths, targets, strict=True):
+        entry = manifest.entries[path.name]
+        if "drawn" not in entry or not target.exists():
+            lr, drawn = _degraded(path, **manifest.settings)
+            entry.update(lr=write_png(target, to_bytes(lr)).name, drawn=drawn)
+
+
+def _degraded(path: Path, degradation: str, scale: int, sharpen: bool, seed: int) -> tuple[Image, Plan]:
+    """The LR image of an HR image, and what was drawn for it."""
+    hr = read_image(path)[None]
+    height, width = (side // scale * scale for side in hr.shape[-2:])
+    if not (height and width):
+        raise InputError(f"'{path}' has {in_words(hr)} pixels: too small for scale {scale}")
+    hr = hr[..., :height, :width]
+    rng = np.random.default_rng(seed_of(path.stem, degradation, seed))
+    lr, drawn = DEGRADATIONS[degradation](sharpened(hr) if sharpen else hr, rng, scale)
+    return lr[0], drawn[0]
