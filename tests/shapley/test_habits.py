@@ -97,6 +97,11 @@ def test_gradients_are_slopes(name: str) -> None:
             torch.testing.assert_close(gradient[:, player], (up - down) / (2 * step), rtol=2e-2, atol=2e-6)
 
 
+def test_a_game_without_gradients_is_an_error_that_names_the_remedy() -> None:
+    with pytest.raises(InputError, match=r"cannot be differentiated.*permutations"):
+        quiet_game("OverwritesGates", "body").gradient(torch.ones(1, 6), 0)
+
+
 @pytest.mark.filterwarnings("ignore:coalitions are evaluated one by one")
 @pytest.mark.parametrize("name", ["BatchCoupled", "BatchOfOne"])
 def test_gradients_are_those_of_one_row_a_run(name: str) -> None:
