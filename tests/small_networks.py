@@ -209,6 +209,31 @@ class BatchOfOne(Plain):
         return super().forward(x)
 
 
+class OneByOne(Plain):
+    """Takes batches, and calls its layers once for each image."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        forward = super().forward
+        return torch.cat([forward(each) for each in x.split(1)])
+
+
+class NamedAsOurs(Checked):
+    """Its layers have the names that attributes of srgame's own modules had."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers, self.network = self.head, self.body
+        del self.head, self.body
+
+    @property
+    def head(self) -> nn.Module:
+        return self.layers
+
+    @property
+    def body(self) -> nn.Module:
+        return self.network
+
+
 class BatchCoupled(Plain):
     """Normalises over the batch."""
 
@@ -270,7 +295,7 @@ HABITS = {
     kind.__name__: kind
     for kind in (
         *(Plain, EditsInput, EditsInputTwice, SetsAttributes, Checked, MeansByChannel, BatchOfOne, BatchCoupled),
-        *(AddsInPlace, Recursive, Normed, Windows, NoGradients, OverwritesGates),
+        *(AddsInPlace, Recursive, Normed, Windows, NoGradients, OverwritesGates, OneByOne, NamedAsOurs),
     )
 }
 
