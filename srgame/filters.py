@@ -10,11 +10,12 @@ features is a filter of NAME:input/32, of the linear layer behind the heads of a
 """
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from operator import attrgetter
+from operator import attrgetter, ge
 from typing import Any, Literal
 
 import numpy as np
@@ -130,16 +131,28 @@ class Calls:
     def last_feature_layer(self) -> str:
         """The last conv layer (or, without one, linear layer) whose response is not the SR image itself.
 
-        The response of the last layer that is called counts as the image if it has as many values, since a PixelShuffle
-        may follow; that of any other layer does if it has the image's channels.
+        The response of the last layer that is called counts as the image if a PixelShuffle turns it into one; that of
+        any other layer does if it has the image's channels.
         """
         convs = [call for call in self.calls if call.is_conv] or list(self.calls)
-        if convs and convs[-1].values == self.sr.numel():
+        if convs and self._is_image(convs[-1]):
             convs = convs[:-1]
         features = [call for call in convs if call.channels != self.sr.shape[1]]
         if not features:
             raise InputError("the network has no feature layer: name a layer")
         return features[-1].layer
+
+    def _is_image(self, call: "Call") -> bool:
+        """Whether a PixelShuffle turns the response into the SR image, padded perhaps, or into its luma."""
+        colours, *size = self.sr.shape[1:]
+
+        def shuffled(channels: int) -> list[int]:
+            factor = math.isqrt(call.channels // channels)
+            return [side * factor for side in call.space] if factor**2 * channels == call.channels else []
+
+        padded = shuffled(colours)
+        covers = len(padded) == len(size) and all(map(ge, padded, size))
+        return call.values == self.sr.numel() or covers or shuffled(1) == size
 
 
 @dataclass(frozen=True)
@@ -150,6 +163,7 @@ class Call:
     is_conv: bool
     channels: int
     values: int
+    space: tuple[int, ...]
     behind: tuple[str, ...]
 
 
@@ -180,7 +194,12 @@ def calls_of(network: nn.Module, lr: Float[Tensor, "b c h w"]) -> Calls:
         sr = run(network, lr)
     calls = (
         Call(
-            name, isinstance(module, CONVS), shape[1 if isinstance(module, CONVS) else -1], shape.numel(), tuple(chain)
+            name,
+            isinstance(module, CONVS),
+            shape[1 if isinstance(module, CONVS) else -1],
+            shape.numel(),
+            tuple(shape[2:]),
+            tuple(chain),
         )
         for name, module, shape, chain in heard
     )
@@ -287,6 +306,21 @@ def run(network: nn.Module, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "
     if not isinstance(sr, Tensor):
         raise InputError(f"the network returns a {type(sr).__name__}, not SR images: adapt it, so that it returns them")
     return whole_precision(sr)
+
+
+@contextmanager
+def differentiating() -> Iterator[None]:
+    """Raises InputError, instead of torch's error, if a network cannot be differentiated while this is open."""
+    try:
+        yield
+    except RuntimeError as error:
+        if out_of_memory(error):
+            raise
+        raise InputError(
+            "the network cannot be differentiated, because its code computes without gradients or overwrites values "
+            f"that they need (torch: {str(error).partition('. Hint')[0]}): choose a method without gradients, such as "
+            "Shapley values from permutations"
+        ) from error
 
 
 def whole_precision(sr: Tensor) -> Tensor:
@@ -444,8 +478,8 @@ class Resumable:
 
 
 def _repeated(value: Any, count: int | None) -> Any:
-    """A tensor of one item for a batch of `count`, without a copy; what is no tensor stays as it is."""
-    if not isinstance(value, Tensor) or count in (None, 1):
+    """A tensor of one item for a batch of `count`, without a copy; what has no axis of one item stays as it is."""
+    if not isinstance(value, Tensor) or count in (None, 1) or value.shape[:1] != (1,):
         return value
     return value.expand(count, *value.shape[1:])
 

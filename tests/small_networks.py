@@ -169,10 +169,69 @@ class Checked(Plain):
         return sr * 0.2 + nn.functional.interpolate(x, size=(4 * h, 4 * w), mode="bilinear")
 
 
+class MeansByChannel(Plain):
+    """Makes the means a tensor without a batch axis in each run."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        means = x.new_tensor(MEAN)[:, None, None]
+        sr: Tensor = self.restored(x - means) + means
+        return sr
+
+
+class AddsInPlace(Plain):
+    """Overwrites the response of the layer body by code, not by a module."""
+
+    def restored(self, x: Tensor) -> Tensor:
+        z = self.body(self.head(x).relu())
+        z += 0.0
+        sr = nn.functional.pixel_shuffle(self.tail(nn.functional.relu(z, inplace=True)), 4)
+        return sr * 0.2 + nn.functional.interpolate(x, scale_factor=4, mode="bilinear")
+
+
+class NoGradients(Plain):
+    @torch.no_grad()
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x)
+
+
+class OverwritesGates(Plain):
+    """Overwrites what the gradient of a sigmoid needs."""
+
+    def restored(self, x: Tensor) -> Tensor:
+        z = self.body(self.head(x).relu()).sigmoid().mul_(0.5)
+        sr = nn.functional.pixel_shuffle(self.tail(z), 4)
+        return sr * 0.2 + nn.functional.interpolate(x, scale_factor=4, mode="bilinear")
+
+
 class BatchOfOne(Plain):
     def forward(self, x: Tensor) -> Tensor:
         assert len(x) == 1, "one image at a time"
         return super().forward(x)
+
+
+class OneByOne(Plain):
+    """Takes batches, and calls its layers once for each image."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        forward = super().forward
+        return torch.cat([forward(each) for each in x.split(1)])
+
+
+class NamedAsOurs(Checked):
+    """Its layers have the names that attributes of srgame's own modules had."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers, self.network = self.head, self.body
+        del self.head, self.body
+
+    @property
+    def head(self) -> nn.Module:
+        return self.layers
+
+    @property
+    def body(self) -> nn.Module:
+        return self.network
 
 
 class BatchCoupled(Plain):
@@ -235,8 +294,8 @@ class Windows(Plain):
 HABITS = {
     kind.__name__: kind
     for kind in (
-        *(Plain, EditsInput, EditsInputTwice, SetsAttributes, Checked, BatchOfOne, BatchCoupled),
-        *(Recursive, Normed, Windows),
+        *(Plain, EditsInput, EditsInputTwice, SetsAttributes, Checked, MeansByChannel, BatchOfOne, BatchCoupled),
+        *(AddsInPlace, Recursive, Normed, Windows, NoGradients, OverwritesGates, OneByOne, NamedAsOurs),
     )
 }
 

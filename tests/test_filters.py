@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import other_conventions as conventions
 import pytest
 import torch
 from small_networks import with_habit
@@ -22,7 +23,7 @@ from srgame.filters import (
     resume,
     run,
 )
-from srgame.networks import HAN, RRDBNet, SRResNet
+from srgame.networks import HAN, RRDBNet, SRResNet, adapted
 
 TOLERANCE = 1e-5  # of the largest pixel: float32 rounding, since convolutions differ with the batch
 
@@ -301,6 +302,10 @@ def _copy(network: SRResNet) -> SRResNet:
         (RRDBNet(4, features=8, blocks=1, growth=4), "conv_hr"),
         (with_habit("Plain"), "body"),  # a pixel shuffle makes the image of what `tail` returns
         (with_habit("Recursive"), "body"),
+        (adapted(conventions.window7()), "body"),  # its image is padded, and cropped again
+        (adapted(conventions.one_channel(), channels="y"), "body"),  # its image is the luma
+        (adapted(conventions.in_bytes(), value_range=255), "body"),
+        (adapted(conventions.enlarged_first(), upsampled_input=4), "body"),
     ],
 )
 def test_the_last_feature_layer_is_the_last_whose_response_is_not_the_image(network: nn.Module, layer: str) -> None:

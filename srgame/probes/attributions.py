@@ -10,12 +10,13 @@ from torch import Tensor, nn
 
 from srgame.data.pairs import Pairs
 from srgame.errors import InputError, chosen
-from srgame.filters import evaluating, run
+from srgame.filters import differentiating, evaluating, run
 from srgame.metrics import Images, Payoff, PerImage, payoff_named
 from srgame.probes.equity import equity
 from srgame.probes.features import Response, features, listening, out_of_place
 
 BATCH = 4  # points of the path in one run of the network
+SAME = 1e-4  # of the largest value, as in a game: the same image from another batch
 
 
 def channel_attributions(
@@ -36,18 +37,21 @@ def channel_attributions(
 
     `gap` is captum's convergence delta, mean over pairs. For integrated gradients it is the discretization error of the
     integral, which falls with more `steps`; for conductance it also contains everything that flows past the layer, for
-    example through a skip. Raises InputError for an unknown method or payoff, and for layers as `features` does.
+    example through a skip. Raises InputError for an unknown method or payoff, for layers as `features` does, for a
+    network that cannot be differentiated, and for conductance of a network that restores one image at a time.
     """
     attribute = chosen("method", method, METHODS)
     worth = payoff_named(payoff)
     if not (layers and len(pairs)):
         raise InputError("there is nothing to attribute: give at least one layer and one pair of images")
     results: dict[str, list[Attributed]] = {layer: [] for layer in layers}
-    with evaluating(network), out_of_place(network):
+    with evaluating(network), out_of_place(network), differentiating():
         for lr, hr in zip(pairs.lr, pairs.hr, strict=True):
             for layer, response in next(features(network, [lr], layers, lambda response: response.clone())).items():
                 worth_of = _Worth(network, worth, hr[None].to(response.device))
-                results[layer].append(attribute(worth_of, layer, lr[None].to(response.device), response.clone(), steps))
+                image = lr[None].to(response.device)
+                batch = _batch(network, layer, image)
+                results[layer].append(attribute(worth_of, layer, image, response.clone(), steps, batch))
     return pd.concat([_frame(layer, of_images) for layer, of_images in results.items()], ignore_index=True)
 
 
@@ -98,12 +102,27 @@ class _WorthOfResponse(nn.Module):
 
     def forward(self, response: Response) -> PerImage:
         given: Tensor = self.response(response)
-        with listening(self.worth.network, [self.layer], lambda _, __: given):
+        with listening(self.worth.network, [self.layer], lambda _, __: given.clone()):  # code behind may overwrite
             worth: Tensor = self.worth(self.lr.expand(len(given), -1, -1, -1))
         return worth
 
 
-def integrated_gradients(worth: _Worth, layer: str, lr: Images, response: Layer, steps: int) -> Attributed:
+def _batch(network: nn.Module, layer: str, lr: Images) -> int:
+    """The number of points in one run: 1 if the network fails in batches, lets the images of a batch depend on each
+    other, or calls the layer for each of them."""
+    calls: list[int] = []
+    with torch.inference_mode():
+        alone = run(network, lr)
+        try:
+            with listening(network, [layer], lambda _, response: calls.append(len(response))):
+                together = run(network, torch.cat([lr, torch.zeros_like(lr)]))[:1]
+        except InputError:
+            return 1
+    is_same = (together - alone).abs().max() <= SAME * alone.abs().max()
+    return BATCH if is_same and len(calls) == 1 else 1
+
+
+def integrated_gradients(worth: _Worth, layer: str, lr: Images, response: Layer, steps: int, batch: int) -> Attributed:
     """captum's LayerIntegratedGradients of a layer's response, from zero."""
     from captum.attr import LayerIntegratedGradients
 
@@ -112,22 +131,27 @@ def integrated_gradients(worth: _Worth, layer: str, lr: Images, response: Layer,
         response,
         baselines=torch.zeros_like(response),
         n_steps=steps,
-        internal_batch_size=BATCH,
+        internal_batch_size=batch,
         return_convergence_delta=True,
     )
     return values.detach(), abs(gap.item())
 
 
-def conductance(worth: _Worth, layer: str, lr: Images, response: Layer, steps: int) -> Attributed:
+def conductance(worth: _Worth, layer: str, lr: Images, response: Layer, steps: int, batch: int) -> Attributed:
     """captum's LayerConductance of a layer, from a black image."""
     from captum.attr import LayerConductance
 
+    if batch == 1:
+        raise InputError(
+            "conductance needs batches of images, and the network fails in batches, restores them one by one, or lets "
+            "their images depend on each other: choose integrated-gradients"
+        )
     name, _, side = layer.partition(":")
     values, gap = LayerConductance(worth, worth.network.get_submodule(name)).attribute(
         lr,
         baselines=torch.zeros_like(lr),
         n_steps=steps,
-        internal_batch_size=BATCH,
+        internal_batch_size=batch,
         return_convergence_delta=True,
         attribute_to_layer_input=bool(side),
     )

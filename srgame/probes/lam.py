@@ -20,7 +20,7 @@ from srgame.data.images import Image
 from srgame.data.pairs import Pairs
 from srgame.devices import device_of
 from srgame.errors import InputError
-from srgame.filters import evaluating, run
+from srgame.filters import differentiating, evaluating, run
 from srgame.metrics import luma
 from srgame.probes.equity import gini
 from srgame.probes.features import lr_images_of
@@ -103,7 +103,8 @@ def attributed(
             with torch.enable_grad():
                 detail = edges(run(network, point))[..., rows, columns].sum()
             details.append(detail.item())
-            (gradient,) = torch.autograd.grad(detail, point)
+            with differentiating():
+                (gradient,) = torch.autograd.grad(detail, point)
             total += gradient * (point.detach() - before)
             before = point.detach()
     watched = np.zeros(image.shape[1:], dtype=bool)

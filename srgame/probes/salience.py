@@ -21,7 +21,7 @@ from srgame.data.images import Image
 from srgame.data.pairs import Pairs
 from srgame.devices import device_of
 from srgame.errors import InputError
-from srgame.filters import evaluating, run
+from srgame.filters import differentiating, evaluating, run
 from srgame.probes.equity import equity, shares
 from srgame.probes.features import Response, listening, lr_images_of, single
 
@@ -88,7 +88,8 @@ def salient_features(
     with evaluating(network), torch.enable_grad(), listening(network, layers, hear):
         total = edges(run(network, lr)).sum()
     responses = [single(layer, heard[layer]) for layer in layers]
-    gradients = torch.autograd.grad(total, responses, materialize_grads=True)
+    with differentiating():
+        gradients = torch.autograd.grad(total, responses, materialize_grads=True)
     return {
         layer: (_planar(layer, response.detach()), _normalised(_planar(layer, gradient.abs())))
         for layer, response, gradient in zip(layers, responses, gradients, strict=True)

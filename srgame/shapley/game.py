@@ -28,6 +28,7 @@ from srgame.filters import (
     activations,
     calls_of,
     copy_for,
+    differentiating,
     erased,
     evaluating,
     resume,
@@ -185,10 +186,9 @@ class RestorationGame:
 
         def by_presence(rows: Float[Tensor, "row player"]) -> Float64[Tensor, "row player"]:
             rows = rows.float().requires_grad_()
-            worths = self._paid(self._restored(prepared.cut, prepared.recorded[image], rows), image)
-            if not worths.requires_grad:
-                raise InputError("the network computes without gradients (torch.no_grad): sample permutations instead")
-            (slope,) = torch.autograd.grad(worths.sum(), rows)
+            with differentiating():
+                worths = self._paid(self._restored(prepared.cut, prepared.recorded[image], rows), image)
+                (slope,) = torch.autograd.grad(worths.sum(), rows)
             return slope.double()
 
         return self._finite(self._in_batches(presences, image, by_presence), image)

@@ -49,37 +49,41 @@ class _Returned:
 Calls = list[tuple[nn.Module, _Returned | None]]  # None: the call is repeated, not replayed
 
 
-class _Recorder(nn.Module):
-    network: nn.Module
+class _OfNetwork(nn.Module):
+    """A module of the network's own modules, under their names; they hide no attribute, since this one is in a slot."""
+
+    __slots__ = ("_network",)
+    _network: nn.Module
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self._modules = network._modules
+        object.__setattr__(self, "_network", network)
+
+
+class _Recorder(_OfNetwork):
+    __slots__ = ("_batches", "_layers")
 
     def __init__(self, network: nn.Module, layers: Sequence[str], batches: bool) -> None:
-        super().__init__()
-        self._modules = network._modules  # the same names, the same modules
-        self.__dict__["network"] = network
-        self.layers, self.batches = layers, batches
+        super().__init__(network)
+        object.__setattr__(self, "_layers", layers)
+        object.__setattr__(self, "_batches", batches)
 
     @torch.no_grad()
     def forward(self, lr: Tensor) -> tuple[Tensor, Calls]:
-        alone = _recorded(self.network, self.layers, lr)
-        if self.batches:
-            two = _recorded(self.network, self.layers, torch.cat([lr, lr]))
+        alone = _recorded(self._network, self._layers, lr)
+        if self._batches:
+            two = _recorded(self._network, self._layers, torch.cat([lr, lr]))
             if [module for module, _ in alone] != [module for module, _ in two]:
                 raise ResumeError("it calls other modules for two images than for one")
             alone = [(module, _with_axes(one, both)) for (module, one), (_, both) in zip(alone, two, strict=True)]
         return lr, alone
 
 
-class _Replayer(nn.Module):
-    network: nn.Module
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self._modules = network._modules
-        self.__dict__["network"] = network
-
+class _Replayer(_OfNetwork):
     def forward(self, lr: Tensor, calls: Calls) -> Tensor:
-        with evaluating(self.network), _replaying(calls, len(lr)):
-            sr: Tensor = self.network(lr)
+        with evaluating(self._network), _replaying(calls, len(lr)):
+            sr: Tensor = self._network(lr)
         return sr
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from small_networks import Foreign
+from small_networks import Foreign, with_habit
 from torch import nn
 
 from srgame.data.pairs import Pairs, load_pairs
@@ -92,3 +92,39 @@ def test_attributions_work_on_a_network_that_cannot_be_traced(foreign: Foreign, 
 def test_an_unknown_method_is_an_error(foreign: Foreign, photographs: Pairs) -> None:
     with pytest.raises(InputError, match="'guess'"):
         channel_attributions(foreign, photographs, ["conv"], "guess")
+
+
+@pytest.mark.parametrize("method", ["integrated-gradients", "conductance"])
+@pytest.mark.parametrize("name", ["NoGradients", "OverwritesGates"])
+def test_a_network_that_cannot_be_differentiated_is_an_error(name: str, method: str) -> None:
+    pairs = load_pairs("photographs", images=1, crop=48)
+    with pytest.raises(InputError, match="cannot be differentiated"):
+        channel_attributions(with_habit(name), pairs, ["body"], method, steps=2)
+
+
+@pytest.mark.parametrize("method", ["integrated-gradients", "conductance"])
+def test_code_behind_a_layer_may_overwrite_its_response(method: str) -> None:
+    pairs = load_pairs("photographs", images=1, crop=48)
+    frames = [
+        channel_attributions(with_habit(name), pairs, ["body"], method, steps=4) for name in ("AddsInPlace", "Plain")
+    ]
+    np.testing.assert_allclose(frames[0]["attribution"], frames[1]["attribution"], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["BatchOfOne", "BatchCoupled", "OneByOne"])
+def test_a_network_whose_images_depend_on_their_batch_gets_one_at_a_time(name: str) -> None:
+    pairs = load_pairs("photographs", images=1, crop=48)
+    lr, hr, network, steps = pairs.lr[0][None], pairs.hr[0][None], with_habit(name), 40
+    frame = channel_attributions(network, pairs, ["body"], payoff="-mse", steps=steps)
+    whole: list[torch.Tensor] = []
+    with network.body.register_forward_hook(lambda _, __, response: whole.append(response.detach())):
+        network(lr)
+    expected = torch.zeros(6)
+    for step in range(steps):
+        point = (whole[0] * ((step + 0.5) / steps)).requires_grad_()
+        with network.body.register_forward_hook(lambda _, __, ___, point=point: point):
+            worth = -(network(lr) - hr).square().mean()
+        expected += (torch.autograd.grad(worth, point)[0] * whole[0]).sum((0, 2, 3)) / steps
+    np.testing.assert_allclose(frame["attribution"], expected, rtol=0.1, atol=1e-5)
+    with pytest.raises(InputError, match="choose integrated-gradients"):
+        channel_attributions(network, pairs, ["body"], "conductance", "-mse", steps)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from slow_responses import IMAGES, some_images
-from small_networks import with_filters
+from small_networks import with_filters, with_habit
 
 from srgame.errors import InputError
 from srgame.networks import SRResNet
@@ -78,3 +78,9 @@ def test_an_image_too_small_to_be_blurred_is_an_error(small: SRResNet) -> None:
 def test_a_path_without_steps_is_an_error(small: SRResNet) -> None:
     with pytest.raises(InputError, match="0 steps"):
         lam(small, IMAGES[:1], steps=0)
+
+
+@pytest.mark.parametrize("name", ["NoGradients", "OverwritesGates"])
+def test_a_network_that_cannot_be_differentiated_is_an_error(name: str) -> None:
+    with pytest.raises(InputError, match="cannot be differentiated"):
+        lam(with_habit(name), some_images((10, 12)), window=8, steps=1)

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 from slow_responses import IMAGES, some_images
-from small_networks import Foreign
+from small_networks import Foreign, with_habit
 from small_networks import small as small_network
 from torch import Tensor
 
+from srgame.errors import InputError
 from srgame.networks import SRResNet
 from srgame.probes.salience import channel_salience, edges, salience_maps
 
@@ -63,3 +64,9 @@ def test_a_flat_image_has_finite_salience_in_a_frozen_network_too(frozen: bool) 
     network = small_network("srresnet-x4").requires_grad_(not frozen)
     frame = channel_salience(network, [torch.full((3, 6, 6), 0.5)], ["conv_first", "conv_last:input"])
     assert np.isfinite(frame[["salience", "share"]]).all(axis=None)
+
+
+@pytest.mark.parametrize("name", ["NoGradients", "OverwritesGates"])
+def test_a_network_that_cannot_be_differentiated_is_an_error(name: str) -> None:
+    with pytest.raises(InputError, match="cannot be differentiated"):
+        channel_salience(with_habit(name), some_images((10, 12)), ["body"])

@@ -74,6 +74,8 @@ def quiet_game(name: str, layer: str, **how: object) -> RestorationGame:
 def test_worths_are_those_of_the_definition(name: str, layer: str) -> None:
     if name == "Windows" and layer == "body":
         pytest.skip("it has no second conv")
+    if name == "NamedAsOurs":
+        layer = {"head": "layers", "body": "network"}[layer]
     game = quiet_game(name, layer)
     before = deepcopy(PAIRS)
     torch.testing.assert_close(game(COALITIONS), slow_worths(name, layer, COALITIONS), rtol=1e-5, atol=1e-8)
@@ -95,6 +97,11 @@ def test_gradients_are_slopes(name: str) -> None:
             ends = [game._restored(game.cut, game.recorded[image], presences + sign * change) for sign in (1, -1)]
             up, down = (-mse(sr.detach(), hr[None]) for sr in ends)
             torch.testing.assert_close(gradient[:, player], (up - down) / (2 * step), rtol=2e-2, atol=2e-6)
+
+
+def test_a_game_without_gradients_is_an_error_that_names_the_remedy() -> None:
+    with pytest.raises(InputError, match=r"cannot be differentiated.*permutations"):
+        quiet_game("OverwritesGates", "body").gradient(torch.ones(1, 6), 0)
 
 
 @pytest.mark.filterwarnings("ignore:coalitions are evaluated one by one")
