@@ -51,12 +51,12 @@ def measure(
     scored: str = "Set14",
     dataset: str = "Set5",
     degradation: str = "clean",
-    images: int = 4,
-    crop: int = 96,
+    images: int = 3,
+    crop: int = 64,
     steps: int = 9,
     draws: int = 5,
     tolerance: float = 0.02,
-    evaluations: int = 20_000,
+    evaluations: int = 4000,
     seed: int = 0,
 ) -> pd.DataFrame:
     """One row per network, layer, score and number of removed filters, in dB: drop, drop_scored, predicted.

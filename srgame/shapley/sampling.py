@@ -59,11 +59,11 @@ def sample(
     """Replicates until a limit is reached; each takes `cost` evaluations, after `spent` evaluations at the start.
 
     `replicate` gets a random generator of its own, the first `pilot` replicates, which themselves get none, and its
-    number. If a limit is an error, `estimate` computes it after the numbers of replicates in SCHEDULE; it ends the sampling from
-    DOZEN replicates on, if it is reached twice in a row. `extra`, called after ENOUGH replicates with the evaluations
-    that are left, may evaluate more, and returns how many. Replicates in the `store` are not computed again; `workers`,
-    if given, compute the others. Ctrl-C ends the sampling and keeps the replicates so far, and so does the end of the
-    seconds, even within a replicate; `progress` shows a bar.
+    number. If a limit is an error, `estimate` computes it after the numbers of replicates in SCHEDULE; it ends the
+    sampling from DOZEN replicates on, if it is reached twice in a row. `extra`, called after ENOUGH replicates with the
+    evaluations that are left, may evaluate more, and returns how many. Replicates in the `store` are not computed
+    again; `workers`, if given, compute the others. Ctrl-C ends the sampling and keeps the replicates so far, and so
+    does the end of the seconds, even within a replicate; `progress` shows a bar.
 
     Raises InputError for a negative seed, and if `until` allows fewer evaluations or seconds than one replicate takes.
     """
