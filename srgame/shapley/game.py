@@ -43,6 +43,7 @@ Worth = Float[Tensor, " coalition"]
 
 SAME = 1e-4  # of the largest value: images computed in other ways, up to rounding that many layers amplify
 ROUNDING = 1e-6  # of the largest value: the same image computed in the same way
+FAR = 10.0  # values of an image beyond which a game is said to explode
 LR_PIXELS = {"cpu": 2**10, "cuda": 2**18}  # in one batch of coalitions: on a CPU it must fit into the cache
 
 
@@ -288,6 +289,12 @@ class RestorationGame:
         whole = Resumable.whole(self.network)
         rows = self._some_rows()
         expected = self._restorations(whole, self._recorded(whole, 0), rows, 0, batch=1)
+        if (farthest := expected.nan_to_num().abs().max()) > FAR:
+            warnings.warn(
+                f"without some of its filters, the network's image has values up to {farthest:.2g} in size, far outside "
+                "the range from 0 to 1: a few coalitions may decide all values; clamp the images (--clamp) to bound them",
+                stacklevel=2,
+            )
         again = self._restorations(whole, self._recorded(whole, 0), rows[:1], 0, batch=1)
         if not torch.equal(again, expected[:1]):
             warnings.warn("the network's images differ from run to run, and so do all values", stacklevel=2)

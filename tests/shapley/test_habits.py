@@ -10,10 +10,10 @@ from copy import deepcopy
 
 import pytest
 import torch
-from small_networks import HABITS, with_habit
+from small_networks import HABITS, small, with_habit
 from torch import Tensor, fx, nn
 
-from srgame.data.pairs import Pairs
+from srgame.data.pairs import Pairs, load_pairs
 from srgame.errors import InputError
 from srgame.filters import calls_of, filters_of
 from srgame.metrics import mse, psnr
@@ -165,6 +165,15 @@ def test_a_worth_that_is_no_number_is_an_error_with_the_images_name(value: float
     network.tail.bias.data[0] = math.nan
     with pytest.raises(InputError, match="'a' is nan"):
         RestorationGame(network, filters_of(network, ["body"]), PAIRS)(COALITIONS)
+
+
+def test_a_network_that_explodes_without_filters_is_said_to() -> None:
+    network = small("srresnet-x4")
+    with torch.no_grad():
+        network.conv_last.weight *= 1e6
+    game = RestorationGame(network, filters_of(network, ["conv_hr"]), load_pairs("photographs", images=1, crop=16))
+    with pytest.warns(UserWarning, match="far outside"):
+        game.cut  # noqa: B018
 
 
 def test_tracing_leaves_the_attributes_of_a_network_as_they_were() -> None:
