@@ -291,8 +291,8 @@ class RestorationGame:
         expected = self._restorations(whole, self._recorded(whole, 0), rows, 0, batch=1)
         if (farthest := expected.nan_to_num().abs().max()) > FAR:
             warnings.warn(
-                f"without some of its filters, the network's image has values up to {farthest:.2g} in size, far outside "
-                "the range from 0 to 1: a few coalitions may decide all values; clamp the images (--clamp) to bound them",
+                f"without some of its filters, the network's image has values up to {farthest:.2g}, far outside "
+                "[0, 1], so a few coalitions may decide all values; clamp the images (--clamp) to bound them",
                 stacklevel=2,
             )
         again = self._restorations(whole, self._recorded(whole, 0), rows[:1], 0, batch=1)

@@ -16,7 +16,7 @@ import pandas as pd
 from jaxtyping import Bool, Float64, Int
 
 from srgame.errors import InputError, chosen
-from srgame.shapley.additive import affordable_tail, tail_cost
+from srgame.shapley.additive import AdditiveGame, affordable_tail, tail_cost
 from srgame.shapley.coalitions import Active, active_players, enumerated, evaluated, with_dummies
 from srgame.shapley.game import Game
 from srgame.shapley.sampling import cheaper_enumerated, sample
@@ -26,7 +26,7 @@ from srgame.shapley.values import Estimate, mean_of
 Pairs = Int[np.ndarray, "pair 2"]
 PerPair = Float64[np.ndarray, " pair"]
 
-SUMS = 5_000_000  # evaluations of a game of sums
+SUMS = 500  # replicates of a game of sums
 CHUNK = 2**12  # pairs whose coalitions are in memory at once
 
 
@@ -88,21 +88,19 @@ def pair_interactions(
     others of each pair have the distribution that the index prescribes. In a game without interactions of four or more
     players a single replicate is exact. Players in `game.dummies` interact with nobody and are never sampled. If all
     coalitions cost no more than FEW replicates, they are all evaluated instead. A game with an additive tail is sampled
-    as sums of images: its limit is SUMS evaluations, of a microsecond each.
+    as sums of images, in at most SUMS replicates.
 
     Raises InputError for invalid pairs, for more than 20 players if `until` is None, and if `until` allows fewer
     evaluations than one replicate takes.
     """
     requested, rule = _checked(game, pairs), chosen("interaction index", index, INDICES)
-    if until is not None and (sums := affordable_tail(game, until)) is not None:
-        limits = replace(until, evaluations=SUMS)
-        found = pair_interactions(sums, pairs, until=limits, index=index, seed=seed, progress=progress)
-        return replace(found, evaluations=tail_cost(game.players), ended="additive tail")
     active = active_players(game)
     alive = np.isin(requested, active).all(1)
     places = np.searchsorted(active, requested[alive])
     involved = np.unique(places)
     cost = 2 * (1 + len(involved) + len(places))
+    if until is not None and (sums := affordable_tail(game, until)) is not None:
+        game, until = sums, replace(until, evaluations=SUMS * cost)
     if until is None or not len(places) or cheaper_enumerated(len(active), cost, until):
         estimate, evaluations, ended = _exact(game, places, rule)
     else:
@@ -112,6 +110,8 @@ def pair_interactions(
 
         sampled = sample(replicate, until, cost, seed=seed, progress=progress)
         estimate, evaluations, ended = mean_of(sampled.replicates), sampled.evaluations, sampled.ended
+    if isinstance(game, AdditiveGame):
+        evaluations, ended = tail_cost(game.players), "additive tail"
     value, stderr = np.zeros((2, len(requested)))
     value[alive], stderr[alive] = estimate.value, estimate.stderr
     return PairInteractions(
