@@ -63,6 +63,8 @@ class _OfNetwork(nn.Module):
 
 class _Recorder(_OfNetwork):
     __slots__ = ("_batches", "_layers")
+    _batches: bool
+    _layers: Sequence[str]
 
     def __init__(self, network: nn.Module, layers: Sequence[str], batches: bool) -> None:
         super().__init__(network)
