@@ -6,8 +6,6 @@ import pytest
 from matplotlib.figure import Figure
 from odd_networks import HABITS
 
-pytestmark = pytest.mark.xdist_group("faults")  # in one process, which measures once
-
 
 @pytest.fixture(scope="module")
 def faults() -> pd.DataFrame:

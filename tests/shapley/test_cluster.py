@@ -32,8 +32,6 @@ from srgame.shapley.until import Until
 
 LAYERS = ["conv_first", "body.0.conv1"]
 
-pytestmark = pytest.mark.xdist_group("cluster")  # in one process, which starts the workers once
-
 
 @pytest.fixture(scope="module")
 def two() -> Iterator[Cluster]:
