@@ -15,6 +15,12 @@ from srgame.errors import InputError
 from srgame.networks import load_network, tied_filters
 
 
+@pytest.fixture(autouse=True)
+def without_advice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No notes on the convention of these random networks; test_adapter.py tests them."""
+    monkeypatch.setattr("srgame.networks.checkpoints.notes", lambda network: ())
+
+
 def loaded(kind: type[nn.Module], weights: object, folder: Path, strict: bool = True) -> nn.Module:
     path = saved(weights, folder / "weights.pth")
     return load_network(path, f"foreign_networks:{kind.__name__}", strict=strict)
