@@ -135,9 +135,7 @@ def test_stored_scores_are_not_measured_again(
     *earlier, latest = shipped("small-x4")
     psnr_tables.measure(1, "small-x4", earlier, **CHEAP, store=tmp_path)
     restored = []
-    monkeypatch.setattr(
-        benchmarks, "evaluate", lambda network, pair: restored.append(network) or evaluate(network, pair)
-    )
+    monkeypatch.setattr(benchmarks, "scores", lambda network, pair: restored.append(network) or evaluate(network, pair))
     whole = psnr_tables.measure(1, "small-x4", shipped("small-x4"), **CHEAP, store=tmp_path)
     assert {network.network for network in restored} == {trained[latest]}
     pd.testing.assert_frame_equal(whole, psnr_tables.measure(1, "small-x4", shipped("small-x4"), **CHEAP))

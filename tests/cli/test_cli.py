@@ -227,7 +227,7 @@ BAD = {
     "no patches": ("degrade photographs --output {folder}/lr --patches 0", "patches must be at least 1"),
     "patches of LR images": ("degrade {images} --output {folder}/lr --patch 32", "--patch needs --patches"),
     "patches to nowhere": ("degrade photographs --output {checkpoint}/x --patches 4", "nothing can be written"),
-    "lr to nowhere": ("degrade photographs --output {checkpoint}/x", "cannot be written"),
+    "lr to nowhere": ("degrade photographs --output {checkpoint}/x", "nothing can be written to '{checkpoint}/x'"),
     "probe no such layer": (
         "probe cosine {checkpoint} --layers conv_hrr",
         "no layer 'conv_hrr'; the nearest are conv_hr",

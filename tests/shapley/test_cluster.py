@@ -119,11 +119,11 @@ def test_low_precision_games_are_evaluated_by_the_workers(small: SRResNet, photo
 
 
 def test_gradients_are_taken_by_the_workers(small: SRResNet, two: Cluster) -> None:
-    pairs, filters = load_pairs("photographs", images=1, crop=16), filters_of(small, LAYERS)
+    pairs, filters = load_pairs("photographs", images=1, crop=16), filters_of(small, ["body.0.conv1", "conv_hr"])
     how: dict[str, Any] = {"until": Until(evaluations=2 + 10 * replicate_cost(len(filters))), "gradients": True}
     one = network_values(small, filters, pairs, **how)
     assert network_values(small, filters, pairs, executor=two.executor, **how).equals(one)
-    assert (one["used"] == "gradients").all() and (one["replicates"] > PILOT).all()
+    assert (one["used"] == "gradients").any() and (one["replicates"] > PILOT).all()  # others hand over
 
 
 @pytest.mark.parametrize("antithetic", [True, False])
@@ -217,14 +217,14 @@ def test_a_scheduler_that_goes_is_a_sentence(
 
 
 def test_what_workers_say_arrives(small: SRResNet, photographs: Pairs, threads: Opened) -> None:
-    class Untraceable(SRResNet):
+    class Random(SRResNet):
         def forward(self, lr: Tensor) -> Tensor:
-            return super().forward(lr if lr.sum() > 0 else -lr)
+            return super().forward(lr + 0.01 * torch.rand(1))
 
-    foreign = Untraceable(4, features=8, blocks=2).eval()
+    foreign = Random(4, features=8, blocks=2).eval()
     foreign.load_state_dict(small.state_dict())
     with connected(threads(1).scheduler_address) as cluster:
-        with pytest.warns(UserWarning, match="every coalition takes a whole run"):
+        with pytest.warns(UserWarning, match="differ from run to run"):
             values_of(foreign, photographs, 2, executor=cluster.executor, layers=LAYERS[:1])
         with pytest.raises(InputError, match="unknown payoff 'beauty'"):
             values_of(small, photographs, 2, executor=cluster.executor, payoff="beauty")

@@ -73,7 +73,7 @@ def test_a_damaged_state_and_the_state_of_another_run_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fit(Original(tiny()), batches(), Schedule(2), tmp_path)
-    with pytest.raises(InputError, match=r"state.pt' is the state of another run \(strategy Original, not EATS\)"):
+    with pytest.raises(InputError, match=r"state.pt' is the state of another run \(strategy Original, not EATS"):
         fit(EATS(tiny()), batches(), Schedule(2), tmp_path)
     with pytest.raises(InputError, match=r"another run \(steps 2, not 1\)"):
         fit(Original(tiny()), batches(), Schedule(1), tmp_path)
