@@ -25,7 +25,6 @@ from safetensors.torch import load_file
 from srgame.cli.comparison import labels
 from srgame.cli.flags import FIRST_CHECKPOINT, Images, Network, Output, Worth, flat
 from srgame.cli.shapley import LIMITS, shapley
-from srgame.cli.verbs import main
 from srgame.data.degradations.steps import degraded
 from srgame.data.images import read_image
 from srgame.data.pairs import load_pairs
@@ -36,22 +35,6 @@ from srgame.training.loop import seeded
 from srgame.training.state import STATES
 
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def srgame(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs the command in this process: exit status, standard output, standard error."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["srgame", *map(str, words)])
-        try:
-            main()
-            status = 0
-        except SystemExit as ended:
-            status = int(ended.code or 0)
-        return status, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Networks of other conventions on the command line: each flag, and the blind-SR systems in every verb."""
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from small_networks import saved
 
 from srgame.cli.flags import Convention
 from srgame.cli.loading import arguments_of
-from srgame.cli.verbs import main
 from srgame.errors import InputError
 
 Run = Callable[..., tuple[int, str]]
@@ -35,19 +33,13 @@ BLIND = {
 
 
 @pytest.fixture
-def srgame(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+def srgame(srgame: Callable[..., tuple[int, str, str]], tmp_path: Path) -> Run:
     """Runs a verb on a network of other_conventions in this process: exit status, and what it printed."""
 
     def run(verb: str, name: str, *words: object) -> tuple[int, str]:
         path = saved(getattr(other_conventions, name)().state_dict(), tmp_path / f"{name}.pth")
-        words = (*verb.split(), path, "--network", f"other_conventions:{name}", *words)
-        monkeypatch.setattr(sys, "argv", ["srgame", *map(str, words)])
-        try:
-            main()
-            status = 0
-        except SystemExit as ended:
-            status = int(ended.code or 0)
-        return status, "".join(capsys.readouterr())
+        status, *printed = srgame(*verb.split(), path, "--network", f"other_conventions:{name}", *words)
+        return status, "".join(printed)
 
     return run
 

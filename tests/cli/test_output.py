@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 import torch
 
-from srgame.cli.verbs import main
 from srgame.networks import SRResNet, fingerprint, load_network
 from srgame.training.loop import seeded
 
@@ -24,22 +23,6 @@ VERBS = {
     "probe responses": SMALL,
     "probe salience": (*SMALL[:-1], "conv_last:input"),
 }
-
-
-@pytest.fixture
-def srgame(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs the command in this process: exit status, standard output, standard error."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["srgame", *map(str, words)])
-        try:
-            main()
-            status = 0
-        except SystemExit as ended:
-            status = int(ended.code or 0)
-        return status, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture
