@@ -13,6 +13,7 @@ from small_networks import with_habit
 from torch import Tensor, nn
 
 from srgame.data.pairs import Pairs
+from srgame.errors import InputError
 from srgame.evaluation.evaluate import evaluate
 from srgame.evaluation.tiling import Tiled
 from srgame.filters import filters_of
@@ -104,3 +105,10 @@ def test_images_stay_if_responses_are_edited_too(name: str) -> None:
     first = FUNCTIONS[name](with_habit("EditsInputTwice"))
     assert all(map(torch.equal, (*before.lr, *before.hr), (*PAIRS.lr, *PAIRS.hr)))
     pd.testing.assert_frame_equal(first, FUNCTIONS[name](with_habit("EditsInputTwice")))
+
+
+def test_attributions_of_code_that_overwrites_what_gradients_need_are_refused() -> None:
+    before = deepcopy(PAIRS)
+    with pytest.raises(InputError, match="overwrites values that they need"):
+        FUNCTIONS["lam"](with_habit("EditsInputTwice"))
+    assert all(map(torch.equal, before.lr, PAIRS.lr))
