@@ -4,6 +4,8 @@ Networks are imported without these checks, since torch.fx traces them with prox
 """
 
 import os
+import sys
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -18,6 +20,7 @@ from srgame.networks import SRResNet  # noqa: E402
 
 install_import_hook("srgame", "beartype.beartype")
 
+from srgame.cli.verbs import main  # noqa: E402
 from srgame.data.pairs import Pairs, load_pairs  # noqa: E402
 
 settings.register_profile("srgame", deadline=None)  # nothing is timed in tests
@@ -56,3 +59,19 @@ def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands and recipes draw their figures but save none: that takes a second each."""
     for module in ("report.style", "report.recipe", "report.results"):
         monkeypatch.setattr(f"srgame.{module}.save_figure", lambda *_: [])
+
+
+@pytest.fixture
+def srgame(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Runs the command in this process: exit status, standard output, standard error."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["srgame", *map(str, words)])
+        try:
+            main()
+            status = 0
+        except SystemExit as ended:
+            status = int(ended.code or 0)
+        return status, *capsys.readouterr()
+
+    return run
