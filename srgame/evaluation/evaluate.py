@@ -37,12 +37,12 @@ def scores(restore: Restore, pairs: Pairs) -> pd.DataFrame:
     rows = []
     with torch.inference_mode():
         for name, lr, hr in zip(pairs.names, pairs.lr, pairs.hr, strict=True):
-            sr = (run(restore, lr[None]) if isinstance(restore, nn.Module) else restore(lr[None].clone())).cpu()
+            sr = run(restore, lr[None]) if isinstance(restore, nn.Module) else restore(lr[None].clone())
             if not sr.isfinite().all():
                 warnings.warn(
                     f"the SR image of '{name}' has values that are not finite: it gets no score", stacklevel=2
                 )
-            target, border = hr[None], _border(pairs.scale)
+            target, border = hr[None].to(sr.device), _border(pairs.scale)  # measured where the network runs
             rgb, y = benchmark_pair(sr, target, border, "rgb"), benchmark_pair(sr, target, border, "y")
             rows.append(
                 {"image": name, "psnr_rgb": psnr(*rgb).item(), "psnr_y": psnr(*y).item(), "ssim_y": ssim(*y).item()}
