@@ -296,7 +296,7 @@ def test_a_part_of_the_second_order_degradation_keeps_its_steps_of_one_kind(kind
     for seed in range(8):
         lr, plans = DEGRADATIONS[f"second-order:{kind}"](crops, np.random.default_rng(seed), 4)
         whole = second_order(crops, np.random.default_rng(seed), 4)[1]
-        for image, plan, full in zip(crops, plans, whole, strict=True):
+        for plan, full in zip(plans, whole, strict=True):
             assert {name: step for name, step in plan.items() if name.startswith(kind)} == {
                 name: step for name, step in full.items() if name.startswith(kind)
             }
