@@ -147,3 +147,4 @@ DEGRADATIONS: dict[str, Callable[[HR, np.random.Generator, int], tuple[LR, list[
     "second-order:noise": partial(second_order_part, "noise"),
     "second-order:jpeg": partial(second_order_part, "jpeg"),
 }
+DISTORTIONS = (*(name for name in DEGRADATIONS if ":" in name), "second-order")  # the types that DIL trains on
