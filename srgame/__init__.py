@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from srgame.training.loop import Schedule, fit, seeded
     from srgame.training.patch_store import StoredPatches, write_patches
     from srgame.training.patches import Patches
-    from srgame.training.strategies import EATS, BicubicPull, Dropout, Original
+    from srgame.training.strategies import DIL, EATS, BicubicPull, Dropout, Original
 
     __version__: str
 
@@ -70,7 +70,7 @@ _MODULES = {
     "probes.salience": ("channel_salience",),
     "probes.scores": ("filter_scores",),
     "probes.srga": ("srga",),
-    "training.strategies": ("EATS", "BicubicPull", "Dropout", "Original"),
+    "training.strategies": ("DIL", "EATS", "BicubicPull", "Dropout", "Original"),
     "training.patches": ("Patches",),
     "training.patch_store": ("StoredPatches", "write_patches"),
     "training.loop": ("Schedule", "fit", "seeded"),
@@ -78,6 +78,7 @@ _MODULES = {
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
+    "DIL",
     "EATS",
     "HAN",
     "BicubicPull",

@@ -57,8 +57,8 @@ def losses(network: nn.Module) -> pd.DataFrame:
     before = lr.clone()
     rows = {}
     for name, strategy in STRATEGIES.items():
-        options = {"layers": LAYERS, "count": 2} if name == "eats" else {}
-        measured = strategy(network, **options)(lr, hr, np.random.default_rng(0)).minimised
+        options = {"eats": {"layers": LAYERS, "count": 2}, "dil": {"types": 3}}
+        measured = strategy(network, **options.get(name, {}))(lr, hr, np.random.default_rng(0)).minimised
         rows[name] = {loss: value.item() for loss, value in measured.items()}
         assert torch.equal(lr, before)
     return pd.DataFrame(rows)

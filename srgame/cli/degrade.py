@@ -1,18 +1,17 @@
 """`srgame degrade`."""
 
 from pathlib import Path
-from typing import Literal
 
 from tyro.conf import Positional
 
-from srgame.cli.flags import ImageSet, Sharpen, Subfolders, stop
+from srgame.cli.flags import ImageSet, Sharpen, Subfolders, TrainingDegradation, stop
 from srgame.errors import InputError
 
 
 def degrade(
     data: Positional[ImageSet],
     output: Path,
-    degradation: Literal["bicubic", "second-order", "bsrgan"] = "second-order",
+    degradation: TrainingDegradation = "second-order",
     scale: int = 4,
     sharpen: Sharpen = False,
     subfolders: Subfolders = False,
@@ -30,7 +29,8 @@ def degrade(
 
     Args:
         output: folder for the LR images and manifest.json, or for the patches and patches.json.
-        degradation: how LR images are made.
+        degradation: how LR images are made; second-order:blur, resize, noise and jpeg apply only these steps of
+            second-order.
         scale: scale from the LR to the HR images.
         patches: number of patches to write, for example 32,000; each is cut from a random crop of a random image.
         patch: side of an HR patch, in pixels; None: 128.

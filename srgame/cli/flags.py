@@ -59,6 +59,15 @@ ConvLayers = Annotated[
     ),
 ]
 Payoff = Annotated[Literal["psnr", "-mse", "-l1"], arg(help="quality of an SR image: PSNR in dB, or a negated error.")]
+TrainingDegradation = Literal[
+    "bicubic",
+    "second-order",
+    "bsrgan",
+    "second-order:blur",
+    "second-order:resize",
+    "second-order:noise",
+    "second-order:jpeg",
+]
 Sharpen = Annotated[bool, arg(help="sharpen the HR images first, as Real-ESRGAN and Reflash Dropout do.")]
 Confidence = Annotated[float, arg(help="confidence level of the intervals, between 0 and 1.")]
 Device = Annotated[str, arg(help="device that computes: cpu or cuda.")]

@@ -6,14 +6,17 @@ import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from srgame.cli.flags import SET, Device, Sharpen, Subfolders, stop
+from srgame.cli.flags import SET, Device, Sharpen, Subfolders, TrainingDegradation, stop
 from srgame.errors import INTERRUPTED, InputError
 
-# Flags that only some strategies read: the strategies, the name of the option there, the default.
+if TYPE_CHECKING:
+    from srgame.training.patches import Batches, Patches
+
+# Flags that only some strategies read: the strategies, the name of the option there, the default (None: theirs).
 _OPTIONS: dict[str, tuple[tuple[str, ...], str, Any]] = {
     "dropout": (("dropout",), "p", 0.5),
     "eats_ratio": (("eats",), "ratio", 1.0),
@@ -23,6 +26,7 @@ _OPTIONS: dict[str, tuple[tuple[str, ...], str, Any]] = {
     "eats_target": (("eats", "bicubic-pull"), "target", "bicubic"),
     "eats_teaches": (("eats",), "teaches", "all"),
     "eats_erase": (("eats",), "erase", "one"),
+    "dil_rate": (("dil",), "rate", None),
 }
 _NOT_OF_THE_RUN = ("output", "preset", "validation", "validation_degradations", "resume", "device", "workers", "cache")
 
@@ -30,14 +34,14 @@ _NOT_OF_THE_RUN = ("output", "preset", "validation", "validation_degradations", 
 def train(
     output: Path,
     data: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(help=f"HR images to train on: {SET}.")] = None,
-    patches: Path | None = None,
+    patches: tuple[Path, ...] | None = None,
     preset: Literal["paper", "laptop"] = "paper",
     network: str | None = None,
     init: str | None = None,
     scale: int | None = None,
     features: int | None = None,
     blocks: int | None = None,
-    strategy: Literal["original", "dropout", "eats", "bicubic-pull"] = "original",
+    strategy: Literal["original", "dropout", "eats", "bicubic-pull", "dil"] = "original",
     dropout: float | None = None,
     eats_ratio: float | None = None,
     eats_count: int | None = None,
@@ -46,7 +50,8 @@ def train(
     eats_target: Literal["bicubic", "clean bicubic", "hr"] | None = None,
     eats_teaches: Literal["all", "layer", "disruptor"] | None = None,
     eats_erase: Literal["one", "one per layer", "none"] | None = None,
-    degradation: Literal["bicubic", "second-order", "bsrgan"] | None = None,
+    dil_rate: float | None = None,
+    degradation: TrainingDegradation | None = None,
     sharpen: Sharpen = False,
     steps: int | None = None,
     batch: int | None = None,
@@ -72,7 +77,8 @@ def train(
 
     Args:
         patches: train on the patches that `srgame degrade --patches` wrote into this folder, instead of on images; they
-            determine scale, patch, crop, degradation and sharpen.
+            determine scale, patch, crop, degradation and sharpen. The strategy dil takes several folders, one for each
+            type of distortion.
         output: folder for the weights, the log and the state of the training; a training interrupted there resumes.
         preset: length of the training and size of its batches: paper (500,000 steps of 16 patches of 128 pixels, from
             crops of 400), or laptop (20,000 steps of 8 patches of 96 pixels, from crops of 192). Other flags override
@@ -86,7 +92,9 @@ def train(
         blocks: depth of the network; None: its own default. A function of yours needs a parameter of this name.
         strategy: what the training minimises. original: the L1 loss. dropout: the L1 loss, with channels dropped before
             the last conv layer. eats: the L1 loss and the awakening loss of an erased filter (paper, Algorithm 1).
-            bicubic-pull: the L1 loss to the HR image and to bicubic upsampling; no filter is erased.
+            bicubic-pull: the L1 loss to the HR image and to bicubic upsampling; no filter is erased. dil: the L1 loss
+            on one type of distortion after the other, in a copy of the network that each step then approaches (Li et
+            al. 2023); the types of images are the blur, the resizes, the noise, the jpeg and all of second-order.
         dropout: probability that a channel is dropped (the paper: 0.5 for SRResNet, 0.7 for RRDBNet); None: 0.5. Only
             for the strategy dropout.
         eats_ratio: share of the layers that take part (paper, Table 6); None: 1. Only for the strategy eats.
@@ -101,9 +109,11 @@ def train(
             None: all. Only for the strategy eats.
         eats_erase: erase filters in one layer, in every layer, or in none, which is the control experiment; None: one.
             Only for the strategy eats.
-        degradation: how LR images are made; None: that of the stored patches, or second-order.
+        dil_rate: learning rate of the copy of the network; None: 1e-4. Only for the strategy dil.
+        degradation: how LR images are made; None: that of the stored patches, or second-order. With the strategy dil,
+            leave it out.
         steps: number of training steps; None: that of the preset.
-        batch: number of patches in each step, for all processes together; None: that of the preset.
+        batch: number of patches in each step (dil: of each type), for all processes together; None: that of the preset.
         patch: side of an HR patch, in pixels; None: that of the stored patches or the preset.
         crop: side of the HR crop that is degraded and from which a patch is cut, in pixels; 0: the patch itself; None:
             that of the stored patches or the preset.
@@ -123,13 +133,14 @@ def train(
     """
     identity = {name: value for name, value in locals().items() if name not in _NOT_OF_THE_RUN}
     identity |= _with_defaults(strategy, {flag: identity[flag] for flag in _OPTIONS})
+    from srgame.data.degradations.training import DISTORTIONS
     from srgame.data.lazy import lazy_pairs
     from srgame.devices import available, faster_in_bfloat16
     from srgame.networks import scale_of
     from srgame.training import processes
     from srgame.training.loop import PRESETS, Schedule, fit
     from srgame.training.patch_store import StoredPatches
-    from srgame.training.patches import Batches, Patches, mixed, moved, prefetched
+    from srgame.training.patches import Patches, joined, moved, prefetched
     from srgame.training.state import STATES
     from srgame.training.strategies import STRATEGIES
 
@@ -142,19 +153,25 @@ def train(
     if workers < 0:
         raise InputError(f"--workers is 0 or more, not {workers}")
     own = {"scale": scale, "patch": patch, "crop": crop, "degradation": degradation, "sharpen": sharpen or None}
+    kinds = DISTORTIONS if strategy == "dil" else (degradation or "second-order",)
     if patches:
-        store = StoredPatches(patches, seed=seed).settings
-        if differ := [name for name, value in own.items() if value is not None and value != store[name]]:
-            what = ", ".join(f"{name} {store[name]}" for name in differ)
-            raise InputError(f"the patches in '{patches}' have {what}: leave out --{', --'.join(differ)}")
-        identity |= {"patches": store}
-        amount |= {name: store[name] for name in ("patch", "crop")}
+        stores = _stores(patches, own, several=strategy == "dil")
+        identity |= {"patches": stores if strategy == "dil" else stores[0]}
+        amount |= {name: stores[0][name] for name in ("patch", "crop")}
+        scale = stores[0]["scale"]
+    elif strategy == "dil":
+        if degradation:
+            raise InputError(f"dil trains on {', '.join(DISTORTIONS)}: leave out --degradation")
+        identity |= {"degradation": list(kinds)}
     images = _images(data, subfolders, cache) if data else []
     size = {name: value for name, value in {"features": features, "blocks": blocks}.items() if value}
-    model, start = _start(network, init, store["scale"] if patches else scale, size, seed)
+    model, start = _start(network, init, scale, size, seed)
     identity |= start
     scale = scale_of(model.eval())
     options = {option: identity[flag] for flag, (readers, option, _) in _OPTIONS.items() if strategy in readers}
+    options = {option: value for option, value in options.items() if value is not None}
+    if strategy == "dil":
+        options["types"] = len(patches or kinds)
     if options.get("layers") == ("all",):
         options["layers"] = None
     with processes.process_group(available(device)) as place, ExitStack() as prefetching:
@@ -166,26 +183,14 @@ def train(
         share, rest = divmod(amount["batch"], count)
         if rest:
             raise InputError(f"{count} processes cannot share a batch of {amount['batch']} evenly")
-        batches: Batches
         if patches:
-            stored = moved(StoredPatches(patches, share, seed, rank, count), place)
-            batches = prefetching.enter_context(prefetched(stored))
+            stored = joined([StoredPatches(folder, share, seed, rank, count) for folder in patches])
+            batches = prefetching.enter_context(prefetched(moved(stored, place)))
         else:
-            made: Batches = Patches(
-                images,
-                degradation or "second-order",
-                scale,
-                amount["patch"],
-                share,
-                amount["crop"],
-                sharpen,
-                seed,
-                rank,
-                "cpu" if workers else place,
-            )
-            if workers:
-                made = moved(prefetching.enter_context(prefetched(made, 2 * workers, workers)), place)
-            batches = prefetching.enter_context(prefetched(mixed(made, pool, seed), ahead=pool))
+            each = -(-workers // len(kinds))
+            how = (scale, amount["patch"], share, amount["crop"], sharpen, seed, rank, "cpu" if workers else place)
+            made = [_made(Patches(images, kind, *how), pool, each, place, prefetching) for kind in kinds]
+            batches = joined(made)
         log = fit(
             STRATEGIES[strategy](model.to(place), **options),
             batches,
@@ -203,6 +208,39 @@ def train(
     if first:
         print(log.tail(1).T.to_string(header=False))
         print(f"weights: {output / 'weights.safetensors'}")
+
+
+def _stores(folders: Sequence[Path], own: dict[str, Any], several: bool) -> list[dict[str, Any]]:
+    """The settings of each store; refuses those that differ from `own` flags, or do not make one training together."""
+    from srgame.training.patch_store import StoredPatches
+
+    stores = [StoredPatches(folder).settings for folder in folders]
+    for folder, store in zip(folders, stores, strict=True):
+        if differ := [name for name, value in own.items() if value is not None and value != store[name]]:
+            what = ", ".join(f"{name} {store[name]}" for name in differ)
+            raise InputError(f"the patches in '{folder}' have {what}: leave out --{', --'.join(differ)}")
+        if differ := [name for name in ("scale", "patch", "crop", "sharpen") if store[name] != stores[0][name]]:
+            what = ", ".join(f"{name} {store[name]}, not {stores[0][name]}" for name in differ)
+            raise InputError(f"the patches in '{folder}' have {what} as in '{folders[0]}': make them alike")
+    kinds = [store["degradation"] for store in stores]
+    if several and len(set(kinds)) < max(2, len(kinds)):
+        raise InputError(
+            f"the strategy dil needs a folder of patches for each type of distortion, not only {', '.join(kinds)}: "
+            "make more with srgame degrade --degradation, such as second-order:noise"
+        )
+    if not several and len(kinds) > 1:
+        raise InputError(f"only the strategy dil trains on several folders of patches: give one of the {len(kinds)}")
+    return stores
+
+
+def _made(made: "Patches", pool: int, workers: int, place: str, prefetching: ExitStack) -> "Batches":
+    """Mixed batches on the device `place`, made ahead by this process or by workers."""
+    from srgame.training.patches import mixed, moved, prefetched
+
+    batches: Batches = made
+    if workers:
+        batches = moved(prefetching.enter_context(prefetched(made, 2 * workers, workers)), place)
+    return prefetching.enter_context(prefetched(mixed(batches, pool, made.seed), ahead=pool))
 
 
 def _images(data: str, subfolders: bool, cache: float) -> Sequence[Any]:

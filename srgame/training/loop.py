@@ -170,7 +170,7 @@ def seeded(build: Callable[[], nn.Module], seed: int) -> nn.Module:
 
 
 class _Trainee:
-    """The network, its optimiser and its moving average: all that a step changes and a state stores."""
+    """The network, its optimisers and its moving average: all that a step changes and a state stores."""
 
     def __init__(self, strategy: Strategy, schedule: Schedule) -> None:
         self.strategy = strategy
@@ -181,6 +181,7 @@ class _Trainee:
         self.ema = schedule.ema
         self.average = {name: value.clone() for name, value in network.state_dict().items()} if schedule.ema else {}
         self.optimiser = torch.optim.Adam(network.parameters(), lr=schedule.learning_rate)
+        self.inner: torch.optim.Optimizer | None = getattr(strategy, "inner_optimiser", None)
 
     def descend(self, losses: Losses, rate: float) -> None:
         """Takes one step of Adam on the sum of the minimised losses."""
@@ -198,6 +199,8 @@ class _Trainee:
         try:
             self.network.load_state_dict(state["network"])
             self.optimiser.load_state_dict(state["optimiser"])
+            if self.inner:
+                self.inner.load_state_dict(state["inner"])
             self.average = {name: value.to(self.average[name].device) for name, value in state["average"].items()}
             log: list[Row] = state["log"]
         except (KeyError, RuntimeError, TypeError, ValueError, AttributeError) as error:
@@ -221,6 +224,7 @@ class _Trainee:
             beside["weights.ema.safetensors"] = lambda path: save_weights(average, path, metadata)
         optimiser = self.optimiser.state_dict()
         state = {"run": run, "network": weights, "optimiser": optimiser, "average": average, "log": log}
+        state |= {"inner": self.inner.state_dict()} if self.inner else {}
         write_state(folder, state, beside)
 
 

@@ -120,6 +120,16 @@ def mixed(batches: Batches, count: int, seed: int = 0) -> Batches:
     return batch if count > 1 else batches
 
 
+def joined(parts: Sequence[Batches]) -> Batches:
+    """Batches that hold a batch of each part, one after the other."""
+
+    def batch(step: int) -> Batch:
+        lr, hr = zip(*(part(step) for part in parts), strict=True)
+        return torch.cat(lr), torch.cat(hr)
+
+    return batch
+
+
 @contextmanager
 def prefetched(batches: Batches, ahead: int = 1, workers: int = 0) -> Iterator[Batches]:
     """While open, yields the same batches, of which the next `ahead` are computed while training uses one.

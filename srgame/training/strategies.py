@@ -49,7 +49,11 @@ class Losses:
 
 @runtime_checkable
 class Strategy(Protocol):
-    """A way to train `network`; one with options has them in `settings`, a dict of numbers, texts and lists by name."""
+    """A way to train `network`.
+
+    A strategy with options has them in `settings`, a dict of numbers, texts and lists by name. One with an optimiser of
+    its own has it in `inner_optimiser`: the loop saves and restores its state.
+    """
 
     network: nn.Module
 
@@ -264,6 +268,61 @@ class BicubicPull(EATS):
         super().__init__(network, weight=weight, target=target, erase="none")
 
 
+class DIL(nn.Module):
+    """Causality-based training (Li et al. 2023, serial first-order form): Reptile over types of distortion.
+
+    A batch holds as many patches of each of `types` types, one type after the other. Each step copies the weights θ to
+    a task network, which takes one step of Adam (β₁ = 0) on the patches of each type in turn, in a random order, with
+    the L1 distance to the HR image as its loss. The loss of the strategy is ½‖θ − θ_task‖², whose gradient θ − θ_task
+    is DIL's meta-gradient. `rate` is the learning rate of the task network; the moments of its Adam are carried over
+    from step to step, as in the authors' code. Processes that train together average each of its gradients.
+
+    Raises InputError for fewer than two types, a rate that is not above 0, and a batch that types cannot share evenly.
+    """
+
+    network: nn.Module
+
+    def __init__(self, network: nn.Module, types: int = 5, rate: float = 1e-4) -> None:
+        super().__init__()
+        if types < 2:
+            raise InputError(f"DIL needs at least 2 types of distortion, not {types}")
+        if not 0 < rate < math.inf:
+            raise InputError(f"the learning rate of the task network must be finite and above 0, not {rate}")
+        self.network = network
+        self.settings = {"types": types, "rate": rate}
+        self.types = types
+        self._task = {name: value.detach().clone().requires_grad_() for name, value in _trained(network).items()}
+        self.inner_optimiser = torch.optim.Adam(self._task.values(), lr=rate, betas=(0.0, 0.999))
+
+    def forward(self, lr: LR, hr: HR, rng: np.random.Generator) -> Losses:
+        if len(lr) % self.types:
+            raise InputError(f"{self.types} types of distortion cannot share a batch of {len(lr)} patches evenly")
+        weights = _trained(self.network)
+        for name, value in weights.items():
+            self._task[name].data = value.detach().clone()
+        parts = list(zip(lr.chunk(self.types), hr.chunk(self.types), strict=True))
+        distances = [self._descend(*parts[drawn]) for drawn in rng.permutation(self.types)]
+        original, to_bicubic = torch.stack(distances).mean(0)
+        moved = [(value - self._task[name].detach()).square().sum() / 2 for name, value in weights.items()]
+        return Losses({"meta": torch.stack(moved).sum()}, {"original": original, "to_bicubic": to_bicubic})
+
+    def _descend(self, lr: LR, hr: HR) -> Float[Tensor, "2"]:
+        """Takes a step of the task network; returns the distances of its images, before the step, to HR and Bic."""
+        sr = torch.func.functional_call(self.network, self._task, (copy_for(self.network, lr),))
+        loss = F.l1_loss(sr, hr)
+        self.inner_optimiser.zero_grad()
+        loss.backward()
+        for value in self._task.values():
+            value.grad = None if value.grad is None else processes.mean_of_all(value.grad)
+        self.inner_optimiser.step()
+        torch.clear_autocast_cache()  # autocast would go on with the weights from before the step
+        return torch.stack([loss.detach(), _distance(sr, _bicubic(lr, hr))])
+
+
+def _trained(network: nn.Module) -> dict[str, Tensor]:
+    return {name: value for name, value in network.named_parameters() if value.requires_grad}
+
+
 def _frozen_except(network: nn.Module, taught: Mapping[str, Sequence[int]]) -> dict[str, Tensor]:
     """The weights of `network`, detached except for the `taught` filters of each layer."""
     weights = {name: value.detach() for name, value in network.named_parameters()}
@@ -288,4 +347,5 @@ STRATEGIES: dict[str, Callable[..., Strategy]] = {
     "dropout": Dropout,
     "eats": EATS,
     "bicubic-pull": BicubicPull,
+    "dil": DIL,
 }

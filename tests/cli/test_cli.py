@@ -13,6 +13,7 @@ from importlib import import_module
 from importlib.metadata import version
 from inspect import signature
 from pathlib import Path
+from typing import get_args
 
 import cv2
 import numpy as np
@@ -23,9 +24,10 @@ from commands import HEARS_CTRL_C
 from safetensors.torch import load_file
 
 from srgame.cli.comparison import labels
-from srgame.cli.flags import FIRST_CHECKPOINT, Images, Network, Output, Worth, flat
+from srgame.cli.flags import FIRST_CHECKPOINT, Images, Network, Output, TrainingDegradation, Worth, flat
 from srgame.cli.shapley import LIMITS, shapley
 from srgame.data.degradations.steps import degraded
+from srgame.data.degradations.training import DEGRADATIONS, DISTORTIONS
 from srgame.data.images import read_image
 from srgame.data.pairs import load_pairs
 from srgame.files import lock
@@ -207,6 +209,10 @@ BAD = {
         "--eats-layers",
     ),
     "dropout without dropout": ("train {images} --output {folder}/run --strategy eats --dropout 0.5", "--dropout"),
+    "dil on one degradation": (
+        "train {images} --output {folder}/run --strategy dil --degradation bicubic",
+        "leave out --degradation",
+    ),
     "no patches": ("degrade photographs --output {folder}/lr --patches 0", "patches must be at least 1"),
     "patches of LR images": ("degrade {images} --output {folder}/lr --patch 32", "--patch needs --patches"),
     "patches to nowhere": ("degrade photographs --output {checkpoint}/x --patches 4", "nothing can be written"),
@@ -285,7 +291,7 @@ def test_a_second_run_in_a_folder_is_refused_by_each_verb_that_goes_on_there(
         assert srgame(verb, *words)[0] == 0
 
 
-@pytest.mark.parametrize("degradation", ["bicubic", "second-order", "bsrgan"])
+@pytest.mark.parametrize("degradation", ["bicubic", "second-order", "bsrgan", "second-order:noise"])
 def test_degrade_writes_lr_images_and_a_manifest_that_makes_them_again(
     srgame: Run, tmp_path: Path, degradation: str
 ) -> None:
@@ -523,6 +529,63 @@ def test_a_training_on_patches_resumes_only_with_the_same_flags_on_the_same_patc
     (patch_store / "hr.npy").write_bytes((patch_store / "hr.npy").read_bytes()[:-1] + b"?")
     status, _, error = srgame(*on_patches(patch_store, "one", tmp_path / "run"))
     assert status == 2 and "hr.npy" in error and "damaged" in error
+
+
+@pytest.fixture
+def types(srgame: Run, tmp_path: Path) -> list[Path]:
+    """Six patches of each type of distortion."""
+    small = ["--patches", 6, "--patch", 32, "--crop", 48]
+    for kind in DISTORTIONS:
+        assert srgame("degrade", "photographs", "--output", tmp_path / kind, "--degradation", kind, *small)[0] == 0
+    return [tmp_path / kind for kind in DISTORTIONS]
+
+
+def on_types(types: list[Path], output: Path, strategy: str = "dil") -> list[object]:
+    """A training of three steps on several stores."""
+    small = ["--features", 4, "--blocks", 1, "--steps", 3, "--batch", 2, "--validation-degradations", "clean"]
+    return ["train", "--patches", *types, "--strategy", strategy, *small, "--output", output]
+
+
+def test_dil_trains_on_one_store_for_each_type(srgame: Run, types: list[Path], tmp_path: Path) -> None:
+    status, _, error = srgame(*on_types(types, tmp_path / "run"), "--dil-rate", 2e-4)
+    assert status == 0, error
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert run["options"] == {"types": 5, "rate": 2e-4} and run["dil_rate"] == 2e-4
+    assert [store["degradation"] for store in run["patches"]] == list(DISTORTIONS)
+    log = pd.read_csv(tmp_path / "run" / "log.csv")
+    assert {"meta", "original", "to_bicubic", "psnr_y_clean"} <= set(log) and log["step"].tolist() == [3]
+    assert srgame(*on_types(types, tmp_path / "half"), "--steps", 2)[0] == 0
+    assert json.loads((tmp_path / "half" / "run.json").read_text())["options"] == {"types": 5, "rate": 1e-4}
+    with (tmp_path / "half" / "state.pt").open("rb") as file:
+        assert len(torch.load(file, weights_only=True)["inner"]["state"]) > 10
+
+
+def test_stores_that_are_not_one_for_each_type_are_refused(srgame: Run, types: list[Path], tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    words = ["--patches", 6, "--patch", 32, "--crop", 64, "--degradation", "second-order:blur"]
+    assert srgame("degrade", "photographs", "--output", other, *words)[0] == 0
+    for folders, strategy, said in (
+        (types[:1], "dil", "second-order:blur"),
+        ([types[0], types[0]], "dil", "second-order:blur, second-order:blur"),
+        (types[:2], "original", "dil"),
+        ([types[1], other], "dil", f"'{other}' have crop 64, not 48 as in '{types[1]}'"),
+    ):
+        status, _, error = srgame(*on_types(folders, tmp_path / "run", strategy))
+        assert status == 2 and said in error and not (tmp_path / "run" / "state.pt").exists()
+
+
+def test_dil_on_images_makes_patches_of_each_type(srgame: Run, training: list[object], tmp_path: Path) -> None:
+    training[training.index("eats")] = "dil"
+    assert srgame(*training)[0] == 0
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert run["degradation"] == list(DISTORTIONS) and run["options"]["types"] == 5
+    assert srgame(*training, "--output", tmp_path / "by-worker", "--workers", 1)[0] == 0
+    weights = [(tmp_path / each / "weights.safetensors").read_bytes() for each in ("run", "by-worker")]
+    assert weights[0] == weights[1]
+
+
+def test_the_command_line_offers_every_training_degradation() -> None:
+    assert get_args(TrainingDegradation) == tuple(DEGRADATIONS)
 
 
 @pytest.mark.parametrize(("flag", "value"), {"scale": 4, "patch": 64, "crop": 0, "degradation": "bicubic"}.items())

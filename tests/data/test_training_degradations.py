@@ -1,6 +1,7 @@
 """Kernels, JPEG and training degradations against slow definitions, the codec and the published probabilities."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
@@ -290,7 +291,26 @@ def test_a_batch_is_a_function_of_its_generator(name: str, crops: Tensor) -> Non
     assert torch.equal(first[0], other[0]) == (name == "bicubic")
 
 
-@pytest.mark.parametrize("name", ["second-order", "bsrgan"])
+@pytest.mark.parametrize("kind", ["blur", "resize", "noise", "jpeg"])
+def test_a_part_of_the_second_order_degradation_keeps_its_steps_of_one_kind(kind: str, crops: Tensor) -> None:
+    for seed in range(8):
+        lr, plans = DEGRADATIONS[f"second-order:{kind}"](crops, np.random.default_rng(seed), 4)
+        whole = second_order(crops, np.random.default_rng(seed), 4)[1]
+        for plan, full in zip(plans, whole, strict=True):
+            assert {name: step for name, step in plan.items() if name.startswith(kind)} == {
+                name: step for name, step in full.items() if name.startswith(kind)
+            }
+            assert list(plan) == [name for name in full if name in plan]
+            assert {re.sub(r"\d", "", name) for name in plan} == {kind, "resize"}
+            assert kind == "resize" or [name for name in plan if name.startswith("resize")] == ["resize2"]
+    once = F.avg_pool2d(crops, 4)
+    if kind != "resize":  # without the steps of its kind, a part is the mean of squares
+        alone = [{"resize2": plan["resize2"]} for plan in plans]
+        torch.testing.assert_close(degraded(crops, alone), once, rtol=0, atol=0.51 / 255)
+    assert not torch.allclose(lr, once, rtol=0, atol=0.51 / 255)
+
+
+@pytest.mark.parametrize("name", [name for name in DEGRADATIONS if name != "bicubic"])
 def test_a_stored_plan_replays_each_image_without_its_batch(name: str, crops: Tensor) -> None:
     for seed in range(5):
         lr, plans = DEGRADATIONS[name](crops, np.random.default_rng(seed), 4)

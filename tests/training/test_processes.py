@@ -16,12 +16,13 @@ import torch
 from safetensors.torch import load_file
 
 from srgame.cli.train import train
+from srgame.data.degradations.training import DISTORTIONS
 from srgame.data.images import read_rgb
 from srgame.errors import InputError
 from srgame.networks import SRResNet
 from srgame.training import processes
 from srgame.training.loop import Schedule, fit, seeded
-from srgame.training.patches import Batches, Patches
+from srgame.training.patches import Batches, Patches, joined
 from srgame.training.state import STATES
 from srgame.training.strategies import STRATEGIES
 
@@ -37,18 +38,23 @@ def images(tmp_path: Path) -> Path:
 def training(images: Path, output: Path, strategy: str, steps: int) -> list[str]:
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "--max-restarts=2"]
     amount = ["--steps", str(steps), "--batch", "4", "--patch", "32", "--crop", "0", "--pool", "1", "--save-every", "3"]
-    what = ["--features", "6", "--blocks", "1", "--strategy", strategy, "--degradation", "bicubic"]
+    what = ["--features", "6", "--blocks", "1", "--strategy", strategy]
+    what += [] if strategy == "dil" else ["--degradation", "bicubic"]
     shown = ["--validation", str(images), "--validation-degradations", "clean", "--output", str(output)]
     return [sys.executable, *launch, "-m", "srgame", "train", str(images), *amount, *what, *shown]
 
 
-@pytest.mark.parametrize("strategy", ["eats", "dropout"])
+@pytest.mark.parametrize("strategy", ["eats", "dropout", "dil"])
 def test_two_processes_train_the_same_weights_as_one(images: Path, tmp_path: Path, strategy: str) -> None:
     subprocess.run(training(images, tmp_path / "two", strategy, steps=6), check=True, capture_output=True)
-    shards = [Patches([read_rgb(images / "one.png")], patch=32, batch=2, shard=shard) for shard in range(2)]
-    assert not torch.equal(shards[0](0)[0], shards[1](0)[0])
+    kinds = DISTORTIONS if strategy == "dil" else ("bicubic",)
+    image = read_rgb(images / "one.png")
+    parts = [[Patches([image], kind, patch=32, batch=2, shard=shard) for shard in range(2)] for kind in kinds]
+    assert all(not torch.equal(shards[0](0)[0], shards[1](0)[0]) for shards in parts)
     network = seeded(lambda: SRResNet(features=6, blocks=1), 0)
-    log = fit(STRATEGIES[strategy](network), together(shards), Schedule(6, save_every=3), tmp_path / "one")
+    log = fit(
+        STRATEGIES[strategy](network), joined(list(map(together, parts))), Schedule(6, save_every=3), tmp_path / "one"
+    )
     trained = load_file(tmp_path / "two" / "weights.safetensors")
     for name, weights in network.state_dict().items():
         torch.testing.assert_close(trained[name], weights, rtol=1e-4, atol=1e-6)

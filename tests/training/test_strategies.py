@@ -1,7 +1,7 @@
 """Strategies: their losses and gradients against slower definitions."""
 
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -16,7 +16,7 @@ from srgame.data.images import upsample
 from srgame.errors import InputError
 from srgame.filters import filters_of
 from srgame.networks import HAN
-from srgame.training.strategies import EATS, STRATEGIES, BicubicPull, Dropout, Original
+from srgame.training.strategies import DIL, EATS, STRATEGIES, BicubicPull, Dropout, Original
 
 
 def gradients(network: nn.Module, loss: Tensor) -> dict[str, Tensor]:
@@ -164,12 +164,12 @@ def test_eats_watches_what_an_erasure_changes() -> None:
 def test_a_copy_of_a_strategy_trains_its_own_network_alike(strategy: type[EATS], copy: Callable[[EATS], EATS]) -> None:
     original = strategy(tiny())
     lr, hr = batches()(0)
-    gradient = gradients(original.network, original(lr, hr, np.random.default_rng(0)).total())
-    original.network.zero_grad()
+    original(lr, hr, np.random.default_rng(0))
     twin = copy(original)
     same = gradients(twin.network, twin(lr, hr, np.random.default_rng(0)).total())
-    assert all(torch.equal(same[name], expected) for name, expected in gradient.items())
     assert all(weights.grad is None for weights in original.network.parameters())
+    gradient = gradients(original.network, original(lr, hr, np.random.default_rng(0)).total())
+    assert all(torch.equal(same[name], expected) for name, expected in gradient.items())
 
 
 def test_dropout_drops_whole_channels_before_the_last_conv() -> None:
@@ -207,11 +207,79 @@ def test_bicubic_pull_is_the_sum_of_two_distances() -> None:
         ("eats", {"weight": -0.1}),
         ("eats", {"weight": float("nan")}),
         ("bicubic-pull", {"weight": float("inf")}),
+        ("dil", {"types": 1}),
+        ("dil", {"rate": 0.0}),
     ],
 )
 def test_impossible_options_are_refused(strategy: str, options: dict[str, Any]) -> None:
     with pytest.raises(InputError):
         STRATEGIES[strategy](tiny(), **options)
+
+
+def naive_dil(network: nn.Module, steps: Sequence[int], bfloat16: bool = False) -> list[tuple[list[Tensor], float]]:
+    """θ − θ_task and the mean loss of each of these steps from copies of the network, five types and Adam by hand."""
+    squares, count, made = [torch.zeros_like(value) for value in network.parameters()], 0, []
+    for step in steps:
+        lr, hr = batches()(step)
+        task, losses = deepcopy(network), []
+        for row in np.random.default_rng(step).permutation(5):
+            with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+                loss = F.l1_loss(task(lr[row : row + 1]), hr[row : row + 1])
+            slopes = torch.autograd.grad(loss, list(task.parameters()))
+            count += 1
+            for value, slope, square in zip(task.parameters(), slopes, squares, strict=True):
+                square.mul_(0.999).add_(0.001 * slope**2)
+                value.data -= 1e-3 * slope / ((square / (1 - 0.999**count)).sqrt() + 1e-8)
+            losses.append(loss.item())
+        pairs = zip(network.parameters(), task.parameters(), strict=True)
+        made.append(([(value - moved).detach() for value, moved in pairs], float(np.mean(losses))))
+    return made
+
+
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_dil_descends_on_each_type_in_turn_and_carries_its_moments_over(bfloat16: bool) -> None:
+    network = tiny()
+    dil = DIL(network, rate=1e-3)
+    for step, (expected, loss) in enumerate(naive_dil(network, range(3), bfloat16)):
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            losses = dil(*batches()(step), np.random.default_rng(step))
+        measured = gradients(network, losses.total())
+        for (name, gradient), moved in zip(measured.items(), expected, strict=True):
+            torch.testing.assert_close(gradient, moved, rtol=1e-3, atol=2e-6, msg=f"{step}: {name}")
+        half = sum((each**2).sum().item() for each in expected) / 2
+        assert losses.minimised["meta"].item() == pytest.approx(half, rel=1e-4)
+        assert losses.watched["original"].item() == pytest.approx(loss, rel=1e-5)
+
+
+def test_the_gradient_of_dil_is_exactly_how_far_the_task_network_moved() -> None:
+    network = tiny()
+    dil = DIL(network)
+    before = deepcopy(network.state_dict())
+    measured = gradients(network, dil(*batches()(0), np.random.default_rng(0)).total())
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+    assert all(torch.equal(gradient, before[name] - dil._task[name]) for name, gradient in measured.items())
+
+
+def test_the_order_of_types_is_drawn_with_the_generator_of_the_step() -> None:
+    lr, hr = batches()(0)
+    drawn = {
+        seed: gradients(network := tiny(), DIL(network)(lr, hr, np.random.default_rng(seed)).total())["conv_hr.weight"]
+        for seed in (0, 1, 3)
+    }
+    again = gradients(network := tiny(), DIL(network)(lr, hr, np.random.default_rng(0)).total())["conv_hr.weight"]
+    assert torch.equal(drawn[0], again) and not any(torch.equal(drawn[0], drawn[seed]) for seed in (1, 3))
+
+
+def test_dil_trains_only_weights_that_need_gradients() -> None:
+    network = tiny()
+    network.conv_first.requires_grad_(False)
+    measured = gradients(network, DIL(network)(*batches()(0), np.random.default_rng(0)).total())
+    assert measured["conv_first.weight"].abs().max() == 0 < measured["conv_hr.weight"].abs().max()
+
+
+def test_types_of_distortion_must_share_a_batch_evenly() -> None:
+    with pytest.raises(InputError, match=r"4 types .* 5 patches"):
+        DIL(tiny(), types=4)(*batches()(0), np.random.default_rng(0))
 
 
 def test_eats_skips_layers_of_a_single_filter() -> None:

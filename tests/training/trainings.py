@@ -15,4 +15,4 @@ def tiny(seed: int = 0) -> nn.Module:
 
 
 def batches() -> Patches:
-    return Patches(IMAGES, scale=4, patch=24, batch=3)
+    return Patches(IMAGES, scale=4, patch=24, batch=5)

@@ -5,6 +5,7 @@ The result is a pure function of the images and the generator. LR images have 8-
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -80,6 +81,23 @@ def second_order_plans(rng: np.random.Generator, batch: int, size: tuple[int, in
     return plans
 
 
+def second_order_part(kind: str, hr: HR, rng: np.random.Generator, scale: int = 4) -> tuple[LR, list[Plan]]:
+    """`second_order` with the steps of one kind only: blur, resize, noise or jpeg, drawn as they are there.
+
+    Without its resizes, the HR images are downsampled once, in the second stage, by averaging squares of pixels.
+    """
+    size = lr_size(hr, scale)
+    plans = [_part(plan, kind, size) for plan in second_order_plans(rng, len(hr), size, scale)]
+    return degraded(hr, plans), plans
+
+
+def _part(plan: Plan, kind: str, size: tuple[int, int]) -> Plan:
+    """The steps of one kind, in the plan's order, and the downsampling to this height and width."""
+    height, width = size
+    needed = {} if kind == "resize" else {"resize2": {"height": height, "width": width, "mode": "area"}}
+    return {name: step for name, step in (plan | needed).items() if name.startswith(kind) or name in needed}
+
+
 def sharpened(images: HR, weight: float = 0.5, threshold: float = 10.0) -> HR:
     """The images after Real-ESRGAN's unsharp mask: detail above `threshold` 8-bit levels is amplified by `weight`."""
     detail = images - _soft(images)
@@ -124,4 +142,9 @@ DEGRADATIONS: dict[str, Callable[[HR, np.random.Generator, int], tuple[LR, list[
     "bicubic": bicubic,
     "second-order": second_order,
     "bsrgan": bsrgan,
+    "second-order:blur": partial(second_order_part, "blur"),
+    "second-order:resize": partial(second_order_part, "resize"),
+    "second-order:noise": partial(second_order_part, "noise"),
+    "second-order:jpeg": partial(second_order_part, "jpeg"),
 }
+DISTORTIONS = (*(name for name in DEGRADATIONS if ":" in name), "second-order")  # the types that DIL trains on
