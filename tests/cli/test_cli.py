@@ -554,6 +554,8 @@ def test_dil_trains_on_one_store_for_each_type(srgame: Run, types: list[Path], t
     assert [store["degradation"] for store in run["patches"]] == list(DISTORTIONS)
     log = pd.read_csv(tmp_path / "run" / "log.csv")
     assert {"meta", "original", "to_bicubic", "psnr_y_clean"} <= set(log) and log["step"].tolist() == [3]
+    assert len({(folder / "hr.npy").read_bytes() for folder in types}) == 1  # they differ in distortion only
+    assert len({(folder / "lr.npy").read_bytes() for folder in types}) == 5
     assert srgame(*on_types(types, tmp_path / "half"), "--steps", 2)[0] == 0
     assert json.loads((tmp_path / "half" / "run.json").read_text())["options"] == {"types": 5, "rate": 1e-4}
     with (tmp_path / "half" / "state.pt").open("rb") as file:
