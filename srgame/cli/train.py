@@ -249,7 +249,7 @@ def _images(data: str, subfolders: bool, cache: float) -> Sequence[Any]:
     from srgame.data.lazy import LazyImages
 
     images = LazyImages(image_paths(data, subfolders), int(cache * 2**30))
-    if images.nbytes > images.kept_bytes:
+    if images.nbytes > images.cache_bytes:
         needed = math.ceil(images.nbytes / 2**30 * 100) / 100
         warnings.warn(
             f"the images in '{data}' are decoded again for each crop, which takes time, because they need "

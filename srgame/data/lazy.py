@@ -14,7 +14,7 @@ from srgame.data.images import Image, center_crop, image_paths, read_image, read
 from srgame.data.pairs import Pairs, load_pairs
 from srgame.errors import InputError, check_counts
 
-KEPT_BYTES = 1 << 28  # of decoded images in each training process: 30 images of two megapixels
+CACHE_BYTES = 1 << 28  # of decoded images in each training process: 30 images of two megapixels
 
 
 @dataclass(frozen=True)
@@ -95,17 +95,17 @@ def lazy_pairs(
 
 
 class LazyImages(Sequence[UInt8[np.ndarray, "_ _ 3"]]):
-    """The images in `paths` as bytes, decoded when they are used; the last ones used stay, up to `kept_bytes`.
+    """The images in `paths` as bytes, decoded when they are used; a cache of `cache_bytes` holds the last ones used.
 
     `shapes` has the shape of each. To find damaged files before a training begins, each is decoded once at first.
-    A copy in another process starts with no image kept.
+    A copy in another process starts with an empty cache.
 
     Raises InputError for unreadable files, and later for a file whose size has changed since.
     """
 
-    def __init__(self, paths: Sequence[Path], kept_bytes: int = KEPT_BYTES) -> None:
-        self.paths, self.kept_bytes = tuple(paths), kept_bytes
-        self._kept: OrderedDict[int, np.ndarray] = OrderedDict()
+    def __init__(self, paths: Sequence[Path], cache_bytes: int = CACHE_BYTES) -> None:
+        self.paths, self.cache_bytes = tuple(paths), cache_bytes
+        self._cache: OrderedDict[int, np.ndarray] = OrderedDict()
         self.shapes: tuple[tuple[int, ...], ...] = ()
         self.shapes = tuple(self[index].shape for index in range(len(self.paths)))
 
@@ -118,20 +118,20 @@ class LazyImages(Sequence[UInt8[np.ndarray, "_ _ 3"]]):
         return sum(math.prod(shape) for shape in self.shapes)
 
     def __getitem__(self, index: int) -> UInt8[np.ndarray, "_ _ 3"]:  # type: ignore[override]
-        if index in self._kept:
-            self._kept.move_to_end(index)
-            return self._kept[index]
+        if index in self._cache:
+            self._cache.move_to_end(index)
+            return self._cache[index]
         image = read_rgb(self.paths[index])
         if self.shapes and image.shape != self.shapes[index]:
             raise InputError(f"'{self.paths[index]}' has changed since the training began: start the training again")
-        self._kept[index] = image
-        size = sum(each.nbytes for each in self._kept.values())
-        while size > self.kept_bytes:
-            size -= self._kept.popitem(last=False)[1].nbytes
+        self._cache[index] = image
+        size = sum(each.nbytes for each in self._cache.values())
+        while size > self.cache_bytes:
+            size -= self._cache.popitem(last=False)[1].nbytes
         return image
 
     def __getstate__(self) -> dict[str, object]:
-        return self.__dict__ | {"_kept": OrderedDict()}
+        return self.__dict__ | {"_cache": OrderedDict()}
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ Future = DaskFuture[Any]
 
 ABREAST = 8  # games at a time, at least: no worker waits for the last replicates of a game
 AHEAD = 2  # replicates sent to each worker: one that it computes, and one that waits
-AT_HAND = 2  # games that a worker keeps; building one again costs as much as a few runs of the network
+CACHED = 2  # games in a worker's cache; building one again costs as much as a few runs of the network
 ANSWER = 10.0  # seconds to wait for a scheduler, or for the result of a worker
 PATIENCE = 60.0  # seconds to wait for a first worker
 LOOK = 0.5  # seconds between two counts of the workers
@@ -114,21 +114,21 @@ class Cluster:
 
         Raises InputError if there is no worker, or if one cannot load the network.
         """
-        held = _Held(network, pairs, self.device)
-        worker_pool = WorkerPool(self, held.name, len(pairs))
+        plugin = _NetworkPlugin(network, pairs, self.device)
+        worker_pool = WorkerPool(self, plugin.name, len(pairs))
         worker_pool.wait_for_somebody()
         try:
-            self._give(held)
+            self._register(plugin)
             yield worker_pool
         finally:
             worker_pool.stopped.set()
             if self.client.status == "running":  # else the scheduler is gone
                 with suppress(OSError, CancelledError, ValueError):
-                    self.client.unregister_worker_plugin(held.name)
+                    self.client.unregister_worker_plugin(plugin.name)
 
-    def _give(self, held: "_Held") -> None:
+    def _register(self, plugin: "_NetworkPlugin") -> None:
         try:
-            self.client.register_plugin(held, held.name)
+            self.client.register_plugin(plugin, plugin.name)
         except Exception as error:  # whatever fails on a worker that has other code
             raise InputError(
                 f"{self.name}: a worker cannot take the network ({type(error).__name__}: {error}); "
@@ -139,15 +139,15 @@ class Cluster:
 class WorkerPool:
     """The workers that have received one network and its pairs; they evaluate its games."""
 
-    def __init__(self, cluster: Cluster, held: str, images: int) -> None:
-        self.client, self.cluster, self.held, self.images = cluster.client, cluster.name, held, images
+    def __init__(self, cluster: Cluster, plugin: str, images: int) -> None:
+        self.client, self.cluster, self.plugin, self.images = cluster.client, cluster.name, plugin, images
         self.stopped = Event()
         self._numbers = count()
         self._size, self._looked, self._last_seen = 0, 0.0, monotonic()
 
     def game(self, filters: Filters, **restoration: Any) -> Game:
         """RestorationGame(network, filters, pairs, …), built on the workers only."""
-        return _Remote(self, _Recipe(self.held, next(self._numbers), filters, restoration))
+        return _Remote(self, _Recipe(self.plugin, next(self._numbers), filters, restoration))
 
     def additive(self, game: Game, until: Until) -> AdditiveGame | None:
         """The additive tail of one of its games, found on a worker."""
@@ -208,7 +208,7 @@ class WorkerPool:
             self._look()
 
     def _send(self, done: "SimpleQueue[Future]", priority: int, task: bytes, *values: int) -> Future:
-        future = self.client.submit(_done_by_worker, self.held, task, *values, pure=False, priority=priority)
+        future = self.client.submit(_done_by_worker, self.plugin, task, *values, pure=False, priority=priority)
         future.add_done_callback(done.put)
         return future
 
@@ -268,15 +268,15 @@ class WorkerPool:
 class _Recipe:
     """The arguments of a game, small enough to be sent with each replicate; workers have the network and the pairs."""
 
-    held: str
+    plugin: str  # its name on the workers
     number: int
     filters: Filters
     restoration: dict[str, Any]
 
     def game(self) -> RestorationGame:
         """The game, on a worker."""
-        held = cast(_Held, get_worker().plugins[self.held])
-        return held.game(self)
+        plugin = cast(_NetworkPlugin, get_worker().plugins[self.plugin])
+        return plugin.game(self)
 
 
 class _Remote:
@@ -345,16 +345,16 @@ def _worth(game: Game, coalitions: Coalitions) -> Worth:
     return game(coalitions)
 
 
-def _done_by_worker(held: str, task: bytes, *values: int) -> tuple[Any, list[tuple[str, type[Warning]]]]:
+def _done_by_worker(plugin: str, task: bytes, *values: int) -> tuple[Any, list[tuple[str, type[Warning]]]]:
     """The result of a task and its warnings; it runs alone, with the client's number of threads."""
-    mine = cast(_Held, get_worker().plugins[held])
+    mine = cast(_NetworkPlugin, get_worker().plugins[plugin])
     with ALONE, warnings.catch_warnings(record=True) as caught:
         torch.set_num_threads(mine.threads)
         return pickle.loads(task)(*values), [(str(each.message), each.category) for each in caught]
 
 
-class _Held(WorkerPlugin):
-    """What each worker keeps: the network, the pairs, and the games that it evaluated last."""
+class _NetworkPlugin(WorkerPlugin):
+    """What each worker has: the network, the pairs, and a cache of the games that it evaluated last."""
 
     def __init__(self, network: nn.Module, pairs: Pairs, device: str) -> None:
         self.name = f"srgame-{uuid4().hex}"
@@ -363,10 +363,10 @@ class _Held(WorkerPlugin):
         self.games: dict[int, RestorationGame] = {}
 
     def game(self, recipe: _Recipe) -> RestorationGame:
-        """The game, built if the worker does not have it."""
+        """The game, built if it is not in the cache."""
         game = self.games.pop(recipe.number, None) or self._built(recipe)
         self.games[recipe.number] = game  # now the last
-        while len(self.games) > AT_HAND:
+        while len(self.games) > CACHED:
             del self.games[next(iter(self.games))]
         return game
 

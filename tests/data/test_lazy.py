@@ -59,17 +59,21 @@ def test_patches_larger_than_every_image_are_an_error(two_images: LRImages) -> N
         list(LRPatches(two_images, 31, 4))
 
 
-@pytest.mark.parametrize("kept_bytes", [0, 1_500_000, 1 << 30])
-def test_patches_of_lazy_images_are_those_of_images_in_memory_and_few_are_kept(kept_bytes: int) -> None:
+@pytest.mark.parametrize("cache_bytes", [0, 1_500_000, 1 << 30])
+def test_patches_of_lazy_images_are_those_of_images_in_memory_and_the_cache_is_bounded(cache_bytes: int) -> None:
     paths = image_paths("photographs")
-    lazy = LazyImages(paths, kept_bytes)
-    held = [read_rgb(path) for path in paths]
-    assert lazy.shapes == tuple(image.shape for image in held) and lazy.nbytes == sum(image.nbytes for image in held)
+    lazy = LazyImages(paths, cache_bytes)
+    decoded = [read_rgb(path) for path in paths]
+    assert lazy.shapes == tuple(image.shape for image in decoded) and lazy.nbytes == sum(
+        image.nbytes for image in decoded
+    )
     for images in (lazy, pickle.loads(pickle.dumps(lazy))):
-        made, expected = (Patches(each, "second-order", patch=24, batch=4, crop=36, seed=3) for each in (images, held))
+        made, expected = (
+            Patches(each, "second-order", patch=24, batch=4, crop=36, seed=3) for each in (images, decoded)
+        )
         for step in (0, 1, 5):
             assert all(torch.equal(a, b) for a, b in zip(made(step), expected(step), strict=True))
-    assert sum(image.nbytes for image in lazy._kept.values()) <= kept_bytes
+    assert sum(image.nbytes for image in lazy._cache.values()) <= cache_bytes
     assert len(pickle.dumps(lazy)) < 2000
 
 
