@@ -16,9 +16,11 @@ NOT_THERE = "not in the zoo: "
 ON_THE_WAY = "-step"
 PAPERS = "srresnet-x4"  # the paper's SRResNet ×4, of one seed
 SMALL = "small-x4"  # half as wide and half as deep, of several seeds
+READINGS = "readings-x4"  # readings of EATS and their controls, see readings.py
 RRDBNET = "rrdbnet-x4"
 KNOWN = {  # a family in words, and its number of blocks
     SMALL: ("small SRResNet ×4 (32 features, 8 blocks)", 8),
+    READINGS: ("small SRResNet ×4 (32 features, 8 blocks)", 8),
     PAPERS: ("SRResNet ×4", 16),
     RRDBNET: ("RRDBNet ×4", 23),
 }

@@ -25,6 +25,7 @@ HELP = {  # what the flags of all recipes mean, by the name of the parameter
     "ablations": "ways to erase a filter: zero, mean, noise, donor",
     "again": "measure anew, even if the csv was measured with the same settings",
     "batch": "images per training step",
+    "batches": "batches of patches",
     "bfloat16": "train in bfloat16",
     "blocks": "residual blocks of the network",
     "bytes_per_second": "bytes that a scheduler sends per second (an assumption)",

@@ -1,0 +1,56 @@
+"""The trainings that answer which reading of EATS gives the paper's tables: their names, and each one's control.
+
+A reading is a set of choices that the paper's text leaves open. Its networks are named FAMILY-KIND-SEED, such as
+readings-x4-w0.1-0. A control is trained alike but erases nothing.
+"""
+
+import re
+from dataclasses import dataclass
+
+from zoo_names import READINGS
+
+from srgame.networks import zoo
+
+ORIGINAL = "original"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A reading in words, the weight of its second loss, and the kind of its control ("" if it is one, or has none)."""
+
+    words: str
+    weight: float
+    control: str = ""
+
+    @property
+    def erases(self) -> bool:
+        """Whether its training erases filters."""
+        return bool(self.control)
+
+
+WEIGHTS = ("0.03", "0.1", "0.2", "0.3", "0.6", "1")
+KINDS: dict[str, Reading] = {
+    **{f"w{weight}": Reading(f"λ = {weight}", float(weight), f"pull-w{weight}") for weight in WEIGHTS},
+    "each-layer-w0.1": Reading("λ = 0.1, a filter in every layer", 0.1, "pull-w0.1"),
+    "each-layer": Reading("λ = 1, a filter in every layer", 1.0, "pull-w1"),
+    "layer": Reading("λ = 1, teaches the layer", 1.0, "pull-w1"),
+    "disruptor": Reading("λ = 1, teaches the disruptor", 1.0, "pull-w1"),
+    "clean": Reading("λ = 1, clean bicubic", 1.0, "pull-clean"),
+    **{f"pull-w{weight}": Reading(f"λ = {weight}, nothing erased", float(weight)) for weight in WEIGHTS},
+    "pull-clean": Reading("λ = 1, clean bicubic, nothing erased", 1.0),
+    "dropout": Reading("Dropout", 0.0),
+    "dil": Reading("DIL", 0.0),
+}
+
+
+def kind_of(name: str) -> tuple[str, int] | None:
+    """The kind, or "original", and the seed in which a name ends, as in readings-x4-w0.1-0; None for any other name."""
+    kinds = "|".join(re.escape(kind) for kind in (*KINDS, ORIGINAL))
+    parts = re.fullmatch(rf"(?:.*?-)?({kinds})-(\d+)", name)
+    return (parts[1], int(parts[2])) if parts else None
+
+
+def shipped_readings(seed: int | None = None) -> tuple[str, ...]:
+    """The networks of the family in the zoo, of one seed or of all."""
+    own = {name: kind_of(name) for name in zoo() if name.startswith(f"{READINGS}-")}
+    return tuple(name for name, known in own.items() if known and seed in (None, known[1]))
