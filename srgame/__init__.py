@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from srgame.probes.ddr import ddr
     from srgame.probes.equity import effective_players, entropy, equity, gini
     from srgame.probes.lam import lam
+    from srgame.probes.profiles import filter_profiles, layer_profiles, profile_differences
     from srgame.probes.responses import channel_responses, response_summary
     from srgame.probes.salience import channel_salience
     from srgame.probes.scores import filter_scores
@@ -66,6 +67,7 @@ _MODULES = {
     "probes.ddr": ("ddr",),
     "probes.equity": ("effective_players", "entropy", "equity", "gini"),
     "probes.lam": ("lam",),
+    "probes.profiles": ("filter_profiles", "layer_profiles", "profile_differences"),
     "probes.responses": ("channel_responses", "response_summary"),
     "probes.salience": ("channel_salience",),
     "probes.scores": ("filter_scores",),
@@ -112,12 +114,14 @@ __all__ = [
     "erased",
     "evaluate",
     "exact_shapley",
+    "filter_profiles",
     "filter_scores",
     "filters_of",
     "fit",
     "gini",
     "image_paths",
     "lam",
+    "layer_profiles",
     "leave_one_out",
     "load_network",
     "load_pairs",
@@ -127,6 +131,7 @@ __all__ = [
     "network_values",
     "pair_interactions",
     "paired",
+    "profile_differences",
     "read_rgb",
     "response_summary",
     "restore_images",

@@ -8,10 +8,9 @@ import pandas as pd
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.figure import Figure
 from pandas.api.types import is_numeric_dtype
 
-from srgame.report.style import BLUE, GREY, ORANGE, RED, styled
+from srgame.report.style import BLUE, GREY, ORANGE, RED, Figure, styled
 
 SIGNED = LinearSegmentedColormap.from_list("signed", ["#6B2F00", RED, "white", BLUE, "#00304D"]).with_extremes(
     bad="0.85"

@@ -751,3 +751,26 @@ def test_the_first_picture_is_what_the_first_command_makes_today() -> None:
     assert values["ended"].unique().tolist() == ["additive tail"]
     assert values.columns[:4].tolist() == ["checkpoint", "layer", "filter", "shapley"]
     assert {"replicates", "relative_stderr", "gradients_reduction"} <= set(values.columns)
+
+
+def test_compare_puts_networks_side_by_side_with_differences(srgame: Run, two_runs: list[Path], tmp_path: Path) -> None:
+    words = ["compare", *two_runs, "--images", 2, "--crop", 24, "--layers", "conv_hr", "body.1.conv1"]
+    status, printed, error = srgame(*words, "--evaluations", 100, "--output", tmp_path)
+    assert status == 0, error
+    filters, layers = (pd.read_csv(tmp_path / f"{name}.csv") for name in ("compare", "compare_layers"))
+    assert filters.columns.tolist()[:4] == ["checkpoint", "layer", "filter", "shapley"] and len(filters) == 24
+    assert {"low", "high", "mean_abs", "salience", "nearest", "cosine"} <= set(filters)
+    assert layers["checkpoint"].unique().tolist() == ["original", "eats"]
+    second = layers[layers["checkpoint"] == "eats"]
+    assert second["difference"].notna().all() and (second["low"] <= second["high"]).all()
+    for word in ("PSNR, Y", "Gini of φ", "mean |cosine|", "difference 2 - 1", "do not correspond by number"):
+        assert word in printed
+    assert cv2.imread(str(tmp_path / "compare.png")).std() > 5
+
+
+def test_compare_draws_many_layers(srgame: Run, two_runs: list[Path], tmp_path: Path) -> None:
+    words = ["--images", 1, "--crop", 16, "--layers", "all", "--evaluations", 400, "--output", tmp_path]
+    assert srgame("compare", two_runs[0], *words)[0] == 0
+    layers = pd.read_csv(tmp_path / "compare_layers.csv")
+    assert layers["layer"].nunique() == 10 and layers["difference"].isna().all()
+    assert cv2.imread(str(tmp_path / "compare.png")).std() > 5
