@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from srgame.probes.equity import effective_players, entropy, equity, gini
     from srgame.probes.lam import lam
     from srgame.probes.profiles import filter_profiles, layer_profiles, profile_differences
+    from srgame.probes.pruning import pruned, removal_drops, removal_scores
     from srgame.probes.responses import channel_responses, response_summary
     from srgame.probes.salience import channel_salience
     from srgame.probes.scores import filter_scores
@@ -68,6 +69,7 @@ _MODULES = {
     "probes.equity": ("effective_players", "entropy", "equity", "gini"),
     "probes.lam": ("lam",),
     "probes.profiles": ("filter_profiles", "layer_profiles", "profile_differences"),
+    "probes.pruning": ("pruned", "removal_drops", "removal_scores"),
     "probes.responses": ("channel_responses", "response_summary"),
     "probes.salience": ("channel_salience",),
     "probes.scores": ("filter_scores",),
@@ -132,7 +134,10 @@ __all__ = [
     "pair_interactions",
     "paired",
     "profile_differences",
+    "pruned",
     "read_rgb",
+    "removal_drops",
+    "removal_scores",
     "response_summary",
     "restore_images",
     "resume",

@@ -24,6 +24,7 @@ from srgame.cli.flags import unwrapped
 from srgame.cli.interactions import interactions
 from srgame.cli.layers import layers
 from srgame.cli.probe import PROBES
+from srgame.cli.prune import prune
 from srgame.cli.restore import restore
 from srgame.cli.shapley import shapley
 from srgame.cli.streams import flush_output

@@ -71,6 +71,28 @@ def interaction_matrices(pairs: pd.DataFrame, unit: str) -> Figure:
     return figure
 
 
+def removal_plot(losses: pd.DataFrame, count: int, title: str) -> Figure:
+    """The loss of PSNR against the number of removed filters, on both sets of images, and the sums of scores.
+
+    `losses` has the columns removed, loss, held_out_loss, sum_shapley and sum_leave-one-out (dB); a vertical line marks
+    `count`.
+    """
+    with styled():
+        figure = Figure(figsize=(5.2, 3.4))
+        panel = figure.subplots()
+        panel.plot(losses["removed"], losses["loss"], color=BLUE, label="loss, images that rank the filters")
+        panel.plot(losses["removed"], losses["held_out_loss"], color=ORANGE, label="loss, held-out images")
+        panel.plot(losses["removed"], losses["sum_shapley"], "--", color=BLUE, linewidth=1, label="sum of φ")
+        panel.plot(losses["removed"], losses["sum_leave-one-out"], ":", color=GREY, label="sum of leave-one-out")
+        panel.axvline(count, color="black", linewidth=0.6)
+        panel.axhline(0, color="black", linewidth=0.6)
+        panel.set_title(title)
+        panel.set_xlabel("filters removed")
+        panel.set_ylabel("loss of PSNR (dB); below 0, a gain")
+        figure.legend(*panel.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return figure
+
+
 def _matrix(panel: Axes, pairs: pd.DataFrame, unit: str) -> None:
     both = pd.concat([pairs, pairs.rename(columns={"filter": "partner", "partner": "filter"})])
     strength = both["interaction"].abs().groupby(both["filter"]).mean()

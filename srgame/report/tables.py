@@ -1,7 +1,7 @@
 """Tidy frames as text for a terminal."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -229,6 +229,22 @@ def _with_interval(row: Mapping[Any, Any]) -> str:
     star = "*" if row["over"] == SAMPLING else ""
     interval = "" if pd.isna(row["low"]) else f" [{row['low']:+.3g}, {row['high']:+.3g}]{star}"
     return f"{row['difference']:+.3g}{interval}".rjust(30)
+
+
+def removal_table(losses: pd.DataFrame, count: int, ranking: Sequence[str], held_out: Sequence[str]) -> str:
+    """What sums of scores say about the removal of `count` filters, and what it costs, as text."""
+    row = losses[losses["removed"] == count].iloc[0]
+    return "\n".join(
+        [
+            f"on the images that rank the filters ({', '.join(ranking)}):",
+            f"  sum of φ                 {row['sum_shapley']:+9.4f} dB",
+            f"  sum of leave-one-out     {row['sum_leave-one-out']:+9.4f} dB",
+            f"  real loss of PSNR        {row['loss']:+9.4f} dB",
+            f"on held-out images ({', '.join(held_out)}):",
+            f"  real loss of PSNR        {row['held_out_loss']:+9.4f} dB",
+            "The sums do not predict a joint removal: φ is a mean over all coalitions, and leave-one-out removes one.",
+        ]
+    )
 
 
 def score_table(scores: pd.DataFrame, missing: Mapping[str, str]) -> str:

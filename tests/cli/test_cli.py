@@ -191,6 +191,9 @@ BAD = {
     "all and more": ("shapley {checkpoint} --layers all conv_hr", "--layers all"),
     "no such filter": ("interactions {checkpoint} --filters 1 9", "(1, 9) is no pair"),
     "no pair": ("interactions {checkpoint} --filters 1", "no pairs, no interactions"),
+    "prune too many": ("prune {checkpoint} --count 7 --crop 16", "between 1 and the 6 filters of 'conv_hr', not 7"),
+    "prune by one image": ("prune {checkpoint} --count 2 --images 1", "--held-out"),
+    "prune no number": ("prune {checkpoint}", "--count"),
     "no image": ("shapley {checkpoint} --images 0", "images must be at least 1, not 0"),
     "no crop": ("shapley {checkpoint} --crop -5", "crop must be at least 1, not -5"),
     "no confidence": ("shapley {checkpoint} --confidence 1", "a confidence lies between 0 and 1"),
@@ -774,3 +777,36 @@ def test_compare_draws_many_layers(srgame: Run, two_runs: list[Path], tmp_path: 
     layers = pd.read_csv(tmp_path / "compare_layers.csv")
     assert layers["layer"].nunique() == 10 and layers["difference"].isna().all()
     assert cv2.imread(str(tmp_path / "compare.png")).std() > 5
+
+
+def test_prune_saves_a_network_that_loses_what_it_says(srgame: Run, two_runs: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = ["prune", two_runs[0], "--layer", "body.1.conv1", "--count", 2, "--by", "norm", "--images", 3]
+    status, printed, error = srgame(*words, "--crop", 24, "--evaluations", 60, "--output", out)
+    assert status == 0, error
+    scores, losses = (pd.read_csv(out / f"{name}.csv").set_index("checkpoint") for name in ("prune", "prune_losses"))
+    assert set(scores.index) == set(losses.index) == {"original"}
+    assert scores.loc[scores["removed"], "norm"].max() < scores.loc[~scores["removed"], "norm"].min()
+    row = losses[losses["removed"] == 2].iloc[0]
+    for column, score in (("sum_shapley", "shapley"), ("sum_leave-one-out", "leave-one-out")):
+        assert row[column] == pytest.approx(scores.loc[scores["removed"], score].sum())
+    before, after = (load_network(path) for path in (two_runs[0], out / "prune.safetensors"))
+    pairs = load_pairs(images=3, crop=24)
+    psnr = [
+        [
+            -10 * torch.log10((network(lr[None])[0] - hr).square().mean()).item()
+            for lr, hr in zip(pairs.lr, pairs.hr, strict=True)
+        ]
+        for network in (before, after)
+    ]
+    loss = np.subtract(*psnr)
+    assert row["loss"] == pytest.approx(loss[[0, 2]].mean(), abs=1e-4)
+    assert row["held_out_loss"] == pytest.approx(loss[1], abs=1e-4)
+    assert "do not predict" in printed and "held-out images (chelsea)" in printed
+    removed = scores.loc[scores["removed"], "filter"].tolist()
+    assert f"2 of 6 filters of body.1.conv1 removed, lowest norm first: {removed[0]} {removed[1]}" in printed
+    assert srgame(*words, "--crop", 16, "--evaluations", 60, "--output", out)[0] == 0
+    assert (out / "prune-1.safetensors").exists() and cv2.imread(str(out / "prune.png")).std() > 5
+    assert srgame(*words, "--crop", 16, "--held-out", "photographs", "--evaluations", 60, "--output", out)[0] == 0
+    note = json.loads((out / "prune.json").read_text())
+    assert note["held_out_images"] == note["images"] == ["astronaut", "chelsea", "coffee"]
