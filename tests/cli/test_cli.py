@@ -27,6 +27,7 @@ from srgame.cli.comparison import labels
 from srgame.cli.flags import FIRST_CHECKPOINT, Images, Network, Output, TrainingDegradation, Worth, flat
 from srgame.cli.shapley import LIMITS, shapley
 from srgame.data.degradations.steps import degraded
+from srgame.data.degradations.testing import SETTINGS
 from srgame.data.degradations.training import DEGRADATIONS, DISTORTIONS
 from srgame.data.images import read_image
 from srgame.data.pairs import load_pairs
@@ -216,6 +217,9 @@ BAD = {
         "train {images} --output {folder}/run --strategy dil --degradation bicubic",
         "leave out --degradation",
     ),
+    "sharpened for tests": ("degrade photographs --output {folder}/lr --degradation b+n --sharpen", "'b+n'"),
+    "patches for tests": ("degrade photographs --output {folder}/lr --degradation jpeg --patches 4", "'jpeg'"),
+    "no sheet": ("degrade photographs --output {folder}/lr --sheet -1", "0 or more, not -1"),
     "no patches": ("degrade photographs --output {folder}/lr --patches 0", "patches must be at least 1"),
     "patches of LR images": ("degrade {images} --output {folder}/lr --patch 32", "--patch needs --patches"),
     "patches to nowhere": ("degrade photographs --output {checkpoint}/x --patches 4", "nothing can be written"),
@@ -314,6 +318,23 @@ def test_degrade_writes_lr_images_and_a_manifest_that_makes_them_again(
     assert same == (degradation == "bicubic")
 
 
+def test_degrade_writes_the_lr_images_of_the_tests(srgame: Run, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.random.default_rng(0).integers(0, 256, (26, 24, 3), dtype=np.uint8))
+    status, printed, _ = srgame("degrade", tmp_path, "--output", tmp_path / "lr", "--degradation", "all")
+    assert status == 0 and "8 LR images" in printed and "lr-sheet.png" in printed
+    for setting in SETTINGS:
+        folder = tmp_path / "lr" / setting
+        assert torch.equal(read_image(folder / "a.png"), load_pairs(str(tmp_path / "a.png"), setting).lr[0])
+        (entry,) = json.loads((folder / "manifest.json").read_text())["images"]
+        steps = [step for letter, step in (("b", "blur1"), ("", "bicubic1"), ("n", "noise1"), ("j", "jpeg1"))
+                 if letter in SETTINGS[setting]]  # fmt: skip
+        assert list(entry["drawn"]) == steps
+    sheet = cv2.imread(str(tmp_path / "lr-sheet.png"))
+    assert sheet.std() > 5 and sheet.shape[1] > 8 * 200
+    assert srgame("degrade", tmp_path / "a.png", "--output", tmp_path / "b", "--sheet", 0)[0] == 0
+    assert not (tmp_path / "b-sheet.png").exists()
+
+
 def test_degrade_never_replaces_images_of_another_run(srgame: Run, tmp_path: Path) -> None:
     (tmp_path / "hr").mkdir()
     for name, seed in (("a", 0), ("b", 1)):
@@ -329,7 +350,8 @@ def test_degrade_never_replaces_images_of_another_run(srgame: Run, tmp_path: Pat
     ):
         status, _, error = srgame(*words, *other)
         assert status == 2 and said in error
-    assert {path: path.read_bytes() for path in files} == files and len(list(tmp_path.rglob("*.*"))) == len(files)
+    assert {path: path.read_bytes() for path in files} == files
+    assert {path.name for path in tmp_path.rglob("*.*")} == {path.name for path in files} | {"lr-sheet.png"}
     (tmp_path / "lr" / "b.png").unlink()
     assert srgame(*words)[0] == 0
     assert {path: path.read_bytes() for path in files} == files
