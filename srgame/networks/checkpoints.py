@@ -44,6 +44,10 @@ def load_network(
     Warns if filters are tied, if the file carries no checksum, and if an image restored by the network of
     "module:function" suggests another convention. Raises InputError if the network cannot be restored
     exactly as it was saved, or if it has another `scale`. Code in the file is never run.
+
+    >>> network = load_network("small-x4-eats-0")  # or the path of a file
+    >>> type(network).__name__, network.scale, network.training
+    ('SRResNet', 4, False)
     """
     path, network = _located(checkpoint, network)
     built = _restored(path, network, scale, strict).eval()
@@ -99,7 +103,11 @@ def untrained(network: str, scale: int | None = None, **sizes: int | None) -> nn
 
 
 def zoo() -> dict[str, dict[str, str]]:
-    """The rows of zoo/zoo.csv by name: network, training and PSNR of each shipped checkpoint."""
+    """The rows of zoo/zoo.csv by name: network, training and PSNR of each shipped checkpoint.
+
+    >>> zoo()["small-x4-eats-0"]["network"]
+    'srresnet'
+    """
     table = ZOO / "zoo.csv"
     if not table.exists():
         return {}
