@@ -1,7 +1,8 @@
 """srgame audits a super-resolution network as a cooperative game: its filters are the players.
 
-These names are enough for a whole study: read images, train or load a network, estimate, probe, evaluate. Each
-name is loaded at its first use, so `import srgame` loads neither torch nor matplotlib.
+These names are enough for a whole study: read images, train or load a network, estimate, probe, evaluate.
+`srgame.figures` draws the results. Each name is loaded at its first use, so `import srgame` loads neither torch nor
+matplotlib.
 """
 
 from importlib import import_module
@@ -154,10 +155,12 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("srgame")
+    if name == "figures":
+        return import_module("srgame.figures")
     if name not in _MODULE_OF:
         raise AttributeError(f"srgame has no '{name}': its public names are {', '.join(__all__)}")
     return getattr(import_module(f"srgame.{_MODULE_OF[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+    return [*__all__, "__version__", "figures"]
