@@ -90,6 +90,7 @@ def test_objects_are_short_in_a_shell_and_tables_in_a_notebook(game: Restoration
 def test_a_benchmark_is_a_table_of_mean_scores_in_a_notebook(small: SRResNet) -> None:
     measured = benchmark({"<mine>": small}, ["photographs", "no such set"], ["clean", "noise"], images=2, crop=48)
     page = measured._repr_html_()
+    assert "2 checkpoints on 2 images of 1 sets in 2 settings" in repr(measured)
     scores = measured.scores
     mean = scores.loc[(scores["checkpoint"] == "<mine>") & (scores["degradation"] == "noise"), "psnr_y"].mean()
     assert f"{mean:.4g}" in page and "no such set" in page and "&lt;mine&gt;" in page and "<mine>" not in page

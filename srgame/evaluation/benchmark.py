@@ -77,6 +77,10 @@ class Benchmark:
     scores: pd.DataFrame
     missing: dict[str, str]
 
+    def __repr__(self) -> str:
+        names, sets, settings, images = (self.scores[column].nunique() for column in KEY)
+        return f"<Scores of {names} checkpoints on {images} images of {sets} sets in {settings} settings>"
+
     def _repr_html_(self) -> str:
         means = self.scores.pivot_table(SCORES, KEY[:2], KEY[2], sort=False, observed=True)
         missing = "".join(f"<p>{html.escape(f'{name}: {reason}')}</p>" for name, reason in self.missing.items())
