@@ -1,7 +1,8 @@
 """srgame audits a super-resolution network as a cooperative game: its filters are the players.
 
-These names are enough for a whole study: read images, train or load a network, estimate, probe, evaluate. Each
-name is loaded at its first use, so `import srgame` loads neither torch nor matplotlib.
+These names are enough for a whole study: read images, train or load a network, estimate, probe, evaluate.
+`srgame.figures` draws the results. Each name is loaded at its first use, so `import srgame` loads neither torch nor
+matplotlib.
 """
 
 from importlib import import_module
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from srgame.probes.ddr import ddr
     from srgame.probes.equity import effective_players, entropy, equity, gini
     from srgame.probes.lam import lam
+    from srgame.probes.profiles import filter_profiles, layer_profiles, profile_differences
+    from srgame.probes.pruning import pruned, removal_drops, removal_scores
     from srgame.probes.responses import channel_responses, response_summary
     from srgame.probes.salience import channel_salience
     from srgame.probes.scores import filter_scores
@@ -66,6 +69,8 @@ _MODULES = {
     "probes.ddr": ("ddr",),
     "probes.equity": ("effective_players", "entropy", "equity", "gini"),
     "probes.lam": ("lam",),
+    "probes.profiles": ("filter_profiles", "layer_profiles", "profile_differences"),
+    "probes.pruning": ("pruned", "removal_drops", "removal_scores"),
     "probes.responses": ("channel_responses", "response_summary"),
     "probes.salience": ("channel_salience",),
     "probes.scores": ("filter_scores",),
@@ -112,12 +117,14 @@ __all__ = [
     "erased",
     "evaluate",
     "exact_shapley",
+    "filter_profiles",
     "filter_scores",
     "filters_of",
     "fit",
     "gini",
     "image_paths",
     "lam",
+    "layer_profiles",
     "leave_one_out",
     "load_network",
     "load_pairs",
@@ -127,7 +134,11 @@ __all__ = [
     "network_values",
     "pair_interactions",
     "paired",
+    "profile_differences",
+    "pruned",
     "read_rgb",
+    "removal_drops",
+    "removal_scores",
     "response_summary",
     "restore_images",
     "resume",
@@ -144,10 +155,12 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("srgame")
+    if name == "figures":
+        return import_module("srgame.figures")
     if name not in _MODULE_OF:
         raise AttributeError(f"srgame has no '{name}': its public names are {', '.join(__all__)}")
     return getattr(import_module(f"srgame.{_MODULE_OF[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+    return [*__all__, "__version__", "figures"]

@@ -11,7 +11,15 @@ INTERRUPTED = 130  # the exit status of a command that Ctrl-C ended
 
 
 class InputError(ValueError):
-    """Says what is wrong, with the value and the file, and what to do; the command line exits with status 2."""
+    """Says what is wrong, with the value and the file, and what to do; the command line exits with status 2.
+
+    >>> import srgame
+    >>> try:
+    ...     srgame.load_pairs(degradation="fog")
+    ... except srgame.InputError as error:
+    ...     print(error)
+    unknown degradation 'fog': choose one of clean, blur, noise, jpeg, b+n, b+j, n+j, b+n+j
+    """
 
 
 def chosen(kind: str, name: str, known: Mapping[str, T]) -> T:

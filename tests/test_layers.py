@@ -19,7 +19,7 @@ LAYERS = [
     {"evaluation", "shapley"},
     {"probes", "training"},
     {"report"},
-    {"cli"},
+    {"cli", "figures"},
     {"__main__"},
 ]
 LAYER_OF = {package: layer for layer, packages in enumerate(LAYERS) for package in packages}
@@ -111,10 +111,14 @@ def test_public_names_are_there_and_typed() -> None:
         _ = srgame.sharpley
 
 
+def test_every_public_name_has_an_example() -> None:
+    assert not [name for name in srgame.__all__ if ">>> " not in (getattr(srgame, name).__doc__ or "")]
+
+
 def test_dir_lists_the_public_names_before_they_are_loaded() -> None:
     code = "import sys, srgame; print(*dir(srgame)); sys.exit('torch' in sys.modules)"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert {*srgame.__all__, "__version__"} <= set(printed.split())
+    assert {*srgame.__all__, "__version__", "figures"} <= set(printed.split())
 
 
 def test_the_version_is_that_of_the_installed_package() -> None:

@@ -8,16 +8,20 @@ import pandas as pd
 import pytest
 import torch
 
+import srgame
 from srgame.data.pairs import Pairs, load_pairs
 from srgame.devices import available
 from srgame.errors import InputError
+from srgame.evaluation.benchmark import benchmark
 from srgame.filters import filters_of
 from srgame.networks import SRResNet
 from srgame.probes.responses import channel_responses
 from srgame.probes.salience import channel_salience
 from srgame.shapley.exact import exact_shapley
 from srgame.shapley.game import RestorationGame
+from srgame.shapley.interactions import pair_interactions
 from srgame.shapley.permutations import sampled_shapley
+from srgame.shapley.semivalues import marginal_contributions
 from srgame.shapley.until import Until
 from srgame.shapley.values import ShapleyValues
 
@@ -69,7 +73,10 @@ def test_what_is_no_coalition_is_refused(game: RestorationGame, wrong: object, s
 def test_objects_are_short_in_a_shell_and_tables_in_a_notebook(game: RestorationGame) -> None:
     values = sampled_shapley(game, until=Until(evaluations=60))
     pairs = load_pairs(images=2, crop=24)
+    interactions, contributions = pair_interactions(game), marginal_contributions(game)
     for each, numbers in (
+        (interactions, ("28", f"{interactions.evaluations:,}", "exact")),
+        (contributions, ("8", f"{contributions.evaluations:,}", "exact")),
         (game, ("8", "conv_hr", "2")),
         (values, ("8", f"{values.evaluations}", values.ended)),
         (pairs, ("2", "astronaut", "24×24")),
@@ -78,6 +85,25 @@ def test_objects_are_short_in_a_shell_and_tables_in_a_notebook(game: Restoration
         assert each._repr_html_().count("<table") == 1 and "<&" not in each._repr_html_()
     assert f"{values.value.max():.4g}" in values._repr_html_()
     assert all(text in pairs._repr_html_() for text in ("chelsea", "6×6", "24×24", "scale 4"))
+
+
+def test_a_benchmark_is_a_table_of_mean_scores_in_a_notebook(small: SRResNet) -> None:
+    measured = benchmark({"<mine>": small}, ["photographs", "no such set"], ["clean", "noise"], images=2, crop=48)
+    page = measured._repr_html_()
+    assert "2 checkpoints on 2 images of 1 sets in 2 settings" in repr(measured)
+    scores = measured.scores
+    mean = scores.loc[(scores["checkpoint"] == "<mine>") & (scores["degradation"] == "noise"), "psnr_y"].mean()
+    assert f"{mean:.4g}" in page and "no such set" in page and "&lt;mine&gt;" in page and "<mine>" not in page
+
+
+def test_a_figure_is_a_picture_in_a_notebook(small: SRResNet, photographs: Pairs) -> None:
+    frames = {name: channel_responses(small, photographs, "conv_hr").assign(checkpoint=name) for name in ("a", "b")}
+    figure = srgame.figures.responses(pd.concat(frames.values()))
+    assert figure._repr_png_().startswith(b"\x89PNG")
+
+
+def test_every_figure_has_a_docstring() -> None:
+    assert all(getattr(srgame.figures, name).__doc__ for name in srgame.figures.__all__)
 
 
 @pytest.mark.parametrize("exact", [True, False])

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,31 @@ def compare(
 
     Raises InputError if nothing can be written to the output folder, before anything is measured.
     """
-    measures = measures if isinstance(measures, Mapping) else {name: measures}
+    measured = measure_each(measures if isinstance(measures, Mapping) else {name: measures}, networks, output, read)
+    summary = summarise(measured.frames[name])
+    text = summary.to_string(index=False, float_format=lambda value: f"{value:.4g}")
+    save_measured(measured, summary, text, draw(*measured.frames.values()), networks, images, output, **flags)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured: frames by name, whose first column is `checkpoint`, and the networks' fingerprints by label.
+
+    `left` is the number of checkpoints that Ctrl-C left out.
+    """
+
+    frames: dict[str, pd.DataFrame]
+    weights: dict[str, str]
+    left: int
+
+
+def measure_each(
+    measures: Mapping[str, Measure],
+    networks: Networks,
+    output: Output,
+    read: Callable[[Path], pd.DataFrame] | None = None,
+) -> Measured:
+    """Each network measured in all ways; with `read`, a csv may stand in a checkpoint's place."""
     names = labels(networks.checkpoints)
     architectures = architectures_of(networks.network, len(names))
     ensure_writable(output.output)
@@ -63,7 +88,7 @@ def compare(
     try:
         for label, checkpoint, architecture in zip(names, networks.checkpoints, architectures, strict=True):
             if read is not None and checkpoint.endswith(".csv"):
-                measured.append({name: _labelled(read(Path(checkpoint)), label)})
+                measured.append({name: _labelled(read(Path(checkpoint)), label) for name in measures})
                 continue
             network = loaded(checkpoint, architecture, networks.scale, networks.strict, networks.convention)
             network = network.to(available(output.device))
@@ -73,18 +98,32 @@ def compare(
         if not measured:
             raise
     frames = {stem: pd.concat([rows[stem] for rows in measured], ignore_index=True) for stem in measures}
-    summary = summarise(frames[name])
+    return Measured(frames, weights, left=len(names) - len(measured))
+
+
+def save_measured(
+    measured: Measured,
+    summary: pd.DataFrame,
+    text: str,
+    figure: Any,
+    networks: Networks,
+    images: Dataset,
+    output: Output,
+    **flags: Any,
+) -> None:
+    """Writes a csv and a json for each frame and the pictures under the first name, then prints `text`."""
     facts = {
-        "weights": weights,
+        "weights": measured.weights,
         "images": names_of(images),
         "summary": json.loads(summary.to_json(orient="records")),
     }
     source = provenance(flat(networks, images, output, **flags), **facts)
-    written = save_results(output.output, frames, source, with_literal_text(draw(*frames.values())))
-    print(summary.to_string(index=False, float_format=lambda value: f"{value:.4g}"))
+    written = save_results(output.output, measured.frames, source, with_literal_text(figure))
+    print(text)
     print("written:", *written)
-    if len(measured) < len(names):
-        stop(f"{len(measured)} of {len(names)} checkpoints were measured and saved")
+    if measured.left:
+        count = len(networks.checkpoints)
+        stop(f"{count - measured.left} of {count} checkpoints were measured and saved")
 
 
 def lr_of(images: LRImages, network: nn.Module) -> Iterable[Image]:

@@ -17,12 +17,14 @@ from typing import Any, cast
 
 import tyro
 
+from srgame.cli.compare import compare
 from srgame.cli.degrade import degrade
 from srgame.cli.evaluate import evaluate
 from srgame.cli.flags import unwrapped
 from srgame.cli.interactions import interactions
 from srgame.cli.layers import layers
 from srgame.cli.probe import PROBES
+from srgame.cli.prune import prune
 from srgame.cli.restore import restore
 from srgame.cli.shapley import shapley
 from srgame.cli.streams import flush_output
@@ -30,7 +32,17 @@ from srgame.cli.train import train
 from srgame.errors import InputError, nearest
 
 DESCRIPTION = "Audit a super-resolution network as a cooperative game. `srgame --version` prints the version."
-VERBS: tuple[Callable[..., None], ...] = (shapley, interactions, layers, evaluate, restore, train, degrade)
+VERBS: tuple[Callable[..., None], ...] = (
+    shapley,
+    interactions,
+    compare,
+    prune,
+    layers,
+    evaluate,
+    restore,
+    train,
+    degrade,
+)
 
 # Sentences of tyro, and how they should read.
 REPHRASED = {

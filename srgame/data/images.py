@@ -43,6 +43,9 @@ def image_paths(dataset: str, subfolders: bool = False) -> list[Path]:
 
     Raises InputError if there are no images, for file names that cannot stand in a csv, and if images in several
     folders have the same name.
+
+    >>> [path.name for path in image_paths("photographs")]
+    ['astronaut.png', 'chelsea.png', 'coffee.png', 'rocket.jpg']
     """
     if dataset == "photographs":
         return [Path(str(files("skimage.data") / name)) for name in PHOTOGRAPHS]
@@ -128,7 +131,11 @@ def read_image(path: Path) -> Image:
 
 
 def read_rgb(path: Path) -> UInt8[np.ndarray, "h w 3"]:
-    """The image that `read_image` returns, as bytes."""
+    """The image that `read_image` returns, as bytes.
+
+    >>> read_rgb(image_paths("photographs")[0]).shape
+    (512, 512, 3)
+    """
     header, pixels = _decoded(path)
     if header.white not in (None, 255, 65535):
         raise InputError(

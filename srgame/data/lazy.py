@@ -58,6 +58,9 @@ def lr_images(
     """The LR images of the first `images` files of `dataset`, which is named as in `load_pairs`.
 
     Without a `degradation` the files are LR images themselves; `crop` counts pixels of the files.
+
+    >>> [tuple(image.shape) for image in lr_images("photographs", "blur", images=2, crop=40)]
+    [(3, 10, 10), (3, 10, 10)]
     """
     check_counts(images=images, crop=crop)
     return LRImages(tuple(image_paths(dataset, subfolders)[:images]), degradation, scale, crop)

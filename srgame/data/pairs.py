@@ -25,6 +25,11 @@ class Pairs:
 
     Raises InputError, with the image's name, if an HR image is not a whole number of times larger than its LR image, if
     this number is not the same for all images, and if a pixel is not finite.
+
+    >>> import torch
+    >>> pairs = Pairs(("grey",), (torch.full((3, 8, 6), 0.5),), (torch.full((3, 32, 24), 0.5),))
+    >>> pairs
+    <1 pairs of LR and HR images, scale 4: grey 24×32>
     """
 
     names: tuple[str, ...]
@@ -92,6 +97,9 @@ def load_pairs(
     image, the degradation and `seed`.
 
     Raises InputError for an unknown degradation, and if an image is missing, unreadable or too small.
+
+    >>> load_pairs("photographs", degradation="b+n", images=2, crop=96)
+    <2 pairs of LR and HR images, scale 4: astronaut 96×96, chelsea 96×96>
     """
     check_counts(images=images, crop=crop)
     paths = image_paths(dataset, subfolders)[:images]
@@ -125,6 +133,15 @@ def paired(
     are cut to a multiple of the scale. The scale may be 1; by default it is measured on the first pair.
 
     Raises InputError if nothing matches, and if the sizes of a pair do not fit the scale.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> import cv2
+    >>> import numpy as np
+    >>> with TemporaryDirectory() as folder:
+    ...     for name, side in (("house_LR2", 20), ("house_HR", 40)):
+    ...         _ = cv2.imwrite(f"{folder}/{name}.png", np.zeros((side, side, 3)))
+    ...     paired(folder, folder)
+    <1 pairs of LR and HR images, scale 2: house_HR 40×40>
     """
     check_counts(scale=scale, images=images, crop=crop)
     read = []

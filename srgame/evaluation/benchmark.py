@@ -5,6 +5,7 @@ extended, and nothing is measured twice.
 """
 
 import hashlib
+import html
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -76,6 +77,15 @@ class Benchmark:
     scores: pd.DataFrame
     missing: dict[str, str]
 
+    def __repr__(self) -> str:
+        names, sets, settings, images = (self.scores[column].nunique() for column in KEY)
+        return f"<Scores of {names} checkpoints on {images} images of {sets} sets in {settings} settings>"
+
+    def _repr_html_(self) -> str:
+        means = self.scores.pivot_table(SCORES, KEY[:2], KEY[2], sort=False, observed=True)
+        missing = "".join(f"<p>{html.escape(f'{name}: {reason}')}</p>" for name, reason in self.missing.items())
+        return f"<p>Mean scores</p>{means.to_html(float_format='{:.4g}'.format)}{missing}"
+
 
 def benchmark(
     networks: Mapping[str, nn.Module],
@@ -105,6 +115,12 @@ def benchmark(
 
     Raises InputError if no set is found, if networks have different scales, and if `folder` is in use or stores results
     that are damaged or of other weights, images or settings. A stored network that is given another name is renamed.
+
+    >>> import srgame
+    >>> network = srgame.seeded(lambda: srgame.SRResNet(features=4, blocks=1), seed=0)
+    >>> measured = benchmark({"mine": network}, ["photographs"], ["clean", "noise"], images=1, crop=32)
+    >>> measured.scores[["checkpoint", "degradation"]].drop_duplicates().to_numpy().tolist()
+    [['bicubic', 'clean'], ['mine', 'clean'], ['bicubic', 'noise'], ['mine', 'noise']]
     """
     check_counts(images=images, crop=crop)
     scale = common_scale(networks, scale)

@@ -20,6 +20,13 @@ def evaluate(restore: Restore, pairs: Pairs) -> pd.DataFrame:
 
     SR images are rounded to 8 bits, and a border of `scale` pixels is cut; none if the images are equally large. A
     score is NaN for an image that is too small for it, and a warning names these images.
+
+    >>> import srgame
+    >>> network = srgame.seeded(lambda: srgame.SRResNet(features=4, blocks=1), seed=0)
+    >>> pairs = srgame.load_pairs(images=1, crop=24)
+    >>> scores = evaluate(network, pairs)
+    >>> scores.columns.tolist(), scores["image"].tolist()
+    (['image', 'psnr_rgb', 'psnr_y', 'ssim_y'], ['astronaut'])
     """
     border = _border(pairs.scale)
     sides = {name: min(hr.shape[1:]) - 2 * border for name, hr in zip(pairs.names, pairs.hr, strict=True)}

@@ -34,6 +34,14 @@ def restore_images(
     Raises InputError if two images differ in their suffix only, if `folder` holds the images themselves, SR images of
     other weights, settings or LR images, or other PNGs of these names, if it is in use or not writable, and if an SR
     image has values that are not finite.
+
+    >>> import srgame
+    >>> network = srgame.seeded(lambda: srgame.SRResNet(features=4, blocks=1), seed=0)
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     [path.name for path in restore_images(network, srgame.lr_images(images=2, crop=16), Path(folder))]
+    ['astronaut.png', 'chelsea.png']
     """
     targets = png_paths(images.paths, folder)
     run = {"weights": fingerprint(network), "degradation": images.degradation, "scale": images.scale}

@@ -77,6 +77,17 @@ def erased(
 
     at: "output" replaces the layer's own response; with the result of `activations`, the response behind the norm and
         the activation of each layer is replaced.
+
+    >>> import srgame
+    >>> network = srgame.seeded(lambda: srgame.SRResNet(features=4, blocks=1), seed=0)
+    >>> import torch
+    >>> filters, lr = srgame.filters_of(network, ["conv_hr"]), torch.rand(1, 3, 8, 8)
+    >>> present = torch.tensor([[True, False, True, True]])
+    >>> before = network(lr)
+    >>> with erased(network, filters, present):
+    ...     without = network(lr)
+    >>> torch.equal(without, before), torch.equal(network(lr), before)
+    (False, True)
     """
     ablation = ablation_named(ablation)
     behind: Behind = {} if at == "output" else at

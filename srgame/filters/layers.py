@@ -34,7 +34,12 @@ ACTIVATIONS = (
 
 @dataclass(frozen=True)
 class Filters:
-    """The filters of some layers, numbered layer by layer."""
+    """The filters of some layers, numbered layer by layer.
+
+    >>> filters = Filters(("conv_first", "conv_hr"), (64, 64))
+    >>> len(filters)
+    128
+    """
 
     layers: tuple[str, ...]
     widths: tuple[int, ...]
@@ -71,6 +76,11 @@ def filters_of(network: nn.Module, layers: Sequence[str] | None = None) -> Filte
 
     Linear layers play if they are named. Raises InputError if a name is not that of a conv or linear layer of
     `network` (the message lists the nearest names), or if NAME/4 does not divide its channels.
+
+    >>> import srgame
+    >>> network = srgame.seeded(lambda: srgame.SRResNet(features=4, blocks=1), seed=0)
+    >>> filters_of(network, ["conv_hr", "conv_first"])
+    Filters(layers=('conv_first', 'conv_hr'), widths=(4, 4))
     """
     players = {name: module for name, module in network.named_modules() if isinstance(module, PLAYERS)}
     if layers is None:

@@ -74,6 +74,14 @@ def resume(network: nn.Module, layers: Sequence[str]) -> Resumable:
 
     Both parts share their parameters with `network`, and gradients flow through both. Raises ResumeError if torch.fx
     cannot trace the network, or if the network does not call each of `layers` exactly once.
+
+    >>> import srgame
+    >>> network = srgame.seeded(lambda: srgame.SRResNet(features=4, blocks=1), seed=0)
+    >>> import torch
+    >>> resumable, lr = resume(network, ["conv_hr"]), torch.rand(1, 3, 8, 8)
+    >>> responses = resumable.head(lr)  # of conv_hr, and what the tail needs besides; computed once for all coalitions
+    >>> torch.equal(resumable.tail(*responses), network(lr))
+    True
     """
     try:
         traced = _copy_to_trace(network)

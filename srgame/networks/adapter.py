@@ -114,6 +114,17 @@ def adapted(
     clamp: whether SR images are clamped to [0, 1].
 
     Raises InputError if the network restores no image under this convention; the message names the sizes tried.
+
+    >>> import torch
+    >>> class Bytes(torch.nn.Module):  # takes and returns values in [0, 255]
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.conv = torch.nn.Conv2d(3, 12, 3, padding=1)
+    ...     def forward(self, image):
+    ...         return torch.nn.functional.pixel_shuffle(self.conv(image), 2)
+    >>> network = adapted(Bytes(), value_range=255)
+    >>> network(torch.rand(1, 3, 8, 8)).shape
+    torch.Size([1, 3, 16, 16])
     """
     check_counts(upsampled_input=upsampled_input)
     means = (mean,) if isinstance(mean, int | float) else tuple(mean)

@@ -6,7 +6,7 @@ import itertools
 import re
 import warnings
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from srgame.networks.loading import fill, fit_of, renamings
 from srgame.networks.weights import Weights, carries_checksum, digest, few, read_weights
 
 ZOO = Path(__file__).with_name("zoo")
+OF_ANALYSES = Path(__file__).parents[2] / "analyses" / "zoo"  # in a checkout: the networks that no wheel holds
 SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
 
 
@@ -44,10 +45,14 @@ def load_network(
     Warns if filters are tied, if the file carries no checksum, and if an image restored by the network of
     "module:function" suggests another convention. Raises InputError if the network cannot be restored
     exactly as it was saved, or if it has another `scale`. Code in the file is never run.
+
+    >>> network = load_network("small-x4-eats-0")  # or the path of a file
+    >>> type(network).__name__, network.scale, network.training
+    ('SRResNet', 4, False)
     """
     path, network = _located(checkpoint, network)
     built = _restored(path, network, scale, strict).eval()
-    if path.parent != ZOO and not carries_checksum(path):
+    if path.parent not in (ZOO, OF_ANALYSES) and not carries_checksum(path):
         warnings.warn(
             f"'{path}' carries no checksum, so damage to its numbers would go unnoticed: compare its sha256 with "
             f"its publisher's, {hashlib.sha256(path.read_bytes()).hexdigest()}",
@@ -99,12 +104,22 @@ def untrained(network: str, scale: int | None = None, **sizes: int | None) -> nn
 
 
 def zoo() -> dict[str, dict[str, str]]:
-    """The rows of zoo/zoo.csv by name: network, training and PSNR of each shipped checkpoint."""
+    """The rows of zoo/zoo.csv by name: network, training and PSNR of each shipped checkpoint.
+
+    >>> zoo()["small-x4-eats-0"]["network"]
+    'srresnet'
+    """
     table = ZOO / "zoo.csv"
     if not table.exists():
         return {}
     with table.open(newline="", encoding="utf-8") as file:
-        return {row["name"]: row for row in csv.DictReader(file)}
+        return {row["name"]: row for row in csv.DictReader(file) if _shipped(row).exists()}
+
+
+def _shipped(row: Mapping[str, str]) -> Path:
+    """The file of a row of zoo.csv."""
+    own = ZOO / row["file"]
+    return own if own.exists() else OF_ANALYSES / row["file"]
 
 
 def tied_filters(network: nn.Module) -> list[tuple[str, ...]]:
@@ -133,7 +148,7 @@ def _located(checkpoint: str | Path, network: str | None) -> tuple[Path, str | N
     """The file of a checkpoint, and the name of its network if the caller or the zoo gives one."""
     shipped = zoo()
     row = shipped.get(str(checkpoint))
-    path = ZOO / row["file"] if row else Path(checkpoint)
+    path = _shipped(row) if row else Path(checkpoint)
     if not path.exists():
         raise InputError(f"'{checkpoint}' is neither a file nor in the zoo{_known(shipped, str(checkpoint))}")
     if row and hashlib.sha256(path.read_bytes()).hexdigest() != row["sha256"]:

@@ -84,6 +84,10 @@ class HAN(nn.Module):
     """Maps an LR image with values in [0, 1] to an SR image `scale` (2, 3, 4 or 8) times larger.
 
     Inside, the mean colour is 0 and the values span `rgb_range`: 1 here, 255 in public checkpoints.
+
+    >>> import torch
+    >>> HAN(scale=2, groups=1, blocks=1, features=8, reduction=4)(torch.rand(1, 3, 10, 12)).shape
+    torch.Size([1, 3, 20, 24])
     """
 
     rgb_mean: Tensor

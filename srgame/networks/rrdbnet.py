@@ -49,6 +49,10 @@ class RRDBNet(nn.Module):
     """Maps an LR image with values in [0, 1] to an SR image `scale` (2 or 4) times larger.
 
     The body always enlarges 4 times; scale 2 feeds it the image at half the size, with 4 pixels stacked as channels.
+
+    >>> import torch
+    >>> RRDBNet(scale=4, features=8, blocks=1, growth=4)(torch.rand(1, 3, 10, 12)).shape
+    torch.Size([1, 3, 40, 48])
     """
 
     def __init__(self, scale: int = 4, features: int = 64, blocks: int = 23, growth: int = 32) -> None:

@@ -26,6 +26,10 @@ class SRResNet(nn.Module):
     """Maps an LR image with values in [0, 1] to an SR image `scale` (2, 3 or 4) times larger.
 
     Layers have the names of BasicSR's MSRResNet. Scale 4 upsamples twice by 2, other scales once.
+
+    >>> import torch
+    >>> SRResNet(scale=4, features=8, blocks=2)(torch.rand(1, 3, 10, 12)).shape
+    torch.Size([1, 3, 40, 48])
     """
 
     def __init__(self, scale: int = 4, features: int = 64, blocks: int = 16) -> None:

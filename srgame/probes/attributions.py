@@ -39,6 +39,12 @@ def channel_attributions(
     integral, which falls with more `steps`; for conductance it also contains everything that flows past the layer, for
     example through a skip. Raises InputError for an unknown method or payoff, for layers as `features` does, for a
     network that cannot be differentiated, and for conductance of a network that restores one image at a time.
+
+    >>> import srgame
+    >>> network = srgame.seeded(lambda: srgame.SRResNet(features=4, blocks=1), seed=0)
+    >>> pairs = srgame.load_pairs(images=1, crop=24)
+    >>> channel_attributions(network, pairs, ["conv_hr"], steps=4)[["layer", "filter", "attribution"]].shape
+    (4, 3)
     """
     attribute = chosen("method", method, METHODS)
     worth = payoff_named(payoff)

@@ -21,6 +21,12 @@ def channel_cosine(
     """One row per layer and pair of filters: layer, filter, partner, cosine (of their responses, mean over images).
 
     On an image to which a filter's response is constant, its cosine with every other filter counts as 0.
+
+    >>> import srgame
+    >>> network = srgame.seeded(lambda: srgame.SRResNet(features=4, blocks=1), seed=0)
+    >>> pairs = srgame.load_pairs(images=1, crop=24)
+    >>> channel_cosine(network, pairs, ["conv_hr"])[["filter", "partner"]].to_numpy().tolist()
+    [[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [2, 3]]
     """
     means, _ = mean_over_images(network, images, layers, cosines)
     return pd.concat([_pairs(layer, mean.numpy()) for layer, mean in means.items()], ignore_index=True)

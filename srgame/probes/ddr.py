@@ -31,6 +31,12 @@ def ddr(
 
     x and y are the first two principal components, or the coordinates of t-SNE; the CHI of pca is that of all
     components. All crops must have the same size.
+
+    >>> import srgame
+    >>> network = srgame.seeded(lambda: srgame.SRResNet(features=4, blocks=1), seed=0)
+    >>> sets = {name: srgame.load_pairs(degradation=name, crop=32).lr for name in ("clean", "noise")}
+    >>> ddr(network, sets, seeds=())["set"].value_counts().to_dict()
+    {'clean': 4, 'noise': 4}
     """
     if len(sets) < 2:
         raise InputError(f"clusters cannot be compared if the number of sets is {len(sets)}: give at least two sets")

@@ -39,6 +39,12 @@ def lam(
 
     `attribution` is a signed sum over RGB; `gain` is the sum of the attributions on an infinitely fine path; `watched`
     marks the LR pixels under the window, whose first SR row and column are `corner` (default: the window is centred).
+
+    >>> import srgame
+    >>> network = srgame.seeded(lambda: srgame.SRResNet(features=4, blocks=1), seed=0)
+    >>> pairs = srgame.load_pairs(images=1, crop=24)
+    >>> lam(network, pairs, window=8, steps=2).columns.tolist()
+    ['image', 'row', 'column', 'luma', 'attribution', 'gain', 'watched']
     """
     frames = []
     for number, image in enumerate(lr_images_of(images)):

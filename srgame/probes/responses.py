@@ -24,6 +24,12 @@ def channel_responses(
     (`mean_abs`, with its standard error over images), its standard deviation over pixels and images, the share of
     pixels above 0 (`active`), and its sparsity over the image (Hoyer 2004): 0 if all pixels respond with the same size,
     1 if at most one pixel responds.
+
+    >>> import srgame
+    >>> network = srgame.seeded(lambda: srgame.SRResNet(features=4, blocks=1), seed=0)
+    >>> pairs = srgame.load_pairs(images=1, crop=24)
+    >>> channel_responses(network, pairs, ["conv_hr"])[["layer", "filter", "mean_abs", "sparsity"]].shape
+    (4, 4)
     """
     means, count = mean_over_images(network, images, layers, _statistics)
     return pd.concat([_frame(layer, mean.numpy(), count) for layer, mean in means.items()], ignore_index=True)
@@ -33,6 +39,13 @@ def response_summary(responses: pd.DataFrame, by: Sequence[str] = ("layer",)) ->
     """One row per group: the equity of mean_abs, the mean sparsity, and `inhibited`.
 
     `inhibited` is the share of filters whose mean_abs is below a tenth of the layer's largest.
+
+    >>> import srgame
+    >>> network = srgame.seeded(lambda: srgame.SRResNet(features=4, blocks=1), seed=0)
+    >>> pairs = srgame.load_pairs(images=1, crop=24)
+    >>> responses = channel_responses(network, pairs, ["conv_first", "conv_hr"])
+    >>> response_summary(responses)["layer"].tolist()
+    ['conv_first', 'conv_hr']
     """
     groups = responses.groupby(list(by), sort=False)
     inhibited = groups["mean_abs"].agg(lambda size: float((size < 0.1 * size.max()).mean()))

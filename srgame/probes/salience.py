@@ -41,6 +41,13 @@ def channel_salience(
     """One row per layer and channel: layer, filter, salience (the sum of its CSM) and share; means over images.
 
     `share` is the channel's share of the layer's total salience; `salience_summary` measures how equal the shares are.
+
+    >>> import srgame
+    >>> network = srgame.seeded(lambda: srgame.SRResNet(features=4, blocks=1), seed=0)
+    >>> pairs = srgame.load_pairs(images=1, crop=24)
+    >>> salience = channel_salience(network, pairs, ["conv_hr"])
+    >>> len(salience), round(float(salience["share"].sum()), 9)
+    (4, 1.0)
     """
     layers = (layers,) if isinstance(layers, str) else layers
     scores: dict[str, list[np.ndarray]] = {layer: [] for layer in layers}

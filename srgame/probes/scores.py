@@ -42,6 +42,13 @@ def filter_scores(
 
     `scores` are names in SCORES: the mean size of responses, channel salience, Shapley values φ of PSNR (sampled
     `until`) and captum's attributions of PSNR.
+
+    >>> import srgame
+    >>> network = srgame.seeded(lambda: srgame.SRResNet(features=4, blocks=1), seed=0)
+    >>> pairs = srgame.load_pairs(images=1, crop=24)
+    >>> scores = filter_scores(network, pairs, ["conv_hr"], ["responses", "shapley"], srgame.Until(tolerance=0.05))
+    >>> scores.groupby("score").size().to_dict()
+    {'responses': 4, 'shapley': 4}
     """
     if not scores:
         raise InputError(f"no score: name at least one of {', '.join(SCORES)}")

@@ -31,6 +31,13 @@ def srga(
 
     All patches must have the same size (the paper has at least 300 patches of 32 × 32 LR pixels). The first
     row is the reference.
+
+    >>> import srgame
+    >>> network = srgame.seeded(lambda: srgame.SRResNet(features=4, blocks=1), seed=0)
+    >>> clean, noisy = (srgame.load_pairs(degradation=name, crop=32).lr for name in ("clean", "noise"))
+    >>> indices = srga(network, clean, {"same": clean, "noise": noisy}, components=3).set_index("set")["srga"]
+    >>> float(indices["same"]), bool(indices["noise"] > 0)
+    (0.0, True)
     """
     if "reference" in sets:
         raise InputError("no set can be named 'reference', the name of the first row: choose another name")

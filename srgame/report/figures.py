@@ -8,10 +8,9 @@ import pandas as pd
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.figure import Figure
 from pandas.api.types import is_numeric_dtype
 
-from srgame.report.style import BLUE, GREY, ORANGE, RED, styled
+from srgame.report.style import BLUE, GREY, ORANGE, RED, Figure, styled
 
 SIGNED = LinearSegmentedColormap.from_list("signed", ["#6B2F00", RED, "white", BLUE, "#00304D"]).with_extremes(
     bad="0.85"
@@ -69,6 +68,28 @@ def interaction_matrices(pairs: pd.DataFrame, unit: str) -> Figure:
                 panel.set_title(str(layer))
         for unused in panels:
             unused.remove()
+    return figure
+
+
+def removal_plot(losses: pd.DataFrame, count: int, title: str) -> Figure:
+    """The loss of PSNR against the number of removed filters, on both sets of images, and the sums of scores.
+
+    `losses` has the columns removed, loss, held_out_loss, sum_shapley and sum_leave-one-out (dB); a vertical line marks
+    `count`.
+    """
+    with styled():
+        figure = Figure(figsize=(5.2, 3.4))
+        panel = figure.subplots()
+        panel.plot(losses["removed"], losses["loss"], color=BLUE, label="loss, images that rank the filters")
+        panel.plot(losses["removed"], losses["held_out_loss"], color=ORANGE, label="loss, held-out images")
+        panel.plot(losses["removed"], losses["sum_shapley"], "--", color=BLUE, linewidth=1, label="sum of φ")
+        panel.plot(losses["removed"], losses["sum_leave-one-out"], ":", color=GREY, label="sum of leave-one-out")
+        panel.axvline(count, color="black", linewidth=0.6)
+        panel.axhline(0, color="black", linewidth=0.6)
+        panel.set_title(title)
+        panel.set_xlabel("filters removed")
+        panel.set_ylabel("loss of PSNR (dB); below 0, a gain")
+        figure.legend(*panel.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 

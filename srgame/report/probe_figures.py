@@ -6,12 +6,11 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from srgame.probes.cosine import cosine_matrix
 from srgame.probes.equity import effective_players, gini, shares
 from srgame.probes.lam import diffusion_index
-from srgame.report.style import GREY, colours, styled
+from srgame.report.style import GREY, Figure, colours, styled
 
 
 def response_plot(responses: pd.DataFrame) -> Figure:
@@ -22,13 +21,13 @@ def response_plot(responses: pd.DataFrame) -> Figure:
         for (by_filter, by_size), layer in zip(figure.subplots(len(layers), 2, squeeze=False), layers, strict=True):
             of_layer = responses[responses["layer"] == layer]
             _dots(by_filter, of_layer)
-            _sorted_shares(by_size, of_layer, "mean_abs")
+            sorted_shares(by_size, of_layer, "mean_abs")
             by_filter.set_ylabel(f"{layer}\nmean response")
             by_size.set_ylabel("share of all |response| (%)")
             by_size.legend(loc="upper right", handlelength=1.2)
         by_filter.set_xlabel("filter")
         by_size.set_xlabel("filter, sorted by |response|")
-        _legend_of_checkpoints(figure, responses)
+        legend_of_checkpoints(figure, responses)
     return figure
 
 
@@ -66,7 +65,7 @@ def salience_mosaics(salience: pd.DataFrame, maps: pd.DataFrame) -> Figure:
                 panel.set_axis_off()
             panels[0].text(-0.04, 0.5, name, transform=panels[0].transAxes, rotation=90, va="center", ha="right")
             scores = salience[(salience["layer"] == layer) & (salience["checkpoint"] == name)]
-            _sorted_shares(panels[2], scores, "salience", palette)
+            sorted_shares(panels[2], scores, "salience", palette)
             panels[2].set_ylabel("share of all salience (%)")
             panels[2].legend(loc="lower left", handlelength=1.2)
         panels[2].set_xlabel("channel, sorted by salience")
@@ -145,7 +144,7 @@ def lorenz_curves(scores: pd.DataFrame) -> Figure:
         figure.supxlabel("filters, smallest first (%)", fontsize=8)
         figure.supylabel("their share of the whole (%)", fontsize=8)
         if scores["checkpoint"].nunique() > 1:
-            _legend_of_checkpoints(figure, scores)
+            legend_of_checkpoints(figure, scores)
     return figure
 
 
@@ -187,7 +186,7 @@ def _dots(panel: Axes, of_layer: pd.DataFrame) -> None:
     panel.axhline(0, color="black", linewidth=0.6)
 
 
-def _sorted_shares(panel: Axes, scores: pd.DataFrame, column: str, palette: dict[str, str] | None = None) -> None:
+def sorted_shares(panel: Axes, scores: pd.DataFrame, column: str, palette: dict[str, str] | None = None) -> None:
     """For each network the shares in percent, largest first, with the effective number of filters as label."""
     palette = palette or colours(list(scores["checkpoint"].unique()))
     for name, rows in scores.groupby("checkpoint", sort=False):
@@ -223,7 +222,8 @@ def _grouped_bars(frame: pd.DataFrame, group: str, value: str, axis: str) -> Fig
     return figure
 
 
-def _legend_of_checkpoints(figure: Figure, frame: pd.DataFrame) -> None:
+def legend_of_checkpoints(figure: Figure, frame: pd.DataFrame) -> None:
+    """Adds a legend above the panels: the colour of each checkpoint of the frame."""
     names = list(frame["checkpoint"].unique())
     handles = [figure.axes[0].plot([], [], color=colour, linewidth=2)[0] for colour in colours(names).values()]
     figure.legend(handles, list(colours(names)), loc="outside upper center", ncols=min(3, len(names)))

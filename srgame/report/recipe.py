@@ -80,6 +80,7 @@ HELP = {  # what the flags of all recipes mean, by the name of the parameter
     "sampled_crop": "side of the central crop in these games, in pixels",
     "sampled_layers": "layers of these games",
     "sampled_replicates": "replicates in each of these games",
+    "scored": "images from which the scores of filters come: the name of a data set, a folder or a file",
     "scores": "scores of filters: shapley, salience, responses",
     "seed": "seed of all random draws",
     "sets": "test sets: names of data sets, or folders",

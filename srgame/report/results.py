@@ -16,7 +16,7 @@ from srgame.files import differences
 from srgame.provenance import as_csv, as_json, save_files
 from srgame.report.style import save_figure
 
-SUFFIXES = (".csv", ".json", ".png", ".pdf")
+SUFFIXES = (".csv", ".json", ".png", ".pdf", ".safetensors")
 
 
 def save_results(

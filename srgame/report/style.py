@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-from matplotlib.figure import Figure
+from matplotlib import figure as mpl_figure
 from matplotlib.text import Text
 
 from srgame.provenance import save_files
@@ -35,6 +35,13 @@ SKY, PURPLE = "#56B4E9", "#CC79A7"
 STRATEGIES = {"original": BLUE, "dropout": ORANGE, "bicubic-pull": RED, "eats": GREEN}
 
 
+class Figure(mpl_figure.Figure):
+    """A matplotlib figure that a notebook shows, without pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        return as_png(self)
+
+
 def colours(names: Sequence[str]) -> dict[str, str]:
     """A colour per name: that of the strategy in the name, if no earlier name has it; otherwise an unused colour."""
     taken: dict[str, str] = {}
@@ -52,20 +59,27 @@ def styled() -> AbstractContextManager[None]:
     return mpl.rc_context(STYLE)  # type: ignore[arg-type]
 
 
-def with_literal_text(figure: Figure) -> Figure:
+def with_literal_text(figure: mpl_figure.Figure) -> mpl_figure.Figure:
     """The same figure, after its texts were set to appear literally: dollar signs in a name do not make a formula."""
     for text in figure.findobj(Text):
         text.set_parse_math(False)
     return figure
 
 
-def save_figure(stem: Path, figure: Figure) -> list[Path]:
+def save_figure(stem: Path, figure: mpl_figure.Figure) -> list[Path]:
     """Writes `stem`.png and `stem`.pdf and returns their paths; without a date, so that equal pictures are equal files.
 
     Raises InputError if they cannot be written.
     """
-    png, pdf = BytesIO(), BytesIO()
+    pdf = BytesIO()
+    with styled():
+        figure.savefig(pdf, format="pdf", metadata={"CreationDate": None})
+    return save_files(stem, {".png": as_png(figure), ".pdf": pdf.getvalue()})
+
+
+def as_png(figure: mpl_figure.Figure) -> bytes:
+    """The bytes of the figure as a PNG."""
+    png = BytesIO()
     with styled():
         figure.savefig(png, format="png")
-        figure.savefig(pdf, format="pdf", metadata={"CreationDate": None})
-    return save_files(stem, {".png": png.getvalue(), ".pdf": pdf.getvalue()})
+    return png.getvalue()

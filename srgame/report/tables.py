@@ -1,12 +1,13 @@
 """Tidy frames as text for a terminal."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
+from srgame.probes.profiles import SAMPLING
 from srgame.shapley.until import DOZEN
 from srgame.shapley.values import AGREED, HEAVY_TAILS
 
@@ -17,6 +18,22 @@ ADVICE = {"tolerance": "ask for a smaller tolerance", "rms tolerance": "ask for 
 ADVICE |= {"evaluations": "allow more evaluations", "seconds": "allow more seconds", "interrupted": "let it run longer"}
 FACTORS = {"antithetic": "antithetic permutations", "control_variates": "control variates"}
 SCORES = {"psnr_rgb": "PSNR, RGB (dB)", "psnr_y": "PSNR, Y (dB)", "ssim_y": "SSIM, Y"}
+WIDEST = 34  # characters of the first column of profile_table
+QUANTITIES = {
+    "psnr_y": "PSNR, Y (dB)",
+    "psnr_rgb": "PSNR, RGB (dB)",
+    "ssim_y": "SSIM, Y",
+    "worth": "worth of the layer",
+    "mean_abs": "mean |response|",
+    "sparsity": "sparsity of responses",
+    "inhibited": "share of filters inhibited",
+    "responses_effective_share": "share effective in |response|",
+    "salience_effective_share": "share effective in salience",
+    "mean_cosine": "mean |cosine|",
+    "shapley_gini": "Gini of φ",
+    "shapley_effective_share": "share effective in φ",
+    "harmful": "share with φ < 0",
+}
 ADDITIVE = "additive tail"  # what ended the sampling of games of sums
 
 
@@ -171,6 +188,61 @@ def interaction_table(pairs: pd.DataFrame, unit: str, confidence: float, most: i
             f"{either:,} interchangeable (I < 0), {len(pairs) - together - either:,} undecided",
             _effort(how, "I"),
             *(_caution(how, confidence) if how["replicates"] == 1 else []),
+        ]
+    )
+
+
+def profile_table(differences: pd.DataFrame, unit: str, confidence: float) -> str:
+    """The quantities of each network and layer, and their differences from the first network, as text.
+
+    `differences` is a frame of profile_differences.
+    """
+    names = list(differences["checkpoint"].unique())
+    widths = [max(9, len(name)) for name in names]
+    heads = [f"{name:>{width}}" for name, width in zip(names, widths, strict=True)]
+    heads += [f"{f'difference {number} - 1':>30}" for number in range(2, len(names) + 1)]
+    lines: list[str] = []
+    for layer, of_layer in differences.groupby("layer", sort=False):
+        lines += ["", f"{layer!s:{WIDEST}}" + "  ".join(heads)]
+        for quantity, rows in of_layer.groupby("quantity", sort=False):
+            own = rows.set_index("checkpoint").reindex(names)
+            cells = [f"{value:>{width}.4g}" for value, width in zip(own["value"], widths, strict=True)]
+            cells += [_with_interval(row) for row in own.iloc[1:].to_dict("records")]
+            lines.append(f"{_quantity(str(quantity), unit):{WIDEST}}" + "  ".join(cells))
+    if len(names) > 1:
+        lines += [
+            "",
+            f"in brackets: {confidence:.0%} intervals of paired differences over the images; *: of the sampling error",
+            "Filters of separately trained networks do not correspond by number: compare their distributions.",
+        ]
+    return "\n".join(lines)
+
+
+def _quantity(name: str, unit: str) -> str:
+    text = QUANTITIES[name]
+    return f"{text} ({unit})" if name == "worth" and unit else text
+
+
+def _with_interval(row: Mapping[Any, Any]) -> str:
+    if pd.isna(row["difference"]):
+        return f"{'':>30}"
+    star = "*" if row["over"] == SAMPLING else ""
+    interval = "" if pd.isna(row["low"]) else f" [{row['low']:+.3g}, {row['high']:+.3g}]{star}"
+    return f"{row['difference']:+.3g}{interval}".rjust(30)
+
+
+def removal_table(losses: pd.DataFrame, count: int, ranking: Sequence[str], held_out: Sequence[str]) -> str:
+    """What sums of scores say about the removal of `count` filters, and what it costs, as text."""
+    row = losses[losses["removed"] == count].iloc[0]
+    return "\n".join(
+        [
+            f"on the images that rank the filters ({', '.join(ranking)}):",
+            f"  sum of φ                 {row['sum_shapley']:+9.4f} dB",
+            f"  sum of leave-one-out     {row['sum_leave-one-out']:+9.4f} dB",
+            f"  real loss of PSNR        {row['loss']:+9.4f} dB",
+            f"on held-out images ({', '.join(held_out)}):",
+            f"  real loss of PSNR        {row['held_out_loss']:+9.4f} dB",
+            "The sums do not predict a joint removal: φ is a mean over all coalitions, and leave-one-out removes one.",
         ]
     )
 

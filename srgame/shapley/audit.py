@@ -124,6 +124,16 @@ def network_values(
     Raises InputError if the folder holds replicates of another game, or another run is using it; if replicates are to
     be stored of a network, payoff or ablation without a name of its own, such as a lambda; and if `gradients` is asked
     of a game without gradients, or together with an option of permutations.
+
+    >>> import srgame
+    >>> network = srgame.seeded(lambda: srgame.SRResNet(features=4, blocks=1), seed=0)
+    >>> pairs = srgame.load_pairs(images=1, crop=24)
+    >>> filters = srgame.filters_of(network, ["conv_hr"])
+    >>> values = network_values(network, filters, pairs, until=srgame.Until(tolerance=0.02))
+    >>> values[["layer", "filter", "shapley", "low", "high"]].shape
+    (4, 5)
+    >>> bool(abs(values["shapley"].sum() - (values["grand"] - values["empty"])[0]) < 1e-9)
+    True
     """
     if not 0 < confidence < 1:
         raise InputError(f"a confidence lies between 0 and 1, not {confidence}")

@@ -55,6 +55,13 @@ class Game(Protocol):
     coalition. `parts`: games of the same players whose mean this game is; a sampler may evaluate them one by one.
     `low_precision`, which the parts may have too: the same game in faster and less exact arithmetic, or None.
     `rounding`: the relative rounding error of a worth that is computed in less than float64.
+
+    >>> class Gloves:  # player 0 has a left glove, 1 and 2 have right ones; a pair is worth 1
+    ...     players = 3
+    ...     def __call__(self, coalitions):
+    ...         return (coalitions[:, 0] & coalitions[:, 1:].any(1)).double()
+    >>> isinstance(Gloves(), Game)
+    True
     """
 
     @property
@@ -65,7 +72,15 @@ class Game(Protocol):
 
 @runtime_checkable
 class Differentiable(Game, Protocol):
-    """A game whose worth is defined, and smooth, for presences between 0 and 1 too."""
+    """A game whose worth is defined, and smooth, for presences between 0 and 1 too.
+
+    >>> import srgame
+    >>> network = srgame.seeded(lambda: srgame.SRResNet(features=4, blocks=1), seed=0)
+    >>> pairs = srgame.load_pairs(images=1, crop=24)
+    >>> game = srgame.RestorationGame(network, srgame.filters_of(network, ["conv_hr"]), pairs)
+    >>> isinstance(game.parts[0], Differentiable)  # the game on one image
+    True
+    """
 
     def gradient(self, presences: Float[Tensor, "row player"]) -> Float64[Tensor, "row player"]:
         """The derivative of the worth by each presence, at each row of presences."""
@@ -90,6 +105,15 @@ class RestorationGame:
     The first evaluation raises InputError if the network's images do not have the size of `pairs.hr`, and if memory
     does not hold the responses before the first layer; every evaluation does if memory does not hold one run of the
     network, and if a worth is not a finite number.
+
+    >>> import srgame
+    >>> network = srgame.seeded(lambda: srgame.SRResNet(features=4, blocks=1), seed=0)
+    >>> pairs = srgame.load_pairs(images=1, crop=24)
+    >>> game = RestorationGame(network, srgame.filters_of(network, ["conv_hr"]), pairs)
+    >>> game
+    <Game of 4 filters (conv_hr) on 1 images>
+    >>> game([[True, True, True, True], [True, False, True, False]]).shape  # in dB: of all, and of filters 0 and 2
+    torch.Size([2])
     """
 
     def __init__(

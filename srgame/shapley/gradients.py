@@ -67,6 +67,14 @@ def multilevel_shapley(
     the values add up to v(N) − v(∅) too.
 
     Raises InputError if the game has no gradient, or if `until` allows fewer evaluations than one replicate takes.
+
+    >>> import srgame
+    >>> network = srgame.seeded(lambda: srgame.SRResNet(features=4, blocks=1), seed=0)
+    >>> pairs = srgame.load_pairs(images=1, crop=24)
+    >>> game = srgame.RestorationGame(network, srgame.filters_of(network), pairs)
+    >>> values = multilevel_shapley(game, until=srgame.Until(evaluations=2000))
+    >>> len(values.value) == game.players, values.evaluations <= 2000
+    (True, True)
     """
     active = active_players(game)
     if len(active) < 2:

@@ -6,6 +6,7 @@ they are co-adapted. The interaction is v(S ∪ ij) − v(S ∪ i) − v(S ∪ j
 Banzhaf interaction index over all coalitions.
 """
 
+import html
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -49,6 +50,14 @@ class PairInteractions(Estimate):
     """The interaction of each of `pairs`, in the unit of the payoff, and how it was computed.
 
     `evaluations` is the number of coalitions evaluated, `ended` the limit that ended the sampling.
+
+    >>> class Gloves:  # player 0 has a left glove, 1 and 2 have right ones; a pair is worth 1
+    ...     players = 3
+    ...     def __call__(self, coalitions):
+    ...         return (coalitions[:, 0] & coalitions[:, 1:].any(1)).double()
+    >>> interactions = pair_interactions(Gloves())
+    >>> interactions.frame()[["filter", "partner"]].shape
+    (3, 2)
     """
 
     pairs: Pairs
@@ -62,6 +71,17 @@ class PairInteractions(Estimate):
         player, partner = self.pairs.T
         columns = {"filter": player, "partner": partner, "interaction": self.value, "stderr": self.stderr}
         return pd.DataFrame(columns | {"low": low, "high": high})
+
+    def __repr__(self) -> str:
+        how = "exact" if self.ended == "exact" else f"{self.replicates} replicates, ended by {self.ended}"
+        return (
+            f"<Interactions of {len(self.pairs)} pairs of {self.players} players: largest standard error "
+            f"{self.relative_stderr:.2%} of their range, {self.evaluations:,} evaluations ({how})>"
+        )
+
+    def _repr_html_(self) -> str:
+        table = self.frame().sort_values("interaction").to_html(max_rows=20, index=False, float_format="{:.4g}".format)
+        return f"<p>{html.escape(repr(self)[1:-1])}</p>{table}"
 
     def matrix(self) -> Float64[np.ndarray, "player player"]:
         """The interactions as a symmetric matrix; NaN on the diagonal and for pairs that were not requested."""
@@ -92,6 +112,13 @@ def pair_interactions(
 
     Raises InputError for invalid pairs, for more than 20 players if `until` is None, and if `until` allows fewer
     evaluations than one replicate takes.
+
+    >>> class Gloves:  # player 0 has a left glove, 1 and 2 have right ones; a pair is worth 1
+    ...     players = 3
+    ...     def __call__(self, coalitions):
+    ...         return (coalitions[:, 0] & coalitions[:, 1:].any(1)).double()
+    >>> pair_interactions(Gloves()).frame()["interaction"].round(2).tolist()  # left and right need each other
+    [0.5, 0.5, -0.5]
     """
     requested, rule = _checked(game, pairs), chosen("interaction index", index, INDICES)
     active = active_players(game)

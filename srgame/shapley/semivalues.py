@@ -6,6 +6,7 @@ contribution to the largest coalition alone. The paper's Eq. 6 claims that the S
 that is true if returns diminish.
 """
 
+import html
 from dataclasses import dataclass
 from math import comb
 
@@ -31,6 +32,18 @@ class Contributions:
     empty, grand: the worth of the empty and of the grand coalition.
     evaluations: the number of coalitions evaluated.
     ended: the limit that ended the sampling, "interrupted" or "exact".
+
+    >>> class Gloves:  # player 0 has a left glove, 1 and 2 have right ones; a pair is worth 1
+    ...     players = 3
+    ...     def __call__(self, coalitions):
+    ...         return (coalitions[:, 0] & coalitions[:, 1:].any(1)).double()
+    >>> contributions = marginal_contributions(Gloves())
+    >>> contributions.by_size().value.round(2)  # of each player to none, one and two others
+    array([[0. , 1. , 1. ],
+           [0. , 0.5, 0. ],
+           [0. , 0.5, 0. ]])
+    >>> contributions.banzhaf().value
+    array([0.75, 0.25, 0.25])
     """
 
     replicates: Float64[np.ndarray, "replicate player size"]
@@ -38,6 +51,15 @@ class Contributions:
     grand: float
     evaluations: int
     ended: str
+
+    def __repr__(self) -> str:
+        _, players, sizes = self.replicates.shape
+        how = "exact" if self.ended == "exact" else f"{len(self.replicates)} replicates, ended by {self.ended}"
+        return f"<Contributions of {players} players to {sizes} sizes, {self.evaluations:,} evaluations ({how})>"
+
+    def _repr_html_(self) -> str:
+        table = self.players().to_html(max_rows=20, index=False, float_format="{:.4g}".format)
+        return f"<p>{html.escape(repr(self)[1:-1])}</p>{table}"
 
     def by_size(self) -> Estimate:
         """Mean contributions, "player size": the first column is v(i) − v(∅), the last one leave-one-out."""
@@ -106,6 +128,13 @@ def marginal_contributions(
 
     Raises InputError for more than 20 players if `until` is None, and if `until` allows fewer evaluations than one
     replicate takes.
+
+    >>> class Gloves:  # player 0 has a left glove, 1 and 2 have right ones; a pair is worth 1
+    ...     players = 3
+    ...     def __call__(self, coalitions):
+    ...         return (coalitions[:, 0] & coalitions[:, 1:].any(1)).double()
+    >>> marginal_contributions(Gloves()).shapley().value.round(3)
+    array([0.667, 0.167, 0.167])
     """
     active = active_players(game)
     n = len(active)
@@ -127,7 +156,15 @@ def marginal_contributions(
 
 
 def leave_one_out(game: Game) -> PerPlayer:
-    """v(N) − v(N∖i) for each player, from n + 1 evaluations."""
+    """v(N) − v(N∖i) for each player, from n + 1 evaluations.
+
+    >>> class Gloves:  # player 0 has a left glove, 1 and 2 have right ones; a pair is worth 1
+    ...     players = 3
+    ...     def __call__(self, coalitions):
+    ...         return (coalitions[:, 0] & coalitions[:, 1:].any(1)).double()
+    >>> leave_one_out(Gloves())  # either right glove will do
+    array([1., 0., 0.])
+    """
     worth = evaluated(game, np.concatenate([np.ones((1, game.players), bool), ~np.eye(game.players, dtype=bool)]))
     drop: PerPlayer = worth[0] - worth[1:]
     return drop

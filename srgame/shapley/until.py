@@ -73,6 +73,9 @@ class Until:
     seconds: the time after which no coalition is evaluated; a replicate that has not ended is dropped.
 
     An error ends the sampling after 12 replicates at the earliest, and if it is reached by two estimates in a row.
+
+    >>> Until(tolerance=0.01, seconds=600.0)  # until standard errors are 1% of the range, for ten minutes at most
+    Until(tolerance=0.01, evaluations=None, seconds=600.0, rms_tolerance=None)
     """
 
     tolerance: float | None = None

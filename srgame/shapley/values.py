@@ -128,6 +128,17 @@ class ShapleyValues(Estimate):
     flags: for each player "", "heavy tails" (rare large contributions: its interval may be too narrow) or "agreed" (all
         replicates agree, so an effect that is rarer than one in as many can be missed; the error is that of rounding if
         they agree on all players and with the mean of first and last contributions, else at least that of the others).
+
+    >>> class Gloves:  # player 0 has a left glove, 1 and 2 have right ones; a pair is worth 1
+    ...     players = 3
+    ...     def __call__(self, coalitions):
+    ...         return (coalitions[:, 0] & coalitions[:, 1:].any(1)).double()
+    >>> import srgame
+    >>> values = srgame.exact_shapley(Gloves())
+    >>> float(values.value.sum().round(9)), float(values.grand - values.empty)
+    (1.0, 1.0)
+    >>> values.frame()["rank"].tolist()
+    [1, 2, 3]
     """
 
     empty: float

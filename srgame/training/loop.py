@@ -52,6 +52,9 @@ class Schedule:
     weights, decayed by this factor at each step; 0 is off.
 
     Raises InputError for values out of range.
+
+    >>> Schedule(steps=20_000, learning_rate=1e-4).save_every
+    500
     """
 
     steps: int
@@ -105,6 +108,17 @@ def fit(
 
     Raises InputError if a loss is not finite, if `folder` is not writable or in use by another run, and if the state in
     it is unreadable or of another run.
+
+    >>> import srgame
+    >>> network = srgame.seeded(lambda: srgame.SRResNet(features=4, blocks=1), seed=0)
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> images = [srgame.read_rgb(path) for path in srgame.image_paths("photographs")]
+    >>> patches = srgame.Patches(images, patch=32, batch=2)
+    >>> with TemporaryDirectory() as folder:
+    ...     log = fit(srgame.Original(network), patches, Schedule(steps=2), Path(folder))
+    ...     sorted(path.name for path in Path(folder).glob("*.safetensors"))
+    ['weights.safetensors']
     """
     ensure_writable(folder)
     network = strategy.network.train()
@@ -163,7 +177,13 @@ def _rows(
 
 
 def seeded(build: Callable[[], nn.Module], seed: int) -> nn.Module:
-    """The network that `build` returns, with initial weights drawn with `seed`; the global random state is restored."""
+    """The network that `build` returns, with initial weights drawn with `seed`; the global random state is restored.
+
+    >>> import torch
+    >>> first, second = (seeded(lambda: torch.nn.Linear(2, 2), seed=3) for _ in range(2))
+    >>> torch.equal(first.weight, second.weight)
+    True
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build()

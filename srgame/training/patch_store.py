@@ -36,6 +36,15 @@ def write_patches(patches: Patches, count: int, folder: Path, workers: int = 0, 
     Sharpened HR patches are rounded to 8 bits.
 
     Raises InputError if the folder holds other patches, if it is not writable, or if the disk is full.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from srgame.data.images import image_paths, read_rgb
+    >>> images = [read_rgb(path) for path in image_paths("photographs")]
+    >>> with TemporaryDirectory() as folder:
+    ...     manifest = write_patches(Patches(images, patch=32, batch=2), 4, Path(folder))
+    ...     lr, hr = StoredPatches(Path(folder), batch=3)(0)  # the batch of step 0
+    >>> manifest.name, lr.shape, hr.shape
+    ('patches.json', torch.Size([3, 3, 8, 8]), torch.Size([3, 3, 32, 32]))
     """
     check_counts(patches=count)
     settings = _settings(patches) | {"count": count}
@@ -133,6 +142,15 @@ class StoredPatches:
     reads its own share. A batch has LR images "batch 3 h w" and HR images "batch 3 H W" with values in [0, 1].
 
     Raises InputError if the folder holds no complete store, or if its files have changed since (CRC-32).
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from srgame.data.images import image_paths, read_rgb
+    >>> images = [read_rgb(path) for path in image_paths("photographs")]
+    >>> with TemporaryDirectory() as folder:
+    ...     manifest = write_patches(Patches(images, patch=32, batch=2), 4, Path(folder))
+    ...     lr, hr = StoredPatches(Path(folder), batch=3)(0)  # the batch of step 0
+    >>> manifest.name, lr.shape, hr.shape
+    ('patches.json', torch.Size([3, 3, 8, 8]), torch.Size([3, 3, 32, 32]))
     """
 
     def __init__(self, folder: Path, batch: int = 16, seed: int = 0, shard: int = 0, shards: int = 1) -> None:

@@ -40,6 +40,12 @@ class Patches:
 
     Raises InputError for an unknown degradation, for a side that the scale does not divide, and for images smaller than
     the patch.
+
+    >>> from srgame.data.images import image_paths, read_rgb
+    >>> images = [read_rgb(path) for path in image_paths("photographs")]
+    >>> lr, hr = Patches(images, "second-order", patch=32, batch=2, crop=64)(0)  # the batch of step 0
+    >>> lr.shape, hr.shape
+    (torch.Size([2, 3, 8, 8]), torch.Size([2, 3, 32, 32]))
     """
 
     images: Sequence[UInt8[np.ndarray, "_ _ 3"]]

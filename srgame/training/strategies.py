@@ -61,7 +61,16 @@ class Strategy(Protocol):
 
 
 class Original(nn.Module):
-    """Minimises L1 to the HR image, and nothing else."""
+    """Minimises L1 to the HR image, and nothing else.
+
+    >>> import numpy as np
+    >>> import srgame
+    >>> network = srgame.seeded(lambda: srgame.SRResNet(features=4, blocks=1), seed=0)
+    >>> strategy = Original(network)
+    >>> losses = strategy(torch.rand(2, 3, 8, 8), torch.rand(2, 3, 32, 32), np.random.default_rng(0))
+    >>> sorted(losses.minimised)
+    ['original']
+    """
 
     network: nn.Module
 
@@ -80,6 +89,14 @@ class Dropout(nn.Module):
     The paper gives p = 0.5 for SRResNet and 0.7 for RRDBNet; the files of Reflash Dropout give the reverse.
 
     Raises InputError if `p` is not in [0, 1).
+
+    >>> import numpy as np
+    >>> import srgame
+    >>> network = srgame.seeded(lambda: srgame.SRResNet(features=4, blocks=1), seed=0)
+    >>> strategy = Dropout(network)
+    >>> losses = strategy(torch.rand(2, 3, 8, 8), torch.rand(2, 3, 32, 32), np.random.default_rng(0))
+    >>> sorted(losses.minimised)
+    ['original']
     """
 
     network: nn.Module
@@ -162,6 +179,14 @@ class EATS(nn.Module):
 
     Raises InputError for a ratio outside (0, 1], a negative or infinite weight, an unknown option, and if no layer has
     more than `count` filters.
+
+    >>> import numpy as np
+    >>> import srgame
+    >>> network = srgame.seeded(lambda: srgame.SRResNet(features=4, blocks=1), seed=0)
+    >>> strategy = EATS(network)
+    >>> losses = strategy(torch.rand(2, 3, 8, 8), torch.rand(2, 3, 32, 32), np.random.default_rng(0))
+    >>> sorted(losses.minimised)
+    ['awaken', 'original']
     """
 
     network: nn.Module
@@ -262,6 +287,14 @@ class BicubicPull(EATS):
     """EATS without erasures: minimises L1 to the HR image and, `weight` times, L1 to bicubic upsampling.
 
     It is the control of EATS: the difference between the two is the effect of the erasures.
+
+    >>> import numpy as np
+    >>> import srgame
+    >>> network = srgame.seeded(lambda: srgame.SRResNet(features=4, blocks=1), seed=0)
+    >>> strategy = BicubicPull(network)
+    >>> losses = strategy(torch.rand(2, 3, 8, 8), torch.rand(2, 3, 32, 32), np.random.default_rng(0))
+    >>> sorted(losses.minimised)
+    ['original', 'pull']
     """
 
     def __init__(self, network: nn.Module, weight: float = 1.0, target: Target = "bicubic") -> None:
@@ -278,6 +311,14 @@ class DIL(nn.Module):
     from step to step, as in the authors' code. Processes that train together average each of its gradients.
 
     Raises InputError for fewer than two types, a rate that is not above 0, and a batch that types cannot share evenly.
+
+    >>> import numpy as np
+    >>> import srgame
+    >>> network = srgame.seeded(lambda: srgame.SRResNet(features=4, blocks=1), seed=0)
+    >>> strategy = DIL(network, types=2)
+    >>> losses = strategy(torch.rand(2, 3, 8, 8), torch.rand(2, 3, 32, 32), np.random.default_rng(0))
+    >>> sorted(losses.minimised)
+    ['meta']
     """
 
     network: nn.Module

@@ -10,6 +10,7 @@ import audit_equity
 import audit_equity_vs_generalization
 import audit_erasure
 import audit_interactions
+import audit_pruning
 import audit_submodularity
 import audit_targets
 import audited
@@ -279,3 +280,16 @@ def test_every_verdict_says_what_the_committed_numbers_do() -> None:
     assert verdicts["audit_equity"] == ("agrees so far" if all(holds) else "partly" if any(holds) else "differs")
     rates = pd.read_csv(FIGURES / "audit_reported.csv")["verdict"].eq("agrees")
     assert verdicts["audit_reported"] == ("agrees so far" if rates.all() else "partly" if rates.any() else "differs")
+
+
+def test_pruning_removes_by_each_score_until_nothing_is_left() -> None:
+    frame = audit_pruning.measure(**audit_pruning.SMOKE)
+    assert set(frame["score"]) == set(audit_pruning.SCORES)
+    ends = frame.groupby("removed")["drop"].agg(np.ptp)
+    assert ends[0] == ends[32] == 0 and ends[16] > 0  # the same filters are gone, whatever the order
+    everything = frame[(frame["score"] == "shapley") & (frame["removed"] == 32)].iloc[0]
+    assert everything["predicted"] == pytest.approx(everything["drop_scored"], abs=1e-4)  # efficiency
+    assert frame.loc[~frame["score"].isin(audit_pruning.SUMMED), "predicted"].isna().all()
+    by_hand = frame[(frame["removed"] == 16) & (frame["score"] == "norm")]["drop"].mean()
+    assert audit_pruning.areas(frame)["small-x4-original-0", "conv_hr", "norm"] == pytest.approx(by_hand)
+    assert "of 1 layers" in audit_pruning.found(frame) and audit_pruning.draw(frame).axes

@@ -27,6 +27,7 @@ from srgame.cli.comparison import labels
 from srgame.cli.flags import FIRST_CHECKPOINT, Images, Network, Output, TrainingDegradation, Worth, flat
 from srgame.cli.shapley import LIMITS, shapley
 from srgame.data.degradations.steps import degraded
+from srgame.data.degradations.testing import SETTINGS
 from srgame.data.degradations.training import DEGRADATIONS, DISTORTIONS
 from srgame.data.images import read_image
 from srgame.data.pairs import load_pairs
@@ -191,6 +192,9 @@ BAD = {
     "all and more": ("shapley {checkpoint} --layers all conv_hr", "--layers all"),
     "no such filter": ("interactions {checkpoint} --filters 1 9", "(1, 9) is no pair"),
     "no pair": ("interactions {checkpoint} --filters 1", "no pairs, no interactions"),
+    "prune too many": ("prune {checkpoint} --count 7 --crop 16", "between 1 and the 6 filters of 'conv_hr', not 7"),
+    "prune by one image": ("prune {checkpoint} --count 2 --images 1", "--held-out"),
+    "prune no number": ("prune {checkpoint}", "--count"),
     "no image": ("shapley {checkpoint} --images 0", "images must be at least 1, not 0"),
     "no crop": ("shapley {checkpoint} --crop -5", "crop must be at least 1, not -5"),
     "no confidence": ("shapley {checkpoint} --confidence 1", "a confidence lies between 0 and 1"),
@@ -213,6 +217,9 @@ BAD = {
         "train {images} --output {folder}/run --strategy dil --degradation bicubic",
         "leave out --degradation",
     ),
+    "sharpened for tests": ("degrade photographs --output {folder}/lr --degradation b+n --sharpen", "'b+n'"),
+    "patches for tests": ("degrade photographs --output {folder}/lr --degradation jpeg --patches 4", "'jpeg'"),
+    "no sheet": ("degrade photographs --output {folder}/lr --sheet -1", "0 or more, not -1"),
     "no patches": ("degrade photographs --output {folder}/lr --patches 0", "patches must be at least 1"),
     "patches of LR images": ("degrade {images} --output {folder}/lr --patch 32", "--patch needs --patches"),
     "patches to nowhere": ("degrade photographs --output {checkpoint}/x --patches 4", "nothing can be written"),
@@ -311,6 +318,23 @@ def test_degrade_writes_lr_images_and_a_manifest_that_makes_them_again(
     assert same == (degradation == "bicubic")
 
 
+def test_degrade_writes_the_lr_images_of_the_tests(srgame: Run, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.random.default_rng(0).integers(0, 256, (26, 24, 3), dtype=np.uint8))
+    status, printed, _ = srgame("degrade", tmp_path, "--output", tmp_path / "lr", "--degradation", "all")
+    assert status == 0 and "8 LR images" in printed and "lr-sheet.png" in printed
+    for setting in SETTINGS:
+        folder = tmp_path / "lr" / setting
+        assert torch.equal(read_image(folder / "a.png"), load_pairs(str(tmp_path / "a.png"), setting).lr[0])
+        (entry,) = json.loads((folder / "manifest.json").read_text())["images"]
+        steps = [step for letter, step in (("b", "blur1"), ("", "bicubic1"), ("n", "noise1"), ("j", "jpeg1"))
+                 if letter in SETTINGS[setting]]  # fmt: skip
+        assert list(entry["drawn"]) == steps
+    sheet = cv2.imread(str(tmp_path / "lr-sheet.png"))
+    assert sheet.std() > 5 and sheet.shape[1] > 8 * 200
+    assert srgame("degrade", tmp_path / "a.png", "--output", tmp_path / "b", "--sheet", 0)[0] == 0
+    assert not (tmp_path / "b-sheet.png").exists()
+
+
 def test_degrade_never_replaces_images_of_another_run(srgame: Run, tmp_path: Path) -> None:
     (tmp_path / "hr").mkdir()
     for name, seed in (("a", 0), ("b", 1)):
@@ -326,7 +350,8 @@ def test_degrade_never_replaces_images_of_another_run(srgame: Run, tmp_path: Pat
     ):
         status, _, error = srgame(*words, *other)
         assert status == 2 and said in error
-    assert {path: path.read_bytes() for path in files} == files and len(list(tmp_path.rglob("*.*"))) == len(files)
+    assert {path: path.read_bytes() for path in files} == files
+    assert {path.name for path in tmp_path.rglob("*.*")} == {path.name for path in files} | {"lr-sheet.png"}
     (tmp_path / "lr" / "b.png").unlink()
     assert srgame(*words)[0] == 0
     assert {path: path.read_bytes() for path in files} == files
@@ -751,3 +776,59 @@ def test_the_first_picture_is_what_the_first_command_makes_today() -> None:
     assert values["ended"].unique().tolist() == ["additive tail"]
     assert values.columns[:4].tolist() == ["checkpoint", "layer", "filter", "shapley"]
     assert {"replicates", "relative_stderr", "gradients_reduction"} <= set(values.columns)
+
+
+def test_compare_puts_networks_side_by_side_with_differences(srgame: Run, two_runs: list[Path], tmp_path: Path) -> None:
+    words = ["compare", *two_runs, "--images", 2, "--crop", 24, "--layers", "conv_hr", "body.1.conv1"]
+    status, printed, error = srgame(*words, "--evaluations", 100, "--output", tmp_path)
+    assert status == 0, error
+    filters, layers = (pd.read_csv(tmp_path / f"{name}.csv") for name in ("compare", "compare_layers"))
+    assert filters.columns.tolist()[:4] == ["checkpoint", "layer", "filter", "shapley"] and len(filters) == 24
+    assert {"low", "high", "mean_abs", "salience", "nearest", "cosine"} <= set(filters)
+    assert layers["checkpoint"].unique().tolist() == ["original", "eats"]
+    second = layers[layers["checkpoint"] == "eats"]
+    assert second["difference"].notna().all() and (second["low"] <= second["high"]).all()
+    for word in ("PSNR, Y", "Gini of φ", "mean |cosine|", "difference 2 - 1", "do not correspond by number"):
+        assert word in printed
+    assert cv2.imread(str(tmp_path / "compare.png")).std() > 5
+
+
+def test_compare_draws_many_layers(srgame: Run, two_runs: list[Path], tmp_path: Path) -> None:
+    words = ["--images", 1, "--crop", 16, "--layers", "all", "--evaluations", 400, "--output", tmp_path]
+    assert srgame("compare", two_runs[0], *words)[0] == 0
+    layers = pd.read_csv(tmp_path / "compare_layers.csv")
+    assert layers["layer"].nunique() == 10 and layers["difference"].isna().all()
+    assert cv2.imread(str(tmp_path / "compare.png")).std() > 5
+
+
+def test_prune_saves_a_network_that_loses_what_it_says(srgame: Run, two_runs: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = ["prune", two_runs[0], "--layer", "body.1.conv1", "--count", 2, "--by", "norm", "--images", 3]
+    status, printed, error = srgame(*words, "--crop", 24, "--evaluations", 60, "--output", out)
+    assert status == 0, error
+    scores, losses = (pd.read_csv(out / f"{name}.csv").set_index("checkpoint") for name in ("prune", "prune_losses"))
+    assert set(scores.index) == set(losses.index) == {"original"}
+    assert scores.loc[scores["removed"], "norm"].max() < scores.loc[~scores["removed"], "norm"].min()
+    row = losses[losses["removed"] == 2].iloc[0]
+    for column, score in (("sum_shapley", "shapley"), ("sum_leave-one-out", "leave-one-out")):
+        assert row[column] == pytest.approx(scores.loc[scores["removed"], score].sum())
+    before, after = (load_network(path) for path in (two_runs[0], out / "prune.safetensors"))
+    pairs = load_pairs(images=3, crop=24)
+    psnr = [
+        [
+            -10 * torch.log10((network(lr[None])[0] - hr).square().mean()).item()
+            for lr, hr in zip(pairs.lr, pairs.hr, strict=True)
+        ]
+        for network in (before, after)
+    ]
+    loss = np.subtract(*psnr)
+    assert row["loss"] == pytest.approx(loss[[0, 2]].mean(), abs=1e-4)
+    assert row["held_out_loss"] == pytest.approx(loss[1], abs=1e-4)
+    assert "do not predict" in printed and "held-out images (chelsea)" in printed
+    removed = scores.loc[scores["removed"], "filter"].tolist()
+    assert f"2 of 6 filters of body.1.conv1 removed, lowest norm first: {removed[0]} {removed[1]}" in printed
+    assert srgame(*words, "--crop", 16, "--evaluations", 60, "--output", out)[0] == 0
+    assert (out / "prune-1.safetensors").exists() and cv2.imread(str(out / "prune.png")).std() > 5
+    assert srgame(*words, "--crop", 16, "--held-out", "photographs", "--evaluations", 60, "--output", out)[0] == 0
+    note = json.loads((out / "prune.json").read_text())
+    assert note["held_out_images"] == note["images"] == ["astronaut", "chelsea", "coffee"]

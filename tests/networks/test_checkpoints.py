@@ -263,6 +263,16 @@ def test_a_zoo_may_be_empty(tmp_path, monkeypatch, table):
 
 
 def test_every_shipped_network_loads():
-    for name, row in zoo().items():
-        assert (checkpoints.ZOO / row["file"]).is_file(), name
+    for name in zoo():
         assert load_network(name).training is False
+
+
+def test_a_wheel_stays_small_and_lists_what_it_holds(monkeypatch, tmp_path):
+    """Networks that only analyses use belong into analyses/zoo."""
+    assert sum(path.stat().st_size for path in checkpoints.ZOO.iterdir()) < 11e6
+    in_checkout = zoo()
+    monkeypatch.setattr(checkpoints, "OF_ANALYSES", tmp_path)
+    assert {row["file"] for row in zoo().values()} == {path.name for path in checkpoints.ZOO.glob("*.safetensors")}
+    (other, *_) = in_checkout.keys() - zoo().keys()
+    with pytest.raises(InputError, match=f"'{other}' is neither a file nor in the zoo"):
+        load_network(other)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from srgame.data.degradations.steps import Plan
-from srgame.data.degradations.testing import seed_of
+from srgame.data.degradations.testing import SETTINGS, degrade, seed_of, steps_of
 from srgame.data.degradations.training import DEGRADATIONS, sharpened
 from srgame.data.images import Image, image_paths, in_words, read_image, to_bytes
 from srgame.data.written import Manifest, png_paths, write_png
@@ -24,14 +24,19 @@ def degrade_set(
 ) -> list[Path]:
     """Writes a PNG of each image's LR image and manifest.json into `output`; returns their paths.
 
-    The manifest has an entry per image: image, its sha256, lr, and drawn, the steps in the order in which they are
-    applied. The draws depend only on the image's name and `seed`; `degradations.steps.degraded` makes the same LR image
-    from them. After an interruption the same call resumes.
+    `degradation` is one of training (DEGRADATIONS), or one of the SETTINGS of the tests, whose LR images are those of
+    `load_pairs`. The manifest has an entry per image: image, its sha256, lr, and drawn, the steps in the order in which
+    they are applied. The draws depend only on the image's name and `seed` (in the tests, also on its folder and the
+    setting); `degradations.steps.degraded` makes the same LR image from those of a training degradation. After an
+    interruption the same call resumes.
 
-    Raises InputError if two images have the same name, if one is too small, if `output` holds the images themselves,
-    LR images of other settings or images, or other PNGs of these names, and if it is in use or not writable.
+    Raises InputError if images are to be sharpened for the tests, if two images have the same name, if one is too
+    small, if `output` holds the images themselves, LR images of other settings or images, or other PNGs of these names,
+    and if it is in use or not writable.
     """
-    chosen("training degradation", degradation, DEGRADATIONS)
+    chosen("degradation", degradation, {**DEGRADATIONS, **SETTINGS})
+    if sharpen and degradation in SETTINGS:
+        raise InputError(f"'{degradation}' is a setting of the tests, whose images are never sharpened: leave it out")
     paths = image_paths(dataset, subfolders)
     targets = png_paths(paths, output)
     settings = {"degradation": degradation, "scale": scale, "sharpen": sharpen, "seed": seed}
@@ -64,6 +69,9 @@ def _degraded(path: Path, degradation: str, scale: int, sharpen: bool, seed: int
     if not (height and width):
         raise InputError(f"'{path}' has {in_words(hr)} pixels: too small for scale {scale}")
     hr = hr[..., :height, :width]
+    if degradation in SETTINGS:
+        drawn_seed = seed_of(path.parent.name, path.stem, degradation, seed)
+        return degrade(hr[0], degradation, scale, drawn_seed), steps_of(degradation, scale, drawn_seed)
     rng = np.random.default_rng(seed_of(path.stem, degradation, seed))
     lr, drawn = DEGRADATIONS[degradation](sharpened(hr) if sharpen else hr, rng, scale)
     return lr[0], drawn[0]

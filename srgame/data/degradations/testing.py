@@ -6,6 +6,7 @@ halved chroma. Each step returns an 8-bit image; noisy values are truncated, as 
 """
 
 import hashlib
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,6 +17,10 @@ from srgame.data.images import Image, from_bytes, resize, to_bytes
 from srgame.errors import InputError, chosen
 
 SETTINGS = {"clean": "", "blur": "b", "noise": "n", "jpeg": "j", "b+n": "bn", "b+j": "bj", "n+j": "nj", "b+n+j": "bnj"}
+
+BLUR = {"size": 21, "sigma": 2}  # pixels of the HR image
+SIGMA = 20 / 255  # of the noise
+QUALITY = 50  # of JPEG
 
 Pixels = UInt8[np.ndarray, "h w 3"]
 
@@ -32,13 +37,28 @@ def degrade(hr: Image, setting: str = "clean", scale: int = 4, seed: int = 0) ->
         )
     pixels = to_bytes(hr)
     if "b" in steps:
-        pixels = cv2.GaussianBlur(pixels, (21, 21), 2)
+        pixels = cv2.GaussianBlur(pixels, (BLUR["size"], BLUR["size"]), BLUR["sigma"])
     pixels = downsampled(pixels, scale)
     if "n" in steps:
-        pixels = noisy(pixels, 20 / 255, np.random.default_rng(seed))
+        pixels = noisy(pixels, SIGMA, np.random.default_rng(seed))
     if "j" in steps:
-        pixels = compressed(pixels, 50)
+        pixels = compressed(pixels, QUALITY)
     return from_bytes(pixels)
+
+
+def steps_of(setting: str, scale: int = 4, seed: int = 0) -> dict[str, dict[str, Any]]:
+    """The steps of a setting with their parameters, in their order, for a reader; `degrade` applies them."""
+    of_letter: dict[str, dict[str, dict[str, Any]]] = {
+        "b": {"blur1": {"kind": "gaussian", "size": BLUR["size"], "sigma_x": BLUR["sigma"], "sigma_y": BLUR["sigma"]}},
+        "n": {"noise1": {"kind": "gaussian", "strength": SIGMA, "grey": False, "seed": seed}},
+        "j": {"jpeg1": {"quality": QUALITY}},
+    }
+    letters = chosen("degradation", setting, SETTINGS)
+    blur = of_letter["b"] if "b" in letters else {}
+    steps = blur | {"bicubic1": {"scale": scale}}
+    for letter in letters.removeprefix("b"):
+        steps |= of_letter[letter]
+    return steps
 
 
 def seed_of(*names: object) -> int:
