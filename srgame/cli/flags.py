@@ -63,7 +63,8 @@ ConvLayers = Annotated[
     tuple[str, ...],
     arg(
         help="conv or linear layers, as `srgame layers` lists them, or: all (all conv layers); by default the last "
-        "feature layer. NAME:input stands for the channels that a layer receives, NAME/4 for filters of 4 channels."
+        "feature layer. NAME:input stands for the channels that a layer receives, NAME/4 for filters of 4 channels, "
+        "and NAME@2 for the second call of a layer that a run calls several times."
     ),
 ]
 Payoff = Annotated[Literal["psnr", "-mse", "-l1"], arg(help="quality of an SR image: PSNR in dB, or a negated error.")]
