@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 from printed import CELL, cells, judged
 from torch import Tensor, nn
 
-from srgame.cli.comparison import architectures_of, labels
+from srgame.cli.comparison import labels
+from srgame.cli.loading import architectures_of
 from srgame.data.degradations.testing import SETTINGS
 from srgame.data.images import image_paths
 from srgame.data.pairs import Pairs, load_pairs

@@ -14,7 +14,8 @@ from matplotlib.axes import Axes
 from torch import nn
 from zoo_names import KNOWN, NOT_THERE, PAPERS, family_named, first_of_each, strategy_of
 
-from srgame.cli.comparison import architectures_of, labels
+from srgame.cli.comparison import labels
+from srgame.cli.loading import architectures_of
 from srgame.errors import InputError
 from srgame.evaluation.benchmark import common_scale
 from srgame.networks import load_network, zoo

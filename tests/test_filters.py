@@ -318,9 +318,9 @@ def test_the_calls_of_a_run_are_counted_and_followed() -> None:
     assert [normed.behind(layer) for layer in ("head", "body", "tail")] == [("act",), ("norm", "act"), ()]
 
 
-@pytest.mark.parametrize("layer", ["conv/0", "conv/x", "conv:output"])
+@pytest.mark.parametrize("layer", ["conv/0", "conv/x", "conv:output", "conv@0", "conv@x", "conv:input@2"])
 def test_a_layer_that_names_no_filters_is_an_error(layer: str) -> None:
-    with pytest.raises(InputError, match=f"'{layer}'.*NAME:input/4"):
+    with pytest.raises(InputError, match=f"'{layer}'.*NAME@2:input/4"):
         filters_of(Twice(), [layer])
 
 

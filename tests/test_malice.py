@@ -153,7 +153,7 @@ def test_no_code_in_a_run_folder_runs(kind: str, vessel: str, tmp_path: Path) ->
         (tmp_path / name).write_bytes(content)
     with (
         pytest.warns(UserWarning, match=r"state.*\.pt' is damaged"),
-        pytest.raises(InputError, match=r"state.pt' cannot be read: remove it to train from the start"),
+        pytest.raises(InputError, match=r"state.pt' cannot be read: train in another folder"),
     ):
         read_state(tmp_path, {})
     store = open_store(tmp_path / "store", {})
@@ -246,7 +246,7 @@ def test_a_zip_that_would_fill_the_memory_is_refused_with_the_limit(tmp_path: Pa
     (run / STATES[0]).write_bytes((tmp_path / "bomb.pth").read_bytes())
     with (
         pytest.warns(UserWarning, match=r"state\.pt' is damaged"),
-        pytest.raises(InputError, match="cannot be read: remove it"),
+        pytest.raises(InputError, match="cannot be read: train in another"),
     ):
         read_state(run, {})
     declared = torched({"a": torch.zeros(2)})

@@ -63,7 +63,7 @@ def compare(
     def quantities(network: nn.Module) -> pd.DataFrame:
         return layer_profiles(network, pairs_for(network), profiles(network), seed, **restoration)
 
-    measured = measure_each({"compare": profiles, "compare_layers": quantities}, networks, output)
+    measured = measure_each({"compare": profiles, "compare_layers": quantities}, networks, images, output)
     differences = profile_differences(measured.frames["compare_layers"], confidence)
     measured.frames["compare_layers"] = differences
     save_measured(

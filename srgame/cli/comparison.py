@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from srgame.cli.flags import Dataset, Images, LRImages, Networks, Output, flat, stop
-from srgame.cli.loading import loaded
+from srgame.cli.loading import architectures_of, conventions_of, judge, loaded
 from srgame.data.degradations.testing import SETTINGS
 from srgame.data.images import Image, image_paths
 from srgame.data.lazy import LRPatches, lr_images
@@ -21,6 +21,7 @@ from srgame.errors import InputError, check_counts
 from srgame.files import ensure_writable
 from srgame.filters import last_feature_layer
 from srgame.networks import fingerprint, scale_of
+from srgame.networks.advice import FEW
 from srgame.provenance import provenance
 from srgame.report.results import save_results
 from srgame.report.style import with_literal_text
@@ -55,7 +56,7 @@ def compare(
 
     Raises InputError if nothing can be written to the output folder, before anything is measured.
     """
-    measured = measure_each(measures if isinstance(measures, Mapping) else {name: measures}, networks, output, read)
+    measured = measure_each(measures if isinstance(measures, Mapping) else {name: measures}, networks, images, output, read)
     summary = summarise(measured.frames[name])
     text = summary.to_string(index=False, float_format=lambda value: f"{value:.4g}")
     save_measured(measured, summary, text, draw(*measured.frames.values()), networks, images, output, **flags)
@@ -76,22 +77,27 @@ class Measured:
 def measure_each(
     measures: Mapping[str, Measure],
     networks: Networks,
+    images: Dataset,
     output: Output,
     read: Callable[[Path], pd.DataFrame] | None = None,
 ) -> Measured:
     """Each network measured in all ways; with `read`, a csv may stand in a checkpoint's place."""
     names = labels(networks.checkpoints)
     architectures = architectures_of(networks.network, len(names))
+    conventions = conventions_of(networks.convention, networks.conventions, len(names))
     ensure_writable(output.output)
     measured: list[dict[str, pd.DataFrame]] = []
     weights: dict[str, str] = {}
     try:
-        for label, checkpoint, architecture in zip(names, networks.checkpoints, architectures, strict=True):
+        each = zip(names, networks.checkpoints, architectures, conventions, strict=True)
+        for label, checkpoint, architecture, convention in each:
             if read is not None and checkpoint.endswith(".csv"):
                 measured.append({name: _labelled(read(Path(checkpoint)), label) for name in measures})
                 continue
-            network = loaded(checkpoint, architecture, networks.scale, networks.strict, networks.convention)
+            network = loaded(checkpoint, architecture, networks.scale, networks.strict, convention)
             network = network.to(available(output.device))
+            if isinstance(images, Images) and images.are_own:
+                judge(checkpoint, network, pairs_of(replace(images, images=min(images.images or FEW, FEW)), network))
             measured.append({stem: _labelled(measure(network), label) for stem, measure in measures.items()})
             weights[label] = fingerprint(network)
     except KeyboardInterrupt:
@@ -198,14 +204,6 @@ def labels(checkpoints: Sequence[str]) -> list[str]:
         if len(set(short)) == len(short):
             return short
     return list(checkpoints)
-
-
-def architectures_of(networks: Sequence[str], count: int) -> list[str | None]:
-    """What --network names for each of `count` checkpoints; None: read from the weights."""
-    if len(networks) not in (1, count):
-        raise InputError(f"{len(networks)} networks for {count} checkpoints: give --network one name, or one for each")
-    each = networks if len(networks) == count else [*networks] * count
-    return [None if name == "auto" else name for name in each]
 
 
 def _labelled(rows: pd.DataFrame, label: str) -> pd.DataFrame:

@@ -1,14 +1,18 @@
 """`srgame evaluate`."""
 
-from typing import Annotated
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from srgame.cli.flags import (
     FIRST_CHECKPOINT,
+    PHOTOGRAPHS,
     SETTINGS,
     Architectures,
     Convention,
+    Conventions,
     Crop,
     ImageCount,
     ImageSets,
@@ -20,6 +24,10 @@ from srgame.cli.flags import (
     Subfolders,
     stop,
 )
+from srgame.errors import InputError
+
+if TYPE_CHECKING:
+    from srgame.data.pairs import Pairs
 
 CONVENTION = Convention()
 
@@ -29,7 +37,7 @@ def evaluate(
     checkpoints: Annotated[tuple[str, ...], tyro.conf.Positional] = (FIRST_CHECKPOINT,),
     network: Architectures = ("auto",),
     strict: Strict = True,
-    sets: ImageSets = ("photographs",),
+    sets: ImageSets = (PHOTOGRAPHS,),
     degradations: Annotated[tuple[str, ...], tyro.conf.arg(help=f"one or more of {SETTINGS}; or: all.")] = ("all",),
     lr: RealLR = None,
     hr: RealHR = None,
@@ -38,6 +46,7 @@ def evaluate(
     crop: Crop = None,
     scale: Scale = None,
     convention: Convention = CONVENTION,
+    conventions: Conventions = (),
     tile: int | None = None,
     overlap: int | None = None,
     seed: int = 0,
@@ -59,10 +68,10 @@ def evaluate(
             then the result is an approximation.
         seed: seed of the noise.
     """
-    from srgame.cli.comparison import architectures_of, labels, real_pairs
-    from srgame.cli.loading import loaded
+    from srgame.cli.comparison import labels, real_pairs
+    from srgame.cli.loading import architectures_of, conventions_of, judge, loaded
     from srgame.devices import available
-    from srgame.evaluation.benchmark import benchmark
+    from srgame.evaluation.benchmark import benchmark, common_scale
     from srgame.files import ensure_writable
     from srgame.networks import zoo
     from srgame.report.tables import score_table
@@ -70,11 +79,18 @@ def evaluate(
     folder, device = output.output, available(output.device)
     real = real_pairs(lr, hr, sets=sets, degradations=degradations, seed=seed)
     ensure_writable(folder)
-    each = zip(labels(checkpoints), checkpoints, architectures_of(network, len(checkpoints)), strict=True)
+    architectures = architectures_of(network, len(checkpoints))
+    own = conventions_of(convention, conventions, len(checkpoints))
     models = {
         label: loaded(name, None if name in zoo() else architecture, scale, strict, convention).to(device)
-        for label, name, architecture in each
+        for label, name, architecture, convention in zip(
+            labels(checkpoints), checkpoints, architectures, own, strict=True
+        )
     }
+    scale = common_scale(models, scale)
+    if pairs := _first_pairs(real, sets, degradations, scale, images, crop, subfolders):
+        for name, model in zip(checkpoints, models.values(), strict=True):
+            judge(name, model, pairs)
     try:
         measured = benchmark(
             models,
@@ -95,3 +111,27 @@ def evaluate(
         stop("the same command resumes")
     print(score_table(measured.scores, measured.missing))
     print(f"written: {folder / 'benchmark.csv'} {folder / 'benchmark.json'}")
+
+
+def _first_pairs(
+    real: tuple[str, str] | None,
+    sets: Sequence[str],
+    degradations: Sequence[str],
+    scale: int,
+    images: int | None,
+    crop: int | None,
+    subfolders: bool,
+) -> "Pairs | None":
+    """A few of the user's own pairs that are to be measured, from the first set that is there."""
+    from srgame.data.pairs import load_pairs, paired
+    from srgame.networks.advice import FEW
+
+    count = min(images or FEW, FEW)
+    if real:
+        return paired(*real, scale, count, crop, subfolders)
+    setting = degradations[0] if degradations and degradations[0] != "all" else "clean"
+    setting = "noise" if setting == "clean" and scale == 1 else setting  # clean images of scale 1 are their own HR
+    for name in filter(PHOTOGRAPHS.__ne__, sets):
+        with suppress(InputError):  # the benchmark reports it
+            return load_pairs(name, setting, scale, count, crop, subfolders=subfolders)
+    return None

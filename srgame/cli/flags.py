@@ -17,6 +17,7 @@ from srgame.errors import INTERRUPTED
 
 FIRST_CHECKPOINT = "srresnet-x4-bicubic"
 SETTINGS = "clean, blur, noise, jpeg, b+n, b+j, n+j or b+n+j"
+PHOTOGRAPHS = "photographs"
 SET = "photographs (four, embedded), a folder, a file, or a set in the folder that $SRGAME_DATA names"
 ARCHITECTURE = (
     "architecture of a checkpoint file; module:function or file.py:function, which builds the network (srgame imports "
@@ -44,6 +45,13 @@ Architecture = Annotated[str | None, arg(help=f"{ARCHITECTURE}; None: read from 
 Architectures = Annotated[
     tuple[str, ...], arg(help=f"{ARCHITECTURE}: one for all files, or one for each; auto: read from the weights.")
 ]
+Conventions = Annotated[
+    tuple[str, ...],
+    arg(
+        help="what differs from the flags of the convention: one text for all files, or one for each, such as "
+        "'range=255 channels=y' or 'upsampled-input', with commas between several values; '': nothing."
+    ),
+]
 Strict = Annotated[
     bool,
     arg(
@@ -55,7 +63,8 @@ ConvLayers = Annotated[
     tuple[str, ...],
     arg(
         help="conv or linear layers, as `srgame layers` lists them, or: all (all conv layers); by default the last "
-        "feature layer. NAME:input stands for the channels that a layer receives, NAME/4 for filters of 4 channels."
+        "feature layer. NAME:input stands for the channels that a layer receives, NAME/4 for filters of 4 channels, "
+        "and NAME@2 for the second call of a layer that a run calls several times."
     ),
 ]
 Payoff = Annotated[Literal["psnr", "-mse", "-l1"], arg(help="quality of an SR image: PSNR in dB, or a negated error.")]
@@ -130,13 +139,14 @@ class Networks:
     strict: Strict = True
     scale: Scale = None
     convention: Convention = Convention()
+    conventions: Conventions = ()
 
 
 @dataclass(frozen=True)
 class Dataset:
     """The images."""
 
-    dataset: ImageSet = "photographs"
+    dataset: ImageSet = PHOTOGRAPHS
     images: ImageCount = None
     subfolders: Subfolders = False
 
@@ -149,6 +159,11 @@ class Images(Dataset):
     degradation: Setting = "clean"
     lr: RealLR = None
     hr: RealHR = None
+
+    @property
+    def are_own(self) -> bool:
+        """Whether they are the user's own images, not the embedded photographs."""
+        return self.lr is not None or self.dataset != PHOTOGRAPHS
 
     @property
     def setting(self) -> str:

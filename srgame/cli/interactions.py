@@ -37,7 +37,7 @@ def interactions(
     import pandas as pd
 
     from srgame.cli.comparison import labels, pairs_of
-    from srgame.cli.loading import loaded
+    from srgame.cli.loading import judge, loaded
     from srgame.cli.shapley import named
     from srgame.data.pairs import toward_bicubic
     from srgame.devices import available
@@ -56,6 +56,8 @@ def interactions(
     model = loaded(network.checkpoint, network.network, network.scale, network.strict, network.convention)
     model = model.to(available(output.device))
     pairs = pairs_of(images, model)
+    if images.are_own:
+        judge(network.checkpoint, model, pairs)
     asked = filters_of(model, named(layers, model, pairs.lr[0])).layers
     target = toward_bicubic(pairs) if worth.target == "bicubic" else pairs
     of_filters = list(combinations(filters, 2)) if filters else None

@@ -1,12 +1,17 @@
 """Loads networks as the flags say, for all verbs."""
 
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from srgame.cli.flags import Convention
-from srgame.errors import InputError
+from srgame.errors import InputError, chosen
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from srgame.data.pairs import Pairs
 
 
 def loaded(
@@ -17,6 +22,49 @@ def loaded(
 
     arguments = {} if checkpoint in zoo() else arguments_of(convention, scale)
     return load_network(checkpoint, network, scale, strict, **arguments)
+
+
+def architectures_of(networks: Sequence[str], count: int) -> list[str | None]:
+    """What --network names for each of `count` checkpoints; None: read from the weights."""
+    return [None if name == "auto" else name for name in _each("--network", networks, count)]
+
+
+def conventions_of(convention: Convention, differences: Sequence[str], count: int) -> list[Convention]:
+    """The convention of each of `count` checkpoints: the one of the flags, with what --conventions says differs."""
+    each = _each("--conventions", differences or ("",), count)
+    return [replace(convention, **dict(map(_setting, text.split()))) for text in each]
+
+
+def _each(flag: str, values: Sequence[str], count: int) -> list[str]:
+    if len(values) not in (1, count):
+        raise InputError(f"{flag} has {len(values)} values for {count} checkpoints: give it one, or one for each")
+    return list(values) if len(values) == count else [*values] * count
+
+
+def _setting(word: str) -> tuple[str, Any]:
+    """The field of Convention and its value that "channels=y", "mean=0.4,0.4,0.4" or "clamp" stands for."""
+    name, equals, value = word.partition("=")
+    defaults = {field.replace("_", "-"): default for field, default in vars(Convention()).items()}
+    default = chosen("setting of --conventions", name, defaults)
+    if isinstance(default, bool) == bool(equals):
+        form = name if isinstance(default, bool) else f"{name}=VALUE"
+        raise InputError(f"--conventions has '{word}': write {form}")
+    values: Any = value.split(",")
+    try:
+        values = map(float, values) if name == "mean" else values
+        read = tuple(values) if isinstance(default, tuple) else value if equals else True
+    except ValueError as error:
+        raise InputError(f"--conventions has '{word}': a mean is a number, or one for each channel") from error
+    return name.replace("-", "_"), read
+
+
+def judge(checkpoint: str, network: "nn.Module", pairs: "Pairs") -> None:
+    """Warns if the network restores the user's own pairs so badly that it may need the flags of a convention."""
+    from srgame.networks import zoo
+    from srgame.networks.advice import notes_on
+
+    for note in () if checkpoint in zoo() else notes_on(network, pairs):
+        warnings.warn(f"'{checkpoint}': {note}", stacklevel=2)
 
 
 def arguments_of(convention: Convention, scale: int | None) -> dict[str, Any]:

@@ -9,14 +9,24 @@ from srgame.cli.flags import SETTINGS, Dataset, Images, LRImages, Networks, Outp
 
 LayerNames = Annotated[
     tuple[str, ...],
-    tyro.conf.arg(help="named layers of the network: NAME for the layer's response, NAME:input for its input."),
+    tyro.conf.arg(
+        help="named layers of the network: NAME for the layer's response, NAME:input for its input, NAME@2 for its "
+        "second call."
+    ),
 ]
 ScoredLayers = Annotated[
     tuple[str, ...],
-    tyro.conf.arg(help="layers: NAME for the response, NAME:input for the input; by default the last feature layer."),
+    tyro.conf.arg(
+        help="layers: NAME for the response, NAME:input for the input, NAME@2 for the second call; by default the last "
+        "feature layer."
+    ),
 ]
 LayerName = Annotated[
-    str, tyro.conf.arg(help="layer whose features are compared: NAME for its response, NAME:input for its input.")
+    str,
+    tyro.conf.arg(
+        help="layer whose features are compared: NAME for its response, NAME:input for its input, NAME@2 for its "
+        "second call."
+    ),
 ]
 Sets = Annotated[
     tuple[str, ...],

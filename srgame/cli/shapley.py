@@ -52,7 +52,7 @@ def shapley(
         workers: number of local processes that compute, each with as many threads as one process alone.
     """
     from srgame.cli.comparison import labels, pairs_of
-    from srgame.cli.loading import loaded
+    from srgame.cli.loading import judge, loaded
     from srgame.data.pairs import toward_bicubic
     from srgame.devices import available, faster_in_bfloat16
     from srgame.files import ensure_writable
@@ -70,6 +70,8 @@ def shapley(
     if bfloat16 and not scheduler and not faster_in_bfloat16(available(output.device)):
         raise InputError("this processor emulates bfloat16, which takes longer than float32: leave out --bfloat16")
     pairs = pairs_of(images, model)
+    if images.are_own:
+        judge(network.checkpoint, model, pairs)
     filters = filters_of(model, named(layers, model, pairs.lr[0]))
     print(f"{network.checkpoint}: {len(filters)} filters of {', '.join(filters.layers)}")
     print(f"on {', '.join(pairs.names)} ({images.setting}); worth: {worth.payoff} against {worth.target}")

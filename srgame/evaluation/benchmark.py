@@ -223,7 +223,7 @@ class _Store:
         self.rows: dict[Key, Row] = {}
         self.digest = ""
         self.written = monotonic()
-        if self.stem and self.stem.with_suffix(".csv").exists():
+        if self.stem and any(self.stem.with_suffix(suffix).exists() for suffix in (".csv", ".json")):
             self._read(self.stem.with_suffix(".csv"))
         self.source = provenance(identity) if self.stem else {}
         self.write({})
@@ -233,7 +233,10 @@ class _Store:
         try:
             source = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
             settings, images = source["settings"], dict(source.get("images", {}))
-            digests, content = list(source["csv_sha256"]), path.read_bytes()
+            digests = list(source["csv_sha256"])
+            if not path.exists():  # a run was killed in its first write
+                return
+            content = path.read_bytes()
             frame = pd.read_csv(BytesIO(content), dtype=str, keep_default_na=False)[COLUMNS]
             frame[SCORES] = frame[SCORES].map(lambda score: float(score or "nan"))  # to the last digit
         except (OSError, ValueError, KeyError, TypeError) as error:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from srgame.errors import InputError, chosen
-from srgame.filters.layers import Filters, Place
+from srgame.filters.layers import CurrentRun, Filters, Place, as_it_was, channels_first, following
 
 Response = Float[Tensor, "b c *space"]
 Presences = Bool[Tensor, "b filter"] | Float[Tensor, "b filter"]
@@ -73,7 +72,8 @@ def erased(
 
     Row b of `present` applies to item b of the batch; a single row applies to all items. Presences may also be numbers
     from 0 to 1, with respect to which worths can be differentiated: the response is interpolated linearly between the
-    ablation's replacement and the filter's own. If a layer is called several times, each call is erased alike.
+    ablation's replacement and the filter's own. If a layer is called several times, each call is erased alike; the
+    filters of NAME@2 are erased in its second call only. A run without such a call raises InputError.
 
     at: "output" replaces the layer's own response; with the result of `activations`, the response behind the norm and
         the activation of each layer is replaced.
@@ -91,14 +91,14 @@ def erased(
     """
     ablation = ablation_named(ablation)
     behind: Behind = {} if at == "output" else at
-    batch = _Batch()
     with ExitStack() as hooks:
-        hooks.callback(network.register_forward_pre_hook(batch.note).remove)
+        current = hooks.enter_context(following(network, filters.layers))
         for layer, rows in zip(filters.layers, torch.split(present, list(filters.widths), dim=1), strict=True):
             place = Place.of(layer)
             module = network.get_submodule(place.module)
-            erase = partial(_erase, rows, ablation, place.size, isinstance(module, nn.Linear), batch)
-            for handle in _hooked(network, module, place, erase, behind.get(layer, ())):
+            erase = partial(_erase, rows, ablation, place.size, isinstance(module, nn.Linear), current)
+            is_at = partial(current.is_at, layer, place)
+            for handle in _hooked(network, module, place, erase, is_at, behind.get(layer, ())):
                 hooks.callback(handle.remove)
         yield
 
@@ -107,17 +107,17 @@ Erase = Callable[[Tensor], Tensor]
 
 
 def _hooked(
-    network: nn.Module, module: nn.Module, place: Place, erase: Erase, behind: Sequence[str]
+    network: nn.Module, module: nn.Module, place: Place, erase: Erase, is_at: Callable[[], bool], behind: Sequence[str]
 ) -> list[RemovableHandle]:
     """The hooks that erase the filters at a place, or behind the modules that follow it there."""
     if place.is_input:
-        return [module.register_forward_pre_hook(lambda _, given: (erase(given[0]), *given[1:]))]
+        return [module.register_forward_pre_hook(lambda _, given: (erase(given[0]), *given[1:]) if is_at() else None)]
     if not behind:
-        return [module.register_forward_hook(lambda _, __, response: erase(response))]
+        return [module.register_forward_hook(lambda _, __, response: erase(response) if is_at() else None)]
     carried: list[Tensor] = []  # the response, as far as it has come
 
     def start(_: nn.Module, __: Any, response: Tensor) -> None:
-        carried[:] = [response]
+        carried[:] = [response] if is_at() else []
 
     def follow(last: bool, _: nn.Module, given: tuple[Any, ...], response: Tensor) -> Tensor | None:
         if not (carried and given and given[0] is carried[0]):  # a call that follows another layer
@@ -132,39 +132,16 @@ def _hooked(
     return handles
 
 
-@dataclass
-class _Batch:
-    """The number of images in the current run of a network."""
-
-    size: int | None = None
-
-    def note(self, _: nn.Module, given: tuple[Any, ...]) -> None:
-        """Notes the number of images that the network receives."""
-        self.size = next((len(value) for value in given if isinstance(value, Tensor) and value.ndim), None)
-
-
 def _erase(
-    present: Presences, ablation: Ablation, size: int, channels_last: bool, batch: _Batch, response: Tensor
+    present: Presences, ablation: Ablation, size: int, is_last: bool, current: CurrentRun, response: Tensor
 ) -> Tensor:
-    """The response without the filters that are absent.
-
-    Windows of an image, which lie side by side along the first axis, belong to the image.
-    """
-    items = len(response) if batch.size is None or len(response) % batch.size else batch.size
-    if len(present) not in (1, items):
-        raise InputError(f"{len(present)} rows of presences for a batch of {items}: give one row, or one per item")
-    if channels_last:
-        laid = response.reshape(items, -1, response.shape[-1]).transpose(1, 2)
-    elif items < len(response):
-        laid = response.unflatten(0, (items, -1)).transpose(1, 2)
-    else:
-        laid = response
-    laid = laid if size == 1 else laid.unflatten(1, (-1, size))
-    result = _mixed(present.to(response.device), laid, ablation)
-    result = result if size == 1 else result.flatten(1, 2)
-    if channels_last or items < len(response):
-        result = result.transpose(1, 2).reshape(response.shape)
-    return result
+    """The response without the filters that are absent."""
+    laid = channels_first(response, current.images, is_last)
+    if len(present) not in (1, len(laid)):
+        raise InputError(f"{len(present)} rows of presences for a batch of {len(laid)}: give one row, or one per item")
+    grouped = laid if size == 1 else laid.unflatten(1, (-1, size))
+    result = _mixed(present.to(response.device), grouped, ablation)
+    return as_it_was(result if size == 1 else result.flatten(1, 2), response, is_last)
 
 
 def _mixed(present: Presences, response: Tensor, ablation: Ablation) -> Tensor:

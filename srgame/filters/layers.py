@@ -3,12 +3,17 @@
 A layer is written NAME for the responses of a module, or NAME:input for the channels that it receives. NAME/4 joins
 every 4 consecutive channels into one filter, such as the channels that a PixelShuffle(2) turns into one. A head of 32
 features is a filter of NAME:input/32, of the linear layer behind the heads of an attention.
+
+A recurrent network calls a layer several times for an image. NAME then stands for all calls, and NAME@2 (or
+NAME@2:input) for the second one.
 """
 
 import math
-from collections.abc import Mapping, MutableMapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from operator import ge
 from typing import Any
@@ -53,22 +58,98 @@ class Filters:
         return pd.DataFrame({"layer": np.repeat(self.layers, self.widths), "filter": np.concatenate(numbers)})
 
 
+NAMED = re.compile(r"(?P<module>[^@:/]*)(@(?P<call>[1-9]\d*))?(?P<side>:input)?(/(?P<size>[1-9]\d*))?")
+
+
 @dataclass(frozen=True)
 class Place:
-    """Where the filters of a layer are: the channels that a module returns or receives, `size` for each filter."""
+    """Where the filters of a layer are: the channels that a module returns or receives, `size` for each filter.
+
+    `call` is the number, from 1, of a call of the module in a run; None: all calls.
+    """
 
     module: str
     is_input: bool = False
     size: int = 1
+    call: int | None = None
 
     @classmethod
     def of(cls, layer: str) -> "Place":
-        """The place that NAME, NAME:input, NAME/4 or NAME:input/4 stands for."""
-        name, _, size = layer.partition("/")
-        module, _, side = name.partition(":")
-        if side not in ("", "input") or not (size or "1").isdigit() or int(size or 1) < 1:
-            raise InputError(f"'{layer}' names no filters: write NAME, NAME:input, NAME/4 or NAME:input/4")
-        return cls(module, bool(side), int(size or 1))
+        """The place that NAME, NAME@2, NAME:input or NAME/4 stands for, or a combination, such as NAME@2:input/4."""
+        if (parts := NAMED.fullmatch(layer)) is None:
+            raise InputError(
+                f"'{layer}' names no filters: write NAME, NAME:input, NAME/4, NAME@2 (the second call) or "
+                "NAME@2:input/4"
+            )
+        call, size = parts["call"], parts["size"]
+        return cls(parts["module"], parts["side"] is not None, int(size or 1), None if call is None else int(call))
+
+
+def calls_named(layer: str, count: int) -> str:
+    """The names of the calls of a layer that is called `count` times, for a message."""
+    name, colon, side = layer.partition(":")
+    return f"{name}@1{colon}{side} to {name}@{count}{colon}{side}"
+
+
+@dataclass
+class CurrentRun:
+    """The run of a network that is going on: the number of its images, and the calls so far of each layer."""
+
+    images: int | None = None
+    calls: Counter[str] = field(default_factory=Counter)
+
+    def is_at(self, layer: str, place: Place) -> bool:
+        """Whether the call that begins is one for which the layer stands; each call asks once."""
+        self.calls[layer] += 1
+        return place.call in (None, self.calls[layer])
+
+
+@contextmanager
+def following(network: nn.Module, layers: Sequence[str]) -> Iterator[CurrentRun]:
+    """The current run of the network, while this is open.
+
+    Raises InputError, from the run, if it has no such call as one of `layers` names.
+    """
+    current = CurrentRun()
+    numbered = {layer: place for layer in layers if (place := Place.of(layer)).call}
+
+    def begin(_: nn.Module, given: tuple[Any, ...]) -> None:
+        current.images = next((len(value) for value in given if isinstance(value, Tensor) and value.ndim), None)
+        current.calls.clear()
+
+    def end(*_: Any) -> None:
+        for layer, place in numbered.items():
+            if current.calls[layer] < (place.call or 0):
+                raise InputError(
+                    f"there is no '{layer}': the network calls '{place.module}' {current.calls[layer]} time(s) a run"
+                )
+
+    with ExitStack() as hooks:
+        hooks.callback(network.register_forward_pre_hook(begin).remove)
+        if numbered:
+            hooks.callback(network.register_forward_hook(end).remove)
+        yield current
+
+
+def channels_first(response: Tensor, images: int | None, is_last: bool) -> Tensor:
+    """A layer's response as "b c *space" with one item for each image; `is_last`: its channels are its last axis.
+
+    Windows of an image, which lie side by side along the first axis, follow each other along one axis of space.
+    """
+    laid = response.movedim(-1, 1) if is_last else response
+    laid = laid if laid.ndim > 2 else laid.unsqueeze(2)
+    if images is None or len(laid) <= images or len(laid) % images:
+        return laid
+    windows: Tensor = laid.unflatten(0, (images, -1))
+    return windows.transpose(1, 2).flatten(2)
+
+
+def as_it_was(laid: Tensor, response: Tensor, is_last: bool) -> Tensor:
+    """The inverse of `channels_first`: values laid out in the order of the layer's own response."""
+    windows = len(response) // len(laid)
+    unfolded = laid if windows < 2 else laid.unflatten(2, (windows, -1)).transpose(1, 2).flatten(0, 1)
+    moved = unfolded.movedim(1, -1) if is_last else unfolded
+    return moved.reshape(response.shape)
 
 
 def filters_of(network: nn.Module, layers: Sequence[str] | None = None) -> Filters:
@@ -96,7 +177,7 @@ def filters_of(network: nn.Module, layers: Sequence[str] | None = None) -> Filte
                 f"{nearest(place.module, players)}"
             )
     order = {name: number for number, name in enumerate(players)}
-    layers.sort(key=lambda layer: order[places[layer].module])
+    layers.sort(key=lambda layer: (order[places[layer].module], places[layer].call or 0))
     return Filters(tuple(layers), tuple(_width(layer, places[layer], players) for layer in layers))
 
 
@@ -120,13 +201,19 @@ class Calls:
     sr: Float[Tensor, "b k H W"]
 
     def count(self, layer: str) -> int:
-        """How often the layer was called."""
-        return sum(call.layer == Place.of(layer).module for call in self.calls)
+        """How often the layer was called; for one of its calls, such as NAME@2, 1 if there was such a call, else 0."""
+        return len(self._of(layer))
 
     def behind(self, layer: str) -> tuple[str, ...]:
         """The norm and the activation that follow the layer, if they are modules that take its response unchanged."""
-        chains = {call.behind for call in self.calls if call.layer == Place.of(layer).module}
+        chains = {call.behind for call in self._of(layer)}
         return tuple(chains.pop()) if len(chains) == 1 else ()
+
+    def _of(self, layer: str) -> list["Call"]:
+        """The calls for which the layer stands."""
+        place = Place.of(layer)
+        calls = [call for call in self.calls if call.layer == place.module]
+        return calls if place.call is None else calls[place.call - 1 : place.call]
 
     def last_feature_layer(self) -> str:
         """The last conv layer (or, without one, linear layer) whose response is not the SR image itself.

@@ -91,7 +91,7 @@ def resume(network: nn.Module, layers: Sequence[str]) -> Resumable:
     places = [Place.of(layer) for layer in layers]
     modules = sorted(place.module for place in places)
     calls = [node for node in nodes if node.op == "call_module" and node.target in modules]
-    if sorted(str(call.target) for call in calls) != modules or any(place.is_input for place in places):
+    if sorted(str(call.target) for call in calls) != modules or any(place.is_input or place.call for place in places):
         raise ResumeError("it does not call each layer exactly once")
     after = _dependents(calls)
     inputs = [node for node in nodes if node.op == "placeholder"]

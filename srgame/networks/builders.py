@@ -77,8 +77,9 @@ def by_spandrel(weights: Weights, path: Path) -> nn.Module:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise InputError(f"spandrel cannot load '{path}' ({reason}): give {FORMS}") from error
     what = f"'{path}' is a network of spandrel's architecture {model.architecture.name}"
-    if not isinstance(model, spandrel.ImageModelDescriptor) or (model.input_channels, model.output_channels) != (3, 3):
-        raise InputError(f"{what}, which does not map an RGB image to one: give an SR network")
+    channels = (model.input_channels, model.output_channels)
+    if not isinstance(model, spandrel.ImageModelDescriptor) or channels not in ((3, 3), (1, 1)):
+        raise InputError(f"{what}, which does not map an image of 3 channels, or of 1, to one: give an SR network")
     if unused := known[0].keys() - set(sources_of(tensors_of(model.model), known[0]).values()):
         note(f"{what}, which does not use {few(sorted(unused))}, or not unchanged")
     return _Spandrel(model)

@@ -98,6 +98,24 @@ class _Worth(nn.Module):
         return self.payoff(run(self.network, lr), self.hr.clone())
 
 
+class _WorthThrough(nn.Module):
+    """The same payoff, where the response of one layer passes through the module `response`."""
+
+    def __init__(self, worth: _Worth, layer: str) -> None:
+        super().__init__()
+        self.worth, self.layer = worth, layer
+        self.response = nn.Identity()
+
+    def forward(self, lr: Images) -> PerImage:
+        def pass_on(_: str, response: Response) -> Response:
+            passed: Tensor = self.response(response)
+            return passed.clone()  # code behind may overwrite it
+
+        with listening(self.worth.network, [self.layer], pass_on):
+            worth: Tensor = self.worth(lr)
+        return worth
+
+
 class _WorthOfResponse(nn.Module):
     """The same payoff as a function of one layer's response to `lr`."""
 
@@ -152,14 +170,13 @@ def conductance(worth: _Worth, layer: str, lr: Images, response: Layer, steps: i
             "conductance needs batches of images, and the network fails in batches, restores them one by one, or lets "
             "their images depend on each other: choose integrated-gradients"
         )
-    name, _, side = layer.partition(":")
-    values, gap = LayerConductance(worth, worth.network.get_submodule(name)).attribute(
+    through = _WorthThrough(worth, layer)
+    values, gap = LayerConductance(through, through.response).attribute(
         lr,
         baselines=torch.zeros_like(lr),
         n_steps=steps,
         internal_batch_size=batch,
         return_convergence_delta=True,
-        attribute_to_layer_input=bool(side),
     )
     return values.detach(), abs(gap.item())
 

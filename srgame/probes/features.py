@@ -2,7 +2,8 @@
 
 A layer is any named module that runs once per image and whose response has channels and space, usually "b c h w": a
 conv (whose response is then that of its filters before any activation), a block or an activation. `conv_last:input` is
-the input of conv_last, whose channels are the features that it combines.
+the input of conv_last, whose channels are the features that it combines. `body@2` is the second call of a layer that
+runs several times. Linear layers and layer norms have their channels last: probes see their responses as "b c *space".
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,7 +18,18 @@ from torch.utils.hooks import RemovableHandle
 from srgame.data.images import Image
 from srgame.data.pairs import Pairs
 from srgame.errors import InputError, nearest
-from srgame.filters import evaluating, run
+from srgame.filters import (
+    CurrentRun,
+    Place,
+    as_it_was,
+    calls_named,
+    channels_first,
+    evaluating,
+    following,
+    run,
+)
+
+CHANNELS_LAST = (nn.Linear, nn.LayerNorm)
 
 Response = Float[Tensor, "b c *space"]
 Hear = Callable[[str, Response], Response | None]
@@ -38,7 +50,7 @@ def features(
     once; the others run only as far as the last of `layers`.
 
     Raises InputError if a layer does not exist (the message lists the nearest names), has no channels, or does not run
-    exactly once per image, and if there is no image.
+    exactly once per image (the message names its calls), and if there is no image.
     """
     whole, layers = True, (layers,) if isinstance(layers, str) else layers
     for image in lr_images_of(images):
@@ -77,8 +89,9 @@ def listening(network: nn.Module, layers: Sequence[str], hear: Hear) -> Iterator
     If `hear` returns a tensor, it replaces the response.
     """
     with ExitStack() as hooks:
+        current = hooks.enter_context(following(network, layers))
         for layer in dict.fromkeys(layers):
-            hooks.callback(_hooked(network, layer, hear).remove)
+            hooks.callback(_hooked(network, layer, hear, current).remove)
         yield
 
 
@@ -113,37 +126,48 @@ def _read(
 
 def single(layer: str, runs: Sequence[T]) -> T:
     """The single item of `runs`, one per run of the layer; raises InputError if the layer did not run exactly once."""
-    if len(runs) != 1:
-        raise InputError(f"the layer '{layer}' runs {len(runs)} times per image: name a layer that runs once")
+    if not runs:
+        raise InputError(f"the layer '{layer}' runs 0 times per image: name a layer that runs")
+    if len(runs) > 1:
+        calls = calls_named(layer, len(runs))
+        raise InputError(f"the layer '{layer}' runs {len(runs)} times per image: name one of its calls, {calls}")
     return runs[0]
 
 
-def _hooked(network: nn.Module, layer: str, hear: Hear) -> RemovableHandle:
-    name, _, side = layer.partition(":")
+def _hooked(network: nn.Module, layer: str, hear: Hear, current: CurrentRun) -> RemovableHandle:
+    place = Place.of(layer)
     modules = {known: module for known, module in network.named_modules() if known}
-    if name not in modules:
-        raise InputError(f"the network has no layer '{name}'; the nearest are {nearest(name, modules)}")
-    if side not in ("", "input"):
-        raise InputError(
-            f"'{layer}' is not a response: write '{name}' for the layer's output or '{name}:input' for its input"
-        )
+    if place.module not in modules:
+        raise InputError(f"the network has no layer '{place.module}'; the nearest are {nearest(place.module, modules)}")
+    if place.size > 1:
+        raise InputError(f"probes read channels one by one: write {layer.partition('/')[0]} instead of '{layer}'")
+    module = modules[place.module]
+    is_last = isinstance(module, CHANNELS_LAST)
+
+    def heard(response: Any) -> Tensor | None:
+        if not current.is_at(layer, place):
+            return None
+        replacement = hear(layer, _with_channels(layer, response, current.images, is_last))
+        return None if replacement is None else as_it_was(replacement, response, is_last)
 
     def before(_: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        replacement = hear(layer, _with_channels(layer, given[0] if given else None))
+        replacement = heard(given[0] if given else None)
         return None if replacement is None else (replacement, *given[1:])
 
     def after(_: nn.Module, __: tuple[Any, ...], response: Any) -> Tensor | None:
-        return hear(layer, _with_channels(layer, response))
+        return heard(response)
 
-    module = modules[name]
-    handle: RemovableHandle = module.register_forward_pre_hook(before) if side else module.register_forward_hook(after)
+    handle: RemovableHandle = (
+        module.register_forward_pre_hook(before) if place.is_input else module.register_forward_hook(after)
+    )
     return handle
 
 
-def _with_channels(layer: str, response: Any) -> Tensor:
+def _with_channels(layer: str, response: Any, images: int | None, is_last: bool) -> Tensor:
+    """The response as "b c *space"; raises InputError if it has no channels and space."""
     if not isinstance(response, Tensor):
         raise InputError(f"the layer '{layer}' has no channels: it responds with a {type(response).__name__}")
-    if response.ndim < 4:
+    if response.ndim < (3 if is_last else 4):
         shape = "×".join(map(str, response.shape))
         raise InputError(f"the layer '{layer}' has no channels: its response is {shape}, not batch × channel × space")
-    return response
+    return channels_first(response, images, is_last)

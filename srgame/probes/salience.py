@@ -53,7 +53,7 @@ def channel_salience(
     scores: dict[str, list[np.ndarray]] = {layer: [] for layer in layers}
     for image in lr_images_of(images):
         for layer, (_, salience) in salient_features(network, image, layers).items():
-            scores[layer].append(salience.sum((1, 2)).double().cpu().numpy())
+            scores[layer].append(salience.flatten(1).sum(1).double().cpu().numpy())
     if not all(scores.values()):
         raise InputError("no image, no salience: give at least one image and one layer")
     return pd.concat([_frame(layer, np.stack(rows)) for layer, rows in scores.items()], ignore_index=True)
@@ -73,6 +73,8 @@ def salience_maps(
     """
     frames = []
     for layer, maps in salient_features(network, image, layers).items():
+        if (axes := maps[0].ndim - 1) != 2:
+            raise InputError(f"the layer '{layer}' responds with {axes} axes of space: name a layer with two")
         height, width = (min(size, length) for length in maps[0].shape[1:])
         feature, salience = (F.adaptive_avg_pool2d(m, (height, width)).cpu().numpy() for m in maps)
         channel, row, column = (axis.ravel() for axis in np.indices(feature.shape))
@@ -83,7 +85,7 @@ def salience_maps(
 
 def salient_features(
     network: nn.Module, image: Image, layers: Sequence[str]
-) -> dict[str, tuple[Float[Tensor, "c h w"], Float[Tensor, "c h w"]]]:
+) -> dict[str, tuple[Float[Tensor, "c ..."], Float[Tensor, "c ..."]]]:
     """By layer, for one image: the response and its CSM."""
     heard: dict[str, list[Response]] = {layer: [] for layer in layers}
 
@@ -98,18 +100,12 @@ def salient_features(
     with differentiating():
         gradients = torch.autograd.grad(total, responses, materialize_grads=True)
     return {
-        layer: (_planar(layer, response.detach()), _normalised(_planar(layer, gradient.abs())))
+        layer: (response[0].detach(), _normalised(gradient[0].abs()))
         for layer, response, gradient in zip(layers, responses, gradients, strict=True)
     }
 
 
-def _planar(layer: str, response: Response) -> Float[Tensor, "c h w"]:
-    if response.ndim != 4:
-        raise InputError(f"the layer '{layer}' responds with {response.ndim - 2} axes of space: name a layer with two")
-    return response[0]
-
-
-def _normalised(size: Float[Tensor, "c h w"]) -> Float[Tensor, "c h w"]:
+def _normalised(size: Float[Tensor, "c ..."]) -> Float[Tensor, "c ..."]:
     largest = size.max()
     return size / largest if largest > 0 else size
 

@@ -30,7 +30,7 @@ def save_results(
     Raises InputError if the folder is not writable.
     """
     tables = {name: as_csv(frame) for name, frame in frames.items()}
-    if others := [name for name, table in tables.items() if _differs(folder / f"{name}.csv", table)]:
+    if others := [name for name, table in tables.items() if _differs(folder / name, table)]:
         _keep(folder, list(tables), _difference(folder / f"{others[0]}.json", source))
     written = []
     for name, table in tables.items():
@@ -38,9 +38,11 @@ def save_results(
     return written + save_figure(folder / next(iter(tables)), figure)
 
 
-def _differs(path: Path, table: bytes) -> bool:
-    """Whether the file exists and does not hold this table."""
-    return path.exists() and not (path.is_file() and path.read_bytes() == table)
+def _differs(stem: Path, table: bytes) -> bool:
+    """Whether there are results of this name without this table."""
+    path = stem.with_name(f"{stem.name}.csv")
+    there = any(stem.with_name(f"{stem.name}{suffix}").exists() for suffix in SUFFIXES)
+    return there and not (path.is_file() and path.read_bytes() == table)
 
 
 def _difference(path: Path, source: Mapping[str, Any]) -> str:
@@ -69,6 +71,6 @@ def _keep(folder: Path, names: list[str], difference: str) -> None:
             f"the results in '{folder}' cannot be renamed ({error.strerror}): choose another folder"
         ) from error
     warnings.warn(
-        f"'{folder / names[0]}.csv' had other results ({difference}); they are now in '{names[0]}-{number}.csv'",
+        f"'{folder / names[0]}.*' had other results ({difference}); they are now in '{names[0]}-{number}.*'",
         stacklevel=2,
     )

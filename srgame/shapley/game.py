@@ -355,7 +355,7 @@ class RestorationGame:
     def _say_what_the_layers_do(self) -> None:
         """Warns of layers that are never called, and of zeros that a norm changes."""
         for layer in self.filters.layers:
-            if not self._calls.count(layer):
+            if not (self._calls.count(layer) or Place.of(layer).call):  # without this call, a run is an error
                 warnings.warn(f"the network never calls '{layer}': its filters are worth 0", stacklevel=2)
             behind = self._calls.behind(layer)
             follows = behind and isinstance(self.network.get_submodule(behind[0]), NORMS)

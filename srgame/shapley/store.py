@@ -15,7 +15,7 @@ from srgame.errors import InputError
 from srgame.files import differences, write_atomic
 from srgame.shapley.values import Quantities
 
-GAME = "game.json"
+GAME, REPLICATE = "game.json", ".replicate"
 DIGEST = hashlib.sha256().digest_size
 
 
@@ -49,7 +49,7 @@ class Store:
         _write(self._path(number), hashlib.sha256(array.getvalue()).digest() + array.getvalue())
 
     def _path(self, number: int) -> Path:
-        return self.folder / f"{number:07}.replicate"
+        return self.folder / f"{number:07}{REPLICATE}"
 
 
 def open_store(folder: Path, game: Mapping[str, Any]) -> Store:
@@ -59,6 +59,8 @@ def open_store(folder: Path, game: Mapping[str, Any]) -> Store:
     """
     source, description = folder / GAME, json.dumps(game, indent=2)
     if not source.exists():
+        if next(folder.glob(f"*{REPLICATE}"), None):
+            raise InputError(f"'{folder}' holds replicates, but no {GAME} that names their game: use another folder")
         _write(source, description.encode())
     elif other := differences(_read(source), json.loads(description)):
         raise InputError(

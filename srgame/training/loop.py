@@ -31,7 +31,7 @@ from srgame.networks.weights import save_weights
 from srgame.provenance import as_json
 from srgame.training import processes
 from srgame.training.patches import Batches
-from srgame.training.state import read_state, write_state
+from srgame.training.state import AVERAGE, LOG, SETTINGS, WEIGHTS, read_state, write_state
 from srgame.training.strategies import Losses, Strategy
 
 RUN = "srgame.run"  # in the metadata of the weights: what run.json holds
@@ -106,8 +106,8 @@ def fit(
     torchrun has started several processes, gradients and losses are means over all of them. The network is in training
     mode afterwards.
 
-    Raises InputError if a loss is not finite, if `folder` is not writable or in use by another run, and if the state in
-    it is unreadable or of another run.
+    Raises InputError if a loss is not finite, if `folder` is not writable or in use by another run, if the state in it
+    is unreadable or of another run, and if it holds weights, a log or a run.json without a state.
 
     >>> import srgame
     >>> network = srgame.seeded(lambda: srgame.SRResNet(features=4, blocks=1), seed=0)
@@ -236,12 +236,12 @@ class _Trainee:
         about = as_json(dict(run) | {"step": log[-1]["step"]})
         metadata = {RUN: about.decode()}
         beside: dict[str, Callable[[Path], object]] = {
-            "log.csv": lambda path: pd.DataFrame(log).to_csv(path, index=False),
-            "run.json": lambda path: path.write_bytes(about),
-            "weights.safetensors": lambda path: save_weights(weights, path, metadata),
+            LOG: lambda path: pd.DataFrame(log).to_csv(path, index=False),
+            SETTINGS: lambda path: path.write_bytes(about),
+            WEIGHTS: lambda path: save_weights(weights, path, metadata),
         }
         if average:
-            beside["weights.ema.safetensors"] = lambda path: save_weights(average, path, metadata)
+            beside[AVERAGE] = lambda path: save_weights(average, path, metadata)
         optimiser = self.optimiser.state_dict()
         state = {"run": run, "network": weights, "optimiser": optimiser, "average": average, "log": log}
         state |= {"inner": self.inner.state_dict()} if self.inner else {}

@@ -15,6 +15,7 @@ from srgame.errors import InputError
 from srgame.files import check_zip, differences
 
 STATES = ("state.pt", "state.before.pt")  # the last state, and the one before in case that is damaged
+WEIGHTS, AVERAGE, LOG, SETTINGS = "weights.safetensors", "weights.ema.safetensors", "log.csv", "run.json"
 
 
 def write_state(folder: Path, state: Mapping[str, Any], beside: Mapping[str, Callable[[Path], object]]) -> None:
@@ -24,7 +25,7 @@ def write_state(folder: Path, state: Mapping[str, Any], beside: Mapping[str, Cal
     the files that were there before are then unchanged.
     """
     files: dict[str, Callable[[Path], object]] = {**beside, STATES[0]: partial(torch.save, state)}
-    partials = {name: folder / f"{name}.partial" for name in files}
+    partials = {name: _partial(folder / name) for name in files}
     try:
         for name, write in files.items():
             partials[name].unlink(missing_ok=True)  # never write through a link that leads out of the folder
@@ -44,8 +45,9 @@ def write_state(folder: Path, state: Mapping[str, Any], beside: Mapping[str, Cal
 def read_state(folder: Path, run: Mapping[str, Any]) -> dict[str, Any] | None:
     """The last undamaged state in `folder`; None if there is no state.
 
-    Raises InputError if it belongs to another run than `run`, or if every state there is damaged. A finished run of
-    fewer steps, which `run` extends, is no other run.
+    Raises InputError if it belongs to another run than `run`, if every state there is damaged, or if there are results
+    without a state, which a training would overwrite. A finished run of fewer steps, which `run` extends, is no other
+    run.
     """
     paths = [folder / name for name in STATES if (folder / name).exists()]
     for path in paths:
@@ -59,8 +61,19 @@ def read_state(folder: Path, run: Mapping[str, Any]) -> dict[str, Any] | None:
                 )
             return state
     if paths:
-        raise InputError(f"'{paths[0]}' cannot be read: remove it to train from the start, or train in another folder")
+        raise InputError(f"'{paths[0]}' cannot be read: train in another folder, or empty this one to train anew")
+    results = [name for name in (WEIGHTS, AVERAGE, LOG, SETTINGS) if (folder / name).exists()]
+    if results and not _partial(folder / STATES[0]).exists():  # which a run leaves that was killed in its first save
+        raise InputError(
+            f"'{folder}' holds {results[0]} but no state of its training, which would overwrite it: train in another "
+            "folder, or move that file"
+        )
     return None
+
+
+def _partial(path: Path) -> Path:
+    """Where a file is written before it replaces the one at `path`."""
+    return path.with_name(f"{path.name}.partial")
 
 
 def _read(path: Path) -> dict[str, Any] | None:

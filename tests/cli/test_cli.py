@@ -230,7 +230,7 @@ BAD = {
     ),
     "probe no such file": ("probe responses missing.pth", "'missing.pth' is neither a file nor in the zoo"),
     "probe twice": ("probe lam {checkpoint} {checkpoint}", "none twice, not: {checkpoint} {checkpoint}"),
-    "probe networks": ("probe lam {checkpoint} --network auto auto", "2 networks for 1 checkpoints"),
+    "probe networks": ("probe lam {checkpoint} --network auto auto", "--network has 2 values for 1 checkpoints"),
     "probe no patches": ("probe ddr {checkpoint} --side 0", "side must be at least 1, not 0"),
     "probe no device": ("probe srga {checkpoint} --device tpu", "there is no device 'tpu'"),
     "probe no such csv": ("probe equity missing.csv", "'missing.csv' cannot be read as a csv"),

@@ -91,12 +91,24 @@ def test_results_of_two_checkpoints_stand_side_by_side_in_a_folder(
         files = {path.name: path.read_bytes() for path in out.glob("*")}
         status, _, error = srgame(*verb.split(), checkpoint, *VERBS[verb], "--output", out)
         assert status == 0
-    assert f"{name}-1.csv" in error and f"{checkpoints[0]}" in error and f"{checkpoints[1]}" in error
+    assert f"{name}-1.*" in error and f"{checkpoints[0]}" in error and f"{checkpoints[1]}" in error
     assert pd.read_csv(out / f"{name}.csv")["checkpoint"].unique().tolist() == ["second"]
     for old, content in files.items():
         kept = out / old.replace(".", "-1.")
         assert kept.read_bytes() == content, kept
     assert len(files) == (6 if name == "salience" else 4) and len(list(out.iterdir())) == 2 * len(files)
+
+
+@pytest.mark.parametrize("foreign", ["responses.json", "responses.png", "responses.pdf"])
+def test_a_foreign_file_of_the_same_name_is_kept(
+    srgame: Run, checkpoints: list[Path], tmp_path: Path, foreign: str
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / foreign).write_text("precious")
+    status, _, error = srgame("probe", "responses", checkpoints[0], *SMALL, "--output", out)
+    assert status == 0 and "of unknown origin" in error and "'responses-1.*'" in error
+    assert (out / foreign.replace(".", "-1.")).read_text() == "precious" and (out / foreign).read_bytes() != b"precious"
 
 
 def test_each_setting_has_results_of_its_own_and_the_same_command_replaces_its_own(

@@ -163,6 +163,13 @@ def test_foreign_results_are_refused(network: nn.Module, tmp_path: Path) -> None
     (tmp_path / "benchmark.csv").write_text("a,b\n1,2\n")
     with pytest.raises(InputError, match=r"benchmark\.csv' and its \.json are no results of a benchmark"):
         run()
+    (tmp_path / "benchmark.csv").unlink()
+    run()  # as after a run that was killed in its first write
+    (tmp_path / "benchmark.csv").unlink()
+    (tmp_path / "benchmark.json").write_text('{"precious": 1}')
+    with pytest.raises(InputError, match=r"benchmark\.csv' and its \.json are no results of a benchmark"):
+        run()
+    assert (tmp_path / "benchmark.json").read_text() == '{"precious": 1}'
 
 
 def test_results_on_other_images_of_the_same_name_are_refused(network: nn.Module, folder: Path) -> None:

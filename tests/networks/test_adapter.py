@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from srgame.filters import evaluating
 from srgame.metrics import benchmark_pair, luma, psnr
 from srgame.networks import adapted, fingerprint, load_network, original, scale_of
 from srgame.networks.adapter import convention_of
-from srgame.networks.advice import notes
+from srgame.networks.advice import notes, notes_on
 from srgame.probes.responses import channel_responses
 from srgame.probes.salience import channel_salience
 from srgame.shapley.game import RestorationGame
@@ -309,6 +310,43 @@ def test_a_network_that_explodes_is_remarked_on() -> None:
         network.get_parameter("tail.weight").mul_(1e4)
     (sentence,) = notes(network)
     assert "from -" in sentence and "--range" in sentence
+
+
+@pytest.mark.parametrize(("name", "flag"), [("in_bytes", "--range 255"), ("signed_output", "--output-range=-1..1")])
+def test_the_users_own_pairs_show_the_convention_that_a_network_wants(name: str, flag: str) -> None:
+    pairs = load_pairs(degradation="n+j", images=2)
+    (sentence,) = notes_on(built(name), pairs)
+    assert f"the middle of {', '.join(pairs.names)}, its" in sentence and sentence.endswith(f"give {flag}")
+    found = [[], [], []]
+    for lr, hr in zip(pairs.lr, pairs.hr, strict=True):  # 512×512 and 600×400 pixels
+        top, left = ((side - 32) // 2 for side in lr.shape[1:])
+        lr = lr[None, :, top : top + 32, left : left + 32]
+        hr = hr[None, :, 4 * top : 4 * top + 128, 4 * left : 4 * left + 128]
+        with torch.inference_mode():
+            for values, sr in zip(found, (built(name)(lr), upsample(lr, 4), told(name)(lr)), strict=True):
+                values.append(psnr(sr.clamp(0, 1), hr).item())
+    assert re.findall(r"(\d+\.\d) dB", sentence) == [f"{np.mean(values):.1f}" for values in found]
+    assert list(notes_on(told(name), pairs)) == [] and list(notes_on(built("plain"), pairs)) == []
+
+
+def test_pairs_show_an_output_far_outside_the_range_even_if_its_psnr_is_good() -> None:
+    class Spike(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            sr = upsample(x, 4).clone()
+            sr[..., 0, 0] = 9
+            return sr
+
+    (sentence,) = notes_on(Spike(), load_pairs(images=1, crop=64))
+    assert "to 9:" in sentence and "--range" in sentence
+
+
+def test_pairs_that_need_no_restoration_say_nothing_of_a_network() -> None:
+    network = built("denoiser")
+    with torch.no_grad():
+        network.get_parameter("tail.weight").mul_(1e4)
+    assert list(notes_on(network, load_pairs(degradation="clean", scale=1, images=1, crop=32))) == []
+    (sentence,) = notes_on(network, load_pairs(degradation="noise", scale=1, images=1, crop=32))
+    assert "that of the input" in sentence
 
 
 def test_load_network_adapts_and_says_so(tmp_path: Any) -> None:

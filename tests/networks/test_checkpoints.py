@@ -3,6 +3,7 @@
 import hashlib
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from small_networks import assert_same_images, images, saved, small
 from torch import nn
 
 from srgame.errors import InputError
+from srgame.metrics import luma
 from srgame.networks import checkpoints, fingerprint, load_network, scale_of, tied_filters, untrained, zoo
 
 
@@ -164,14 +166,23 @@ def test_our_networks_are_recognised_under_prefixes(tmp_path):
         assert_same_images(load_network(path, "srresnet"), srresnet())
 
 
-def test_spandrel_loads_what_it_knows(tmp_path):
-    spandrel = pytest.importorskip(
-        "spandrel", reason="spandrel needs a torchvision that fits torch", exc_type=Exception
-    )
+@pytest.fixture(scope="module")
+def spandrel() -> ModuleType:
+    return pytest.importorskip("spandrel", reason="spandrel needs a torchvision that fits torch", exc_type=Exception)
+
+
+def span(channels: int, path: Path) -> Path:
+    """A random network of spandrel's architecture SPAN, saved as frameworks save it."""
     from spandrel.architectures.SPAN import SPAN
 
-    network = SPAN(num_in_ch=3, num_out_ch=3, feature_channels=16).eval()
-    path = saved({"params": {f"module.{name}": t for name, t in network.state_dict().items()}}, tmp_path / "span.pth")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = SPAN(num_in_ch=channels, num_out_ch=channels, feature_channels=16).eval()
+    return saved({"params": {f"module.{name}": t for name, t in network.state_dict().items()}}, path)
+
+
+def test_spandrel_loads_what_it_knows(spandrel, tmp_path):
+    path = span(3, tmp_path / "span.pth")
     loaded = load_network(path, "spandrel", scale=4)
     with torch.no_grad():
         torch.testing.assert_close(
@@ -179,6 +190,17 @@ def test_spandrel_loads_what_it_knows(tmp_path):
         )
     with pytest.raises(InputError, match=rf"spandrel knows no architecture with the weights in '{tmp_path}"):
         load_network(saved({"a.weight": torch.ones(2, 2)}, tmp_path / "unknown.pth"), "spandrel")
+
+
+def test_networks_of_one_channel_are_loaded_by_spandrel(spandrel, tmp_path):
+    path = span(1, tmp_path / "luma.pth")
+    with pytest.raises(InputError, match="--channels y"):
+        load_network(path, "spandrel")
+    loaded = load_network(path, "spandrel", scale=4, channels="y")
+    own = spandrel.ModelLoader().load_from_file(path).model
+    with torch.no_grad():
+        torch.testing.assert_close(luma(loaded(images(1, 9, 7))), own(luma(images(1, 9, 7))), atol=1e-5, rtol=1e-4)
+        assert loaded(images(1, 9, 7)).shape == (1, 3, 36, 28)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])

@@ -83,7 +83,7 @@ def test_every_probe_of_filters_works_on_every_network(name: str) -> None:
 BAD_LAYERS = {
     "conv_hrr": r"'conv_hrr'.* conv_hr\b",
     "": "''",
-    "conv_hr:output": "'conv_hr:output'.*'conv_hr'.*'conv_hr:input'",
+    "conv_hr:output": "'conv_hr:output'.*NAME:input.*NAME@2",
     "lrelu": "'lrelu'.* 4 ",
 }
 
@@ -99,7 +99,10 @@ def test_a_wrong_layer_is_an_error_that_names_the_right_ones(small: SRResNet, pr
 FOREIGN_LAYERS = {
     "flat": "'flat'.*1×252",
     "pair": "'pair'.*tuple",
-    "twice": "'twice'.* 2 ",
+    "twice": "'twice'.* 2 .*twice@1 to twice@2",
+    "twice:input": "'twice:input'.* 2 .*twice@1:input to twice@2:input",
+    "twice@3": "no 'twice@3'.*'twice' 2 time",
+    "twice/2": "write twice instead of 'twice/2'",
     "never": "'never'.* 0 ",
 }
 

@@ -113,6 +113,14 @@ def test_replicates_of_another_game_are_refused(tmp_path: Path) -> None:
         open_store(tmp_path, {"weights": "a"})
 
 
+def test_replicates_of_an_unknown_game_are_refused(tmp_path: Path) -> None:
+    open_store(tmp_path, {"seed": 0}).put(0, np.arange(3.0))
+    (tmp_path / "game.json").unlink()
+    with pytest.raises(InputError, match=f"'{tmp_path}' holds replicates, but no game\\.json"):
+        open_store(tmp_path, {"seed": 0})
+    assert [path.name for path in tmp_path.iterdir()] == ["0000000.replicate"]
+
+
 def test_a_replicate_that_cannot_be_written_loses_none_before(tmp_path: Path) -> None:
     store = open_store(tmp_path, {})
     store.put(0, np.arange(3.0))

@@ -204,20 +204,6 @@ def written(weights: Path, path: Path) -> bytes:
     return path.read_bytes()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_second_signal_ends_a_training_that_hangs(tmp_path: Path, number: signal.Signals) -> None:
-    def hanging(step: int) -> tuple[Tensor, Tensor]:
-        for _ in range(2):
-            os.kill(os.getpid(), number)
-        time.sleep(60)
-        return batches()(step)
-
-    began = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
-        fit(Original(tiny()), hanging, Schedule(3), tmp_path)
-    assert time.monotonic() - began < 30
-
-
 def test_tensorboard_receives_every_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[tuple[str, float, int]] = []
     board = SimpleNamespace(add_scalar=lambda *scalar: shown.append(scalar), flush=lambda: None)

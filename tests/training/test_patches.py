@@ -130,11 +130,12 @@ def announced(made, step):
     return batch
 try:
     with prefetched({batches}, workers=2) as made:
-        fit(Original(tiny()), partial(announced, made), Schedule(10**6, save_every=10**6), Path(mkdtemp()))
+        fit(Original(tiny()), partial(announced, made), Schedule(10**6, save_every=10**6), folder := Path(mkdtemp()))
 except InputError as error:
     print(error, flush=True)
 else:
-    print("stopped", flush=True)
+    log = torch.load(folder / "state.pt", weights_only=True)["log"]
+    print("saved", len(log), log[0]["step"] > 0, flush=True)
 """
     return subprocess.Popen(
         [sys.executable, "-c", script],
@@ -204,7 +205,7 @@ def test_a_process_group_that_receives_sigterm_saves_and_stops() -> None:
     assert process.stdout and process.stdout.readline() == "made\n"
     time.sleep(2)  # by now it waits for patches
     os.killpg(process.pid, signal.SIGTERM)
-    assert process.communicate(timeout=120)[0] == "stopped\n"
+    assert process.communicate(timeout=120)[0] == "saved 1 True\n"
 
 
 def test_workers_end_with_a_training_that_is_killed() -> None:

@@ -1,10 +1,12 @@
 """The state of a training on disk: full disks, damage, links and killed processes."""
 
+import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -16,8 +18,9 @@ from safetensors.torch import load_file
 
 from srgame.cli.verbs import main
 from srgame.errors import InputError
-from srgame.training.state import STATES, read_state, write_state
+from srgame.training.state import STATES, WEIGHTS, read_state, write_state
 
+Run = Callable[..., tuple[int, str, str]]
 RUN = {"strategy": "Original", "seed": 0}
 
 
@@ -72,6 +75,35 @@ def test_flipped_bits_are_never_read_as_weights(tmp_path: Path) -> None:
         assert state is not None and state["network"]["weight"].eq(state["step"]).all()
         used.add(state["step"])
     assert used == {1, 2}  # most flips make it fall back to the state before; the others hit unused bytes
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "weights.ema.safetensors", "log.csv", "run.json"])
+def test_a_training_overwrites_no_results_without_a_state(srgame: Run, tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / name).write_text("precious")
+    size = ["--features", 4, "--blocks", 1, "--batch", 1, "--patch", 32, "--crop", 0, "--pool", 1, "--steps", 1]
+    status, printed, error = srgame("train", "photographs", *size, "--output", folder)
+    assert status == 2 and printed == "" and f"'{folder}' holds {name} but no state" in error
+    assert [(path.name, path.read_text()) for path in folder.iterdir()] == [(name, "precious")]
+
+
+def test_a_run_killed_while_it_renames_its_first_files_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(_: Path, path: Path) -> None:
+        raise KeyboardInterrupt
+
+    write = {"log.csv": lambda path: path.write_text("step\n1\n") and None, WEIGHTS: Path.touch}
+    for renamed in range(3):
+        folder, rename = tmp_path / str(renamed), os.replace
+        folder.mkdir()
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            steps = iter([rename] * renamed + [killed])
+            patched.setattr(os, "replace", lambda *paths, steps=steps: next(steps)(*paths))
+            write_state(folder, state_at(1), write)
+        assert (folder / "log.csv").exists() == (renamed > 0) and not (folder / STATES[0]).exists()
+        assert read_state(folder, RUN) is None
+        write_state(folder, state_at(1), write)
+        assert read_state(folder, RUN)["step"] == 1 and len(list(folder.iterdir())) == 3
 
 
 def test_a_run_killed_at_random_moments_ends_like_an_uninterrupted_one(
