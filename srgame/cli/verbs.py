@@ -17,6 +17,7 @@ from typing import Any, cast
 
 import tyro
 
+from srgame.cli.atlas import atlas
 from srgame.cli.degrade import degrade
 from srgame.cli.evaluate import evaluate
 from srgame.cli.flags import unwrapped
@@ -30,7 +31,7 @@ from srgame.cli.train import train
 from srgame.errors import InputError, nearest
 
 DESCRIPTION = "Audit a super-resolution network as a cooperative game. `srgame --version` prints the version."
-VERBS: tuple[Callable[..., None], ...] = (shapley, interactions, layers, evaluate, restore, train, degrade)
+VERBS: tuple[Callable[..., None], ...] = (shapley, interactions, layers, atlas, evaluate, restore, train, degrade)
 
 # Sentences of tyro, and how they should read.
 REPHRASED = {
