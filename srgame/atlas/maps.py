@@ -2,7 +2,7 @@
 
 import base64
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,7 +70,7 @@ def significant(number: float, digits: int = 7) -> float | None:
     return float(f"{number:.{digits}g}") if math.isfinite(number) else None
 
 
-def column(numbers: Sequence[float]) -> list[float | None]:
+def column(numbers: Iterable[float]) -> list[float | None]:
     """Numbers for the page."""
     return [significant(float(number)) for number in numbers]
 

@@ -7,6 +7,7 @@ each filter. Then come Shapley values and last interactions, whose games share t
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import combinations
 from typing import Any
 
@@ -284,22 +285,22 @@ class _Surveyor:
         """What is measured, in this order."""
         atlas = self.atlas
         for degradation, pairs in self.pairs.items():
-            yield f"restored images ({degradation})", lambda d=degradation, p=pairs: self._restore(d, p)  # type: ignore[misc]
+            yield f"restored images ({degradation})", partial(self._restore, degradation, pairs)
             for name in atlas.checkpoints:
                 cells = [c for c in atlas.cells if (c.checkpoint, c.degradation) == (name, degradation)]
-                yield f"{name}, {degradation}: maps", lambda c=cells: self._probe(c)  # type: ignore[misc]
+                yield f"{name}, {degradation}: maps", partial(self._probe, cells)
                 for cell in cells:
-                    yield f"{_title(cell)}: without each filter", lambda c=cell: self._erase(c)  # type: ignore[misc]
+                    yield f"{_title(cell)}: without each filter", partial(self._erase, cell)
             for name in atlas.checkpoints[1:]:
-                yield f"{name}, {degradation}: matching", lambda n=name, d=degradation: self._match(n, d)  # type: ignore[misc]
+                yield f"{name}, {degradation}: matching", partial(self._match, name, degradation)
         yield "PSNR under the eight settings", self._score
         here = [cell for cell in atlas.cells if cell.degradation in self.pairs]
         for cell in here:
             if "shapley" not in cell.sources:
-                yield f"{_title(cell)}: Shapley values", lambda c=cell: self._estimate(c)  # type: ignore[misc]
+                yield f"{_title(cell)}: Shapley values", partial(self._estimate, cell)
         for cell in here:
             if "interactions" not in cell.sources and len(cell.filters) > 1:
-                yield f"{_title(cell)}: interactions", lambda c=cell: self._interact(c)  # type: ignore[misc]
+                yield f"{_title(cell)}: interactions", partial(self._interact, cell)
 
     def _restore(self, degradation: str, pairs: Pairs) -> None:
         """The images, restored by each network and by bicubic upsampling."""
@@ -365,8 +366,8 @@ class _Surveyor:
         )
         layers = [layer for layer in dict.fromkeys(c.layer for c in self.atlas.cells) if layer in of_first & of_second]
         if layers:
-            networks = [self.networks[self.atlas.checkpoints[0]], self.networks[second]]
-            rows = channel_matching(*networks, self.pairs[degradation], layers)
+            first = self.networks[self.atlas.checkpoints[0]]
+            rows = channel_matching(first, self.networks[second], self.pairs[degradation], layers)
             rows = rows.assign(second=second, degradation=degradation)
             self.atlas.matching = pd.concat([self.atlas.matching, rows]) if self.atlas.matching is not None else rows
 
@@ -382,9 +383,7 @@ class _Surveyor:
         """The limits of the next game: its share of the time that is left."""
         share = None if np.isinf(self.end) else max(1e-3, (self.end - time.monotonic()) / self.left)
         limits = [each for each in (share, self.until.seconds) if each is not None]
-        return Until(
-            self.until.tolerance, self.until.evaluations, min(limits, default=None), self.until.rms_tolerance
-        )
+        return Until(self.until.tolerance, self.until.evaluations, min(limits, default=None), self.until.rms_tolerance)
 
     def _estimate(self, cell: Cell) -> None:
         network = self.networks[cell.checkpoint]

@@ -96,7 +96,7 @@ class Stored:
         return None
 
     def scores(self, labels: dict[str, str]) -> pd.DataFrame | None:
-        """The rows of the first benchmark that knows all networks; `labels` are their names in the atlas, by weights."""
+        """The rows of the first benchmark of all networks; `labels` are their names in the atlas, by weights."""
         for table in self.tables:
             if table.kind == "benchmark" and set(labels) <= set(table.rows["weights"]):
                 self.used.add(table.path)

@@ -18,9 +18,7 @@ from srgame.cli.flags import (
     stop,
 )
 
-Degradations = Annotated[
-    tuple[str, ...], arg(help=f"one or more of {SETTINGS}; the page switches between them.")
-]
+Degradations = Annotated[tuple[str, ...], arg(help=f"one or more of {SETTINGS}; the page switches between them.")]
 Folders = Annotated[
     tuple[Path, ...],
     arg(
