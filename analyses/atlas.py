@@ -1,7 +1,6 @@
 """The atlas of the network trained with EATS beside Original: what does each filter do, and what is it worth?
 
-The page is figures/atlas.html. Its layers are a shallow and a deep one, from the blocks of the paper's Fig. 4, and the
-last feature layer.
+The page is figures/atlas.html. Its layers are a shallow and a deep one, and the last feature layer.
 """
 
 from textwrap import fill
@@ -9,7 +8,7 @@ from textwrap import fill
 import pandas as pd
 from matplotlib.figure import Figure
 from psnr_tables import WIDTH
-from zoo_names import PAPERS, first_of_each
+from zoo_names import first_of_each
 
 from srgame.atlas.measure import Sample, measured
 from srgame.atlas.page import page_of
@@ -19,9 +18,8 @@ from srgame.report.recipe import FILES, run
 from srgame.report.style import colours, styled
 from srgame.shapley.until import Until
 
-NETWORKS = tuple(name for name in first_of_each(PAPERS) if "original" in name or "eats" in name)
+NETWORKS = tuple(name for name in first_of_each("small-x4") if "original" in name or "eats" in name)
 SMOKE = {
-    "networks": ("small-x4-original-0", "small-x4-eats-0"),
     "layers": ("conv_hr",),
     "degradations": ("clean",),
     "images": 1,
@@ -32,13 +30,13 @@ SMOKE = {
 
 def measure(
     networks: tuple[str, ...] = NETWORKS,
-    layers: tuple[str, ...] = ("body.1.conv2", "body.13.conv2", "conv_hr"),
+    layers: tuple[str, ...] = ("body.1.conv2", "body.6.conv2", "conv_hr"),
     degradations: tuple[str, ...] = ("clean", "b+n"),
     dataset: str = "photographs",
     images: int | None = 2,
-    crop: int | None = 64,
+    crop: int | None = 96,
     tolerance: float = 0.02,
-    evaluations: int = 1600,
+    evaluations: int = 800,
     interacting: int = 6,
     megabytes: float = 4.0,
 ) -> pd.DataFrame:

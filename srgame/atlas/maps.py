@@ -70,7 +70,7 @@ def significant(number: float, digits: int = 7) -> float | None:
     return float(f"{number:.{digits}g}") if math.isfinite(number) else None
 
 
-def column(numbers: Iterable[float]) -> list[float | None]:
+def column(numbers: Iterable[Any]) -> list[float | None]:
     """Numbers for the page."""
     return [significant(float(number)) for number in numbers]
 

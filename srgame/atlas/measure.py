@@ -107,14 +107,14 @@ class Cell:
         whose erasure alone would not show in an 8-bit image. harmful: share whose interval of φ lies below 0.
         """
         phi, changes = self.filters["shapley"], self.filters["change"]
-        known = phi.notna().all() and len(phi) > 0
+        known = phi.notna().all()
         sizes = self.cosine["cosine"].abs() if self.cosine is not None else pd.Series(dtype=float)
         return {
             "worth": self.grand - self.empty,
             "gini": gini(phi) if known else np.nan,
             "effective": effective_players(phi) if known else np.nan,
             "dead": float((changes < DEAD).mean()) if changes.notna().all() else np.nan,
-            "harmful": float((self.filters["high"] < 0).mean()) if known else np.nan,
+            "harmful": float((self.filters["high"] < 0).mean()) if np.isfinite(self.filters["high"]).all() else np.nan,
             "alike": float(sizes.mean()),
         }
 
@@ -405,10 +405,10 @@ class _Surveyor:
 def strongest(pairs: pd.DataFrame, value: str, names: Mapping[str, str]) -> pd.DataFrame:
     """One row per filter: filter, and of its pair with the largest |value| the columns in `names`, by their new names.
 
-    `pairs` has each pair once, in the columns filter and partner.
+    `pairs` has each pair once, in the columns filter and partner. A filter whose values are all 0 has no row.
     """
     swapped = pairs.rename(columns={"filter": "partner", "partner": "filter"})
-    both = pd.concat([pairs, swapped], ignore_index=True)
+    both = pd.concat([pairs, swapped]).query(f"{value} != 0").reset_index(drop=True)
     largest = both[value].abs().groupby(both["filter"]).idxmax()
     return both.loc[largest, ["filter", *names]].rename(columns=dict(names)).reset_index(drop=True)
 

@@ -32,10 +32,10 @@ const short = value => missing(value) ? "–" : minus(value === 0 ? "0" : Math.a
 const largest = values => values.reduce((most, value) => missing(value) ? most : Math.max(most, Math.abs(value)), 0);
 const plural = (count, one, others) => `${count} ${count === 1 ? one : others || one + "s"}`;
 
-// Digits that show three figures of the largest value.
+// Digits that show four figures of the largest value.
 function digitsOf(values) {
   const most = largest(values);
-  return most > 0 ? Math.min(8, Math.max(1, 2 - Math.floor(Math.log10(most)))) : 3;
+  return most > 0 ? Math.min(8, Math.max(2, 3 - Math.floor(Math.log10(most)))) : 3;
 }
 function halfOf(cell, k) {
   const { low, high } = cell.filters;
@@ -44,7 +44,8 @@ function halfOf(cell, k) {
 function phiText(cell, k) {
   const digits = digitsOf(cell.filters.shapley), half = halfOf(cell, k);
   if (missing(cell.filters.shapley[k])) return "not measured";
-  const error = half > 0 && half < 0.5 * 10 ** -digits ? `< ${(10 ** -digits).toFixed(digits)}` : fixed(half, digits);
+  if (missing(half)) return `${signed(cell.filters.shapley[k], digits)} ± ?`;  // a single replicate has no error
+  const error = half > 0 && half < 0.5 * 10 ** -digits ? `<${(10 ** -digits).toFixed(digits)}` : fixed(half, digits);
   return `${signed(cell.filters.shapley[k], digits)} ± ${error}`;
 }
 
@@ -180,7 +181,7 @@ function phiBars(cell, chosen = null) {
   const { shapley, low, high } = cell.filters;
   if (shapley.every(missing)) return h("p", { class: "note" }, "Shapley values of this layer were not measured.");
   const order = shapley.map((_, k) => k).sort((a, b) => shapley[b] - shapley[a]);
-  const ends = [0, ...low, ...high].filter(value => !missing(value));
+  const ends = [0, ...shapley, ...low, ...high].filter(value => !missing(value));
   const [least, most] = [Math.min(...ends), Math.max(...ends)];
   return chart(220, `Shapley values of the ${cell.width} filters of ${cell.layer}, sorted`, (width, height) => {
     const left = 52, y = scaleOf(least, most, height - 26, 24), step = (width - left) / cell.width;
@@ -191,7 +192,7 @@ function phiBars(cell, chosen = null) {
         s("rect", { x: left + place * step + step * 0.08, width: Math.max(1, step * 0.84), y: Math.min(y(0), y(shapley[k])),
           height: Math.max(1, Math.abs(y(shapley[k]) - y(0))), fill: k === chosen ? "var(--text)" : shapley[k] < 0 ? "var(--harm)" : "var(--bar)" }),
         s("rect", { x: left + place * step, width: step, y: 20, height: height - 46, fill: "transparent" }),
-        high[k] - low[k] > 0 && s("line", { x1: left + (place + 0.5) * step, x2: left + (place + 0.5) * step, y1: y(low[k]), y2: y(high[k]),
+        !missing(low[k]) && high[k] > low[k] && s("line", { x1: left + (place + 0.5) * step, x2: left + (place + 0.5) * step, y1: y(low[k]), y2: y(high[k]),
           stroke: "var(--text)", "stroke-width": Math.min(1.5, step / 4) }))),
       share > 0 && [s("line", { x1: left, x2: width, y1: y(share), y2: y(share), stroke: "var(--text)", "stroke-dasharray": "5 4", "stroke-width": 1 }),
         s("text", { x: width, y: y(share) - 5, "text-anchor": "end", class: "strong" }, "equal share")],
@@ -209,24 +210,24 @@ function sparkline(cell) {
 function intervalBar(cell, k) {
   const { shapley, low, high } = cell.filters;
   if (missing(shapley[k])) return null;
-  const ends = [0, ...low, ...high].filter(value => !missing(value));
+  const ends = [0, ...shapley, ...low, ...high].filter(value => !missing(value));
   const x = scaleOf(Math.min(...ends), Math.max(...ends), 1, 99), colour = shapley[k] < 0 ? "var(--harm)" : "var(--bar)";
   return s("svg", { class: "interval", viewBox: "0 0 100 12", preserveAspectRatio: "none", "aria-hidden": "true" },
     s("rect", { x: Math.min(x(0), x(shapley[k])), width: Math.max(0.5, Math.abs(x(shapley[k]) - x(0))), y: 2, height: 8, fill: colour }),
-    s("rect", { x: x(low[k]), width: Math.max(0.4, x(high[k]) - x(low[k])), y: 5, height: 2, fill: "var(--text)" }),
+    !missing(low[k]) && s("rect", { x: x(low[k]), width: Math.max(0.4, x(high[k]) - x(low[k])), y: 5, height: 2, fill: "var(--text)" }),
     s("rect", { x: x(0) - 0.2, width: 0.4, y: 0, height: 12, fill: "var(--quiet)" }));
 }
 // Curves over the rank of a filter, one for each checkpoint, on one scale; bands are intervals.
 function curves(title, label, entries) {
   const known = entries.filter(entry => entry.values.length);
   if (!known.length) return h("p", { class: "note" }, `${label}: not measured.`);
-  const ends = known.flatMap(entry => [...entry.values, ...(entry.low || []), ...(entry.high || []), 0]);
+  const ends = known.flatMap(entry => [...entry.values, ...(entry.low || []), ...(entry.high || []), 0]).filter(value => !missing(value));
   const [least, most] = [Math.min(...ends), Math.max(...ends)], count = Math.max(...known.map(entry => entry.values.length));
   return chart(230, label, (width, height) => {
     const left = 52, y = scaleOf(least, most, height - 26, 24), x = scaleOf(0, Math.max(1, count - 1), left + 4, width - 4);
     const path = values => values.map((value, place) => `${x(place).toFixed(1)},${y(value).toFixed(1)}`);
     return [yAxis(least, most, y, left, width, title),
-      known.map(entry => [entry.low && s("polygon", { points: [...path(entry.low), ...path(entry.high).reverse()].join(" "), fill: entry.colour, opacity: 0.25 }),
+      known.map(entry => [entry.low && !entry.low.some(missing) && s("polygon", { points: [...path(entry.low), ...path(entry.high).reverse()].join(" "), fill: entry.colour, opacity: 0.25 }),
         s("polyline", { points: path(entry.values).join(" "), fill: "none", stroke: entry.colour, "stroke-width": 2.5, "stroke-linejoin": "round" }),
         entry.values.length < 100 && path(entry.values).map(point => s("circle", { cx: point.split(",")[0], cy: point.split(",")[1], r: 2.4, fill: entry.colour }))]),
       s("text", { x: left, y: height - 6 }, "filters of each network, sorted")];
@@ -263,9 +264,12 @@ function choice(label, key, names, title) {
 function header() {
   const layer = state.view === "layer" || state.view === "filter" ? state.layer : null;
   const tab = (name, changes, isHere) => h("a", { href: address(changes), "aria-current": isHere ? "page" : null }, name);
+  const layers = layersOf(checkpoint());
+  const chooser = h("select", { id: "choose-layer", "aria-label": "Layer", onchange: event => { location.hash = address({ view: "layer", layer: event.target.value, filter: 0 }); } },
+    h("option", { value: "", disabled: true, selected: !layer }, "Layer …"), layers.map(name => h("option", { value: name, selected: name === layer }, name)));
   document.getElementById("views").replaceChildren(
     tab("Overview", { view: "overview" }, state.view === "overview"),
-    ...layersOf(checkpoint()).map(name => tab(name, { view: "layer", layer: name, filter: 0 }, name === layer)),
+    ...(layers.length <= 6 ? layers.map(name => tab(name, { view: "layer", layer: name, filter: 0 }, name === layer)) : [chooser]),
     ...(many ? [tab("Compare", { view: "compare" }, state.view === "compare")] : []));
   const form = document.getElementById("choice"), focused = document.activeElement && document.activeElement.id;
   form.replaceChildren(...[
@@ -337,6 +341,7 @@ function glossary() {
     entry("CSM", "Channel salience map: where the edges of the restored image depend on the response of the filter, as a share of the layer's largest value.")));
 }
 function scores() {
+  const ROW = 18 + 8 * atlas.checkpoints.length;
   if (!atlas.scores.length) return null;
   const sets = [...new Set(atlas.scores.map(row => row.dataset))];
   const names = [...atlas.checkpoints, "bicubic"], colourOf = name => name === "bicubic" ? atlas.bicubic : atlas.colours[atlas.checkpoints.indexOf(name)];
@@ -349,14 +354,14 @@ function scores() {
       const { ticks, text } = ticksOf(Math.min(...known), Math.max(...known), 5);
       const step = (ticks[1] - ticks[0]) || 1, least = Math.min(...known, ticks[0]) - step * 0.1, most = Math.max(...known, ticks[ticks.length - 1]) + step * 0.1;
       return [sets.length > 1 && h("h3", null, dataset),
-        known.length && chart(settings.length * 26 + 44, `PSNR on ${dataset}`, (width, height) => {
+        known.length && chart(settings.length * ROW + 44, `PSNR on ${dataset}`, (width, height) => {
           const left = 64, x = scaleOf(least, most, left + 6, width - 12);
           return [ticks.map(tick => [s("line", { class: "axis", x1: x(tick), x2: x(tick), y1: 4, y2: height - 34 }),
             s("text", { x: x(tick), y: height - 18, "text-anchor": "middle" }, text(tick))]),
             s("text", { x: left, y: height - 2, class: "strong" }, "PSNR, RGB (dB)"),
-            settings.map((setting, at) => [s("text", { x: 0, y: at * 26 + 20, class: "strong" }, setting),
-              s("line", { class: "axis", x1: left, x2: width, y1: at * 26 + 16, y2: at * 26 + 16 }),
-              names.map(name => missing(of(setting, name)) ? null : s("circle", { cx: x(of(setting, name)), cy: at * 26 + 16, r: 6, fill: colourOf(name), stroke: "var(--panel)", "stroke-width": 1.5 },
+            settings.map((setting, at) => [s("text", { x: 0, y: (at + 0.5) * ROW + 4, class: "strong" }, setting),
+              at > 0 && s("line", { class: "axis", x1: 0, x2: width, y1: at * ROW, y2: at * ROW }),
+              names.map((name, lane) => missing(of(setting, name)) ? null : s("circle", { cx: x(of(setting, name)), cy: at * ROW + (lane + 1) * ROW / (names.length + 1), r: 5, fill: colourOf(name), stroke: "var(--panel)", "stroke-width": 1.5 },
                 s("title", null, `${name}, ${setting}: ${fixed(of(setting, name), 2)} dB`)))])];
         }),
         h("details", null, h("summary", null, "As a table"), h("div", { class: "scroll" }, h("table", null,
@@ -447,7 +452,8 @@ function layer() {
         h("label", null, "Numbers", h("input", { id: "search", type: "search", size: 10, placeholder: "3, 8-12", value: state.search, oninput: event => set({ search: event.target.value }) })),
         select("Maps", "scale", { own: ["each on its own scale"], layer: ["all on one scale"] }), count),
       grid,
-      h("p", { class: "note" }, `Left: feature map (${isDark() ? "light blue" : "blue"} negative, orange positive). Right: channel salience map (CSM). Both on ${image()}.`)),
+      h("p", { class: "note" }, "φ and interactions are in dB of PSNR. Nearest: the filter with the largest |cosine| between responses. Interaction: the strongest one, in dB; – was not measured. ",
+        `Left: feature map (${isDark() ? "light blue" : "blue"} negative, orange positive). Right: channel salience map (CSM). Both on ${image()}.`)),
   ];
 }
 function summary(cell) {
@@ -469,13 +475,13 @@ function card(cell, k) {
   return h("a", { class: "card", href: address({ view: "filter", filter: k }), "data-filter": k },
     maps.feature && h("div", { class: "maps" }, mapOf(maps.feature, k, `feature map of filter ${k}`, state.scale === "own"),
       mapOf(maps.salience, k, `salience map of filter ${k}`, state.scale === "own")),
-    h("div", { class: "head" }, h("b", null, `#${k}`, f.high[k] < 0 && !missing(f.high[k]) && h("span", { class: "tag bad" }, "harmful"),
+    h("div", { class: "head" }, h("b", null, `#${k}`), f.high[k] < 0 && !missing(f.high[k]) && h("span", { class: "tag bad" }, "harmful"),
       !missing(f.change[k]) && f.change[k] < DEAD && h("span", { class: "tag" }, "dead")),
-      h("span", { class: "phi" }, missing(f.shapley[k]) ? "" : phiText(cell, k))),
+    line("φ", h("b", { class: "phi" }, phiText(cell, k))),
     intervalBar(cell, k),
     line("response", h("span", { class: "response" }, short(f.mean_abs[k]))),
-    line("nearest", missing(f.nearest[k]) ? "–" : `#${f.nearest[k]}, cosine ${fixed(f.cosine[k], 2)}`),
-    line("interaction", missing(f.partner[k]) ? "–" : `#${f.partner[k]}, ${signed(f.interaction[k], digits)} dB`));
+    line("nearest", missing(f.nearest[k]) ? "–" : `#${f.nearest[k]}: ${fixed(f.cosine[k], 2)}`),
+    line("interaction", missing(f.partner[k]) ? "–" : `#${f.partner[k]}: ${signed(f.interaction[k], digits)}`));
 }
 
 // ---- a filter ---------------------------------------------------------------------------------------------------
@@ -501,7 +507,7 @@ function filter() {
         drops ? h("b", null, drops[k] >= 0 ? `${fixed(drops[k], digits)} dB of PSNR are lost.` : `${fixed(-drops[k], digits)} dB of PSNR are gained.`) : null)),
       withoutStrip(cell, k))) : null,
     h("div", { class: "columns" },
-      h("section", null, h("h2", null, "Numbers"), h("dl", { id: "facts" },
+      h("section", null, h("h2", null, "Numbers"), h("dl", { id: "facts", class: "facts" },
         fact("Shapley value φ (dB)", phiText(cell, k), "phi"), fact("rank by φ", missing(f.rank[k]) ? "–" : `${f.rank[k]} of ${cell.width}`),
         f.flag[k] ? fact("flag of its interval", f.flag[k], "bad") : null,
         fact("PSNR lost without it, all images (dB)", signed(f.leave_one_out[k], digits)), fact("largest change of a pixel without it", missing(f.change[k]) ? "–" : `${short(255 * f.change[k])} of 255`),
@@ -515,6 +521,7 @@ function filter() {
 function verdict(cell, k) {
   const f = cell.filters, drop = f.leave_one_out[k], phi = f.shapley[k];
   if (missing(phi)) return "";
+  if (missing(f.low[k])) return "A single replicate was measured, so φ has no interval: allow more time.";
   if (f.high[k] < 0) return "On average over all coalitions, the image is better without this filter.";
   if (f.low[k] <= 0) return "Its interval includes zero: whether it helps is open.";
   const share = phi / (cell.grand - cell.empty);
@@ -549,7 +556,7 @@ function partners(cell, k) {
     show("Interchangeable", "Negative interaction: either does the work of both.", pairs.filter(each => each.value < 0).sort((a, b) => a.value - b.value), say),
     show("Needed together", "Positive interaction: each needs the other.", pairs.filter(each => each.value > 0).sort((a, b) => b.value - a.value), say),
   ].filter(Boolean);
-  return list.length ? h("div", { class: "columns", style: "margin:0" }, list, pairs.length ? null : h("p", { class: "note" }, cell.interactions ? "Interactions were measured between the filters with the largest |φ| only." : "Interactions were not measured.")) :
+  return list.length ? h("div", { class: "columns", style: "margin:0" }, list, pairs.length ? null : h("p", { class: "note" }, cell.interactions ? "Interactions were measured between the filters with the largest |φ| only, and this is none of them." : "Interactions were not measured.")) :
     h("p", { class: "note" }, "Neither cosines nor interactions were measured.");
 }
 function elsewhere(cell, k) {

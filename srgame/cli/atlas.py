@@ -63,8 +63,9 @@ def atlas(
     from srgame.cli.comparison import architectures_of, labels, real_pairs
     from srgame.cli.loading import loaded
     from srgame.devices import available
-    from srgame.files import ensure_writable, write_atomic
-    from srgame.provenance import provenance, save_frame
+    from srgame.files import ensure_writable
+    from srgame.provenance import provenance
+    from srgame.report.results import save_results
     from srgame.shapley.until import Until
 
     real = real_pairs(lr, hr, dataset=images.dataset)
@@ -107,7 +108,7 @@ def atlas(
     )
     source = provenance(settings, weights=made.weights, missing=made.missing)
     page = page_of(made, source, megabytes).encode()
-    written = [write_atomic(folder / "atlas.html", page), *save_frame(folder / "atlas", made.frame(), source)]
+    written = save_results(folder, {"atlas": made.frame()}, source, {".html": page})
     if made.missing:
         print(f"not measured, since the time was over ({len(made.missing)}): {'; '.join(made.missing[:3])} …")
         print("the page lists all; allow more --seconds, or name fewer layers or degradations")

@@ -19,8 +19,8 @@ from srgame.data.pairs import Pairs
 from srgame.errors import InputError
 from srgame.probes.features import Response, features, lr_images_of
 
-Correlations = Float64[np.ndarray, "a b"]
-Standardised = Float64[Tensor, "c pixel"]
+Correlations = Float64[np.ndarray, "_ _"]
+Standardised = Float64[Tensor, "_ _"]  # channel, pixel; networks and images may differ in both
 
 
 def channel_matching(
