@@ -34,10 +34,10 @@ def measure(
     degradations: tuple[str, ...] = ("clean", "b+n"),
     dataset: str = "photographs",
     images: int | None = 2,
-    crop: int | None = 96,
+    crop: int | None = 64,
     tolerance: float = 0.02,
     evaluations: int = 800,
-    interacting: int = 6,
+    interacting: int = 4,
     megabytes: float = 4.0,
 ) -> pd.DataFrame:
     """One row per network, degradation, layer and filter, with the columns of Atlas.frame; and the page.

@@ -6,7 +6,7 @@ each filter. Then come Shapley values and last interactions, whose games share t
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import combinations
 from typing import Any
@@ -394,6 +394,8 @@ class _Surveyor:
 
     def _interact(self, cell: Cell) -> None:
         game, limits = self._game(cell), self._limits()
+        if limits.evaluations is not None:  # here each is one on all images, in other games on a single one
+            limits = replace(limits, evaluations=limits.evaluations // len(game.pairs))
         phi = cell.filters["shapley"].fillna(cell.filters["leave_one_out"]).fillna(0).abs()
         everyone = game.players <= self.interacting or additive_tail(game) is not None
         chosen = range(game.players) if everyone else sorted(phi.nlargest(self.interacting).index.tolist())

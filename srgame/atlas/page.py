@@ -7,8 +7,10 @@ that nothing in a name is read as HTML.
 import html
 import json
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ import pandas as pd
 from srgame.atlas.maps import SIDES, column, photograph, significant
 from srgame.atlas.measure import Atlas, Cell
 from srgame.errors import InputError
+from srgame.files import write_atomic
 from srgame.report.style import GREY, colours
 
 START, END = '<script type="application/json" id="atlas">', "</script>"
@@ -155,3 +158,12 @@ def _matching(atlas: Atlas) -> list[dict[str, Any]]:
         }
         for keys, rows in atlas.matching.groupby(by, sort=False)
     ]
+
+
+def _restyle(path: str) -> None:
+    """Puts the numbers and images of a page on disk into the template of this version."""
+    write_atomic(Path(path), restyled(Path(path).read_text(encoding="utf-8")).encode())
+
+
+if __name__ == "__main__":
+    _restyle(sys.argv[1])
