@@ -471,7 +471,7 @@ function sources(cell) {
 function card(cell, k) {
   const f = cell.filters, maps = (cell.maps[image()] || {});
   const line = (name, value) => h("div", { class: "line" }, h("span", null, name), h("span", null, value));
-  const digits = digitsOf(f.interaction);
+  const digits = digitsOf(f.interaction) - 1;
   return h("a", { class: "card", href: address({ view: "filter", filter: k }), "data-filter": k },
     maps.feature && h("div", { class: "maps" }, mapOf(maps.feature, k, `feature map of filter ${k}`, state.scale === "own"),
       mapOf(maps.salience, k, `salience map of filter ${k}`, state.scale === "own")),
@@ -549,7 +549,7 @@ function partners(cell, k) {
     h("ul", { class: "partners" }, found.slice(0, 6).map(each => h("li", null, h("a", { href: address({ filter: each.partner }) },
       maps.feature && mapOf(maps.feature, each.partner, `feature map of filter ${each.partner}`), h("b", null, `#${each.partner}`), h("div", null, say(each))))))) : null;
   const alike = related(cell.cosine, "cosine", k).sort((a, b) => Math.abs(b.value) - Math.abs(a.value));
-  const pairs = related(cell.interactions, "interaction", k), digits = digitsOf(pairs.map(each => each.value));
+  const pairs = related(cell.interactions, "interaction", k), digits = digitsOf(cell.filters.interaction) - 1;
   const say = each => h("span", null, `${signed(each.value, digits)} dB`, each.low <= 0 && each.high >= 0 && each.low !== each.high ? h("span", { class: "quiet" }, " (open)") : null);
   const list = [
     show("Alike", "Largest |cosine| between responses.", alike, each => `cosine ${fixed(each.value, 2)}`),

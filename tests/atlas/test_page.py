@@ -1,6 +1,7 @@
 """The page as a file: complete in itself, of a limited size, and deaf to what names contain."""
 
 import base64
+import io
 import re
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from srgame.atlas.measure import Atlas, Sample, measured
 from srgame.atlas.page import data_in, page_of, restyled
 from srgame.errors import InputError
 from srgame.networks import SRResNet
-from srgame.report.recipe import defaults
+from srgame.report.recipe import FILES, defaults
 from srgame.shapley.until import Until
 
 FIGURE = Path(__file__).parents[2] / "figures" / "atlas.html"
@@ -90,6 +91,18 @@ def test_the_page_shows_the_numbers_of_the_table(atlas: Atlas) -> None:
         if name != "flag":
             assert np.allclose([np.nan if v is None else v for v in values], frame[name], rtol=1e-6, equal_nan=True)
     assert cell["summary"]["worth"] == pytest.approx(frame["shapley"].sum(), abs=1e-5)
+
+
+def test_the_recipe_makes_a_page_a_picture_and_a_sentence() -> None:
+    import atlas as recipe
+
+    frame = recipe.measure(**recipe.SMOKE)
+    data = data_in(frame.attrs[FILES][".html"].decode())
+    assert data["checkpoints"] == list(recipe.NETWORKS) and data["made"]["settings"]["crop"] == recipe.SMOKE["crop"]
+    again = pd.read_csv(io.StringIO(frame.to_csv(index=False)))
+    assert len(recipe.draw(again).axes) == 1
+    harmful = (frame["checkpoint"] == recipe.NETWORKS[0]) & (frame["high"] < 0)
+    assert f"in {recipe.NETWORKS[0]}, and {harmful.sum()} do harm" in recipe.found(again)
 
 
 def test_the_committed_page_has_the_numbers_and_the_template_of_today() -> None:
