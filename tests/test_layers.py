@@ -19,6 +19,7 @@ LAYERS = [
     {"evaluation", "shapley"},
     {"probes", "training"},
     {"report"},
+    {"atlas"},
     {"cli", "figures"},
     {"__main__"},
 ]

@@ -56,7 +56,8 @@ def compare(
 
     Raises InputError if nothing can be written to the output folder, before anything is measured.
     """
-    measured = measure_each(measures if isinstance(measures, Mapping) else {name: measures}, networks, images, output, read)
+    measures = measures if isinstance(measures, Mapping) else {name: measures}
+    measured = measure_each(measures, networks, images, output, read)
     summary = summarise(measured.frames[name])
     text = summary.to_string(index=False, float_format=lambda value: f"{value:.4g}")
     save_measured(measured, summary, text, draw(*measured.frames.values()), networks, images, output, **flags)

@@ -17,6 +17,7 @@ from typing import Any, cast
 
 import tyro
 
+from srgame.cli.atlas import atlas
 from srgame.cli.compare import compare
 from srgame.cli.degrade import degrade
 from srgame.cli.evaluate import evaluate
@@ -38,6 +39,7 @@ VERBS: tuple[Callable[..., None], ...] = (
     compare,
     prune,
     layers,
+    atlas,
     evaluate,
     restore,
     train,

@@ -16,9 +16,10 @@ from matplotlib.figure import Figure
 
 from srgame.errors import INTERRUPTED, InputError
 from srgame.networks import zoo
-from srgame.provenance import provenance, save_frame
+from srgame.provenance import provenance, save_files, save_frame
 from srgame.report.style import save_figure, styled
 
+FILES = "files"  # attrs of a measured frame: contents of further files by suffix, such as ".html"
 STORE = "store"  # a parameter of `measure` that is no setting: it does not change what is measured
 HELP = {  # what the flags of all recipes mean, by the name of the parameter
     "ablation": "how a filter is erased: zero, mean, noise or donor",
@@ -54,11 +55,13 @@ HELP = {  # what the flags of all recipes mean, by the name of the parameter
     "groups": "groups of filters that act as players in the PSNR game",
     "image": "image to restore: a file, or a data set whose first image is taken",
     "images": "number of images, taken from the start of each set; None: all",
+    "interacting": "filters, those with the largest Shapley values, between which interactions are measured",
     "kills": "killed runs, per verb",
     "last": "last training step in the picture",
     "layer": "layer, by its name in the network",
     "layers": "layers, by their names in the network; or a number of layers, spread over the depth",
     "lr_size": "side of the LR image in pixels",
+    "megabytes": "largest size of the page, in MB",
     "memories": "runs short of memory, per verb",
     "network": "network to measure; a name in the zoo or of an architecture",
     "networks": "networks to measure: names in the zoo, or of architectures",
@@ -140,6 +143,8 @@ def make(
 ) -> Figure:
     """The picture of the numbers measured with `settings`; writes both under `stem`.
 
+    What `measure` puts into the frame's attrs under FILES, contents by suffix, is written too.
+
     Measures if `again`, or if the json there shows other settings or other weights. Raises InputError as `measure`
     does, and if nothing can be written.
     """
@@ -147,6 +152,7 @@ def make(
         start = monotonic()
         frame = measure(**settings)
         seconds = round(monotonic() - start, 1)
+        save_files(stem, frame.attrs.get(FILES, {}))
         save_frame(stem, frame, provenance(settings, weights=_weights(settings), seconds=seconds))
     with styled():
         figure = draw(pd.read_csv(stem.with_suffix(".csv")))

@@ -16,13 +16,15 @@ from srgame.files import differences
 from srgame.provenance import as_csv, as_json, save_files
 from srgame.report.style import save_figure
 
-SUFFIXES = (".csv", ".json", ".png", ".pdf", ".safetensors")
+SUFFIXES = (".csv", ".json", ".png", ".pdf", ".html", ".safetensors")
 
 
 def save_results(
-    folder: Path, frames: Mapping[str, pd.DataFrame], source: dict[str, Any], figure: Figure
+    folder: Path, frames: Mapping[str, pd.DataFrame], source: dict[str, Any], picture: Figure | Mapping[str, bytes]
 ) -> list[Path]:
-    """Writes a csv and a json for each name in `frames`, and the figure under the first name; returns their paths.
+    """Writes a csv and a json for each name in `frames`, and the picture under the first name; returns their paths.
+
+    `picture` is a figure, which is saved as png and pdf, or the contents of files by suffix, such as ".html".
 
     Other results under these names are renamed first, for example shapley.csv to shapley-1.csv, and a warning says so.
     Equal results are replaced.
@@ -35,7 +37,8 @@ def save_results(
     written = []
     for name, table in tables.items():
         written += save_files(folder / name, {".csv": table, ".json": as_json(source)})
-    return written + save_figure(folder / next(iter(tables)), figure)
+    stem = folder / next(iter(tables))
+    return written + (save_figure(stem, picture) if isinstance(picture, Figure) else save_files(stem, picture))
 
 
 def _differs(stem: Path, table: bytes) -> bool:

@@ -12,7 +12,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from srgame.provenance import provenance, save_frame
-from srgame.report.recipe import HELP, make, measured_with
+from srgame.report.recipe import FILES, HELP, make, measured_with
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 RECIPE = '''
@@ -68,6 +68,16 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         return subprocess.CompletedProcess(words, status, *capsys.readouterr())
 
     return run
+
+
+def test_further_files_of_a_measurement_are_saved_beside_it(tmp_path: Path) -> None:
+    def measure() -> pd.DataFrame:
+        frame = pd.DataFrame({"value": [1]})
+        frame.attrs[FILES] = {".html": b"page"}
+        return frame
+
+    make(tmp_path / "fig0", measure, lambda frame: Figure(), {})
+    assert (tmp_path / "fig0.html").read_bytes() == b"page" and (tmp_path / "fig0.png").exists()
 
 
 def test_new_weights_under_the_name_of_old_ones_are_measured_anew(tmp_path: Path) -> None:

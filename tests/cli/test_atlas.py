@@ -1,0 +1,77 @@
+"""The command `srgame atlas`."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from srgame.atlas.page import data_in
+from srgame.networks import SRResNet
+from srgame.training.loop import seeded
+
+Run = Callable[..., tuple[int, str, str]]
+SMALL = ("--images", 1, "--crop", 24, "--layers", "conv_hr")
+
+
+@pytest.fixture
+def checkpoints(tmp_path: Path) -> list[Path]:
+    paths = [tmp_path / f"{name}.pth" for name in ("first", "second")]
+    for seed, path in enumerate(paths):
+        torch.save(seeded(lambda: SRResNet(features=6, blocks=2), seed).state_dict(), path)
+    return paths
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_a_page_its_numbers_and_its_settings_are_written(srgame: Run, checkpoints: list[Path], tmp_path: Path) -> None:
+    words = ("--images", 1, "--crop", 24, "--layers", "conv_hr", "--degradation", "blur", "--output", tmp_path / "run")
+    assert srgame("shapley", checkpoints[0], *words)[0] == 0
+    out = tmp_path / "out"
+    status, printed, error = srgame(
+        "atlas", *checkpoints, *SMALL, "--degradations", "clean", "blur", "--from", tmp_path / "run", "--output", out
+    )
+    assert status == 0, error
+    assert {path.name for path in out.iterdir()} == {
+        "atlas.html",
+        "atlas.csv",
+        "atlas.json",
+    } and "atlas.html" in printed
+    data, source = data_in((out / "atlas.html").read_text("utf-8")), json.loads((out / "atlas.json").read_text("utf-8"))
+    assert data["checkpoints"] == ["first", "second"] and data["degradations"] == ["clean", "blur"]
+    assert source["weights"].keys() == {"first", "second"} and source["settings"]["from"] == [str(tmp_path / "run")]
+    assert [cell["sources"].keys() for cell in data["cells"]] == [set(), {"shapley"}, set(), set()]
+    frame = pd.read_csv(out / "atlas.csv")
+    assert len(frame) == 4 * 6 and frame["shapley"].notna().all()
+
+
+def test_the_page_of_another_run_is_kept(srgame: Run, checkpoints: list[Path], tmp_path: Path) -> None:
+    for checkpoint in checkpoints:
+        status, _, error = srgame("atlas", checkpoint, *SMALL, "--output", tmp_path / "out")
+        assert status == 0
+    assert "atlas-1.csv" in error
+    pages = [data_in((tmp_path / "out" / f"atlas{n}.html").read_text("utf-8")) for n in ("-1", "")]
+    assert [page["checkpoints"] for page in pages] == [["first"], ["second"]]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--from", "nowhere"), "'nowhere'"),
+        (("--layers", "conv_x"), "'conv_x'"),
+        (("--layers", "conv_hr/2"), "'conv_hr'"),
+        (("--degradations", "rain"), "'rain'"),
+        (("--seconds", "0"), "0 seconds"),
+        (("--megabytes", "0.01"), "0.01 MB"),
+        (("--lr", "somewhere"), "--hr"),
+        (("--interacting", "0"), "interacting"),
+    ],
+)
+def test_a_mistake_is_one_sentence(
+    srgame: Run, checkpoints: list[Path], tmp_path: Path, words: tuple[str, ...], said: str
+) -> None:
+    status, _, error = srgame("atlas", checkpoints[0], *SMALL, "--output", tmp_path / "out", *words)
+    last = error.strip().splitlines()[-1]
+    assert status == 2 and last.startswith("srgame: ") and said in last and "Traceback" not in error
+    assert not list((tmp_path / "out").glob("*.html"))
