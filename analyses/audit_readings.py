@@ -144,8 +144,8 @@ def found(frame: pd.DataFrame) -> str:
     readings = nearest(frame)
     if readings.empty or np.isnan(readings["rms_eats"].iloc[0]):
         return ""
-    best = readings.iloc[0]
-    seeds = f"{best['seeds']} seed{'s' * (best['seeds'] > 1)}"
+    best = readings.to_dict("records")[0]
+    seeds = f"{best['seeds']} seed{'s' * int(best['seeds'] > 1)}"
     sentence = (
         f"Nearest to the printed gains of EATS is {KINDS[best['kind']].words}: {best['rms_eats']:.2f} dB away (root "
         f"mean square), with a gain in {best['gaining']} of {best['cells']} sets and settings ({seeds})."
@@ -196,7 +196,15 @@ def _by_setting(panels: np.ndarray, table: pd.DataFrame) -> None:
         panel.plot(settings, printed_dropout, "o--", color="0.5", fillstyle="none", label="printed: Dropout")
         for kind, colour in _coloured(table["kind"].unique(), erases).items():
             gains = means["gain"].loc[kind]
-            panel.plot(settings, gains, "o-", color=colour, markersize=3, linewidth=1, label=KINDS[kind].words)
+            panel.plot(
+                settings,
+                gains,
+                "o-",
+                color=colour,
+                markersize=3,
+                linewidth=1,
+                label=KINDS[kind].words.partition(", nothing")[0],
+            )
         panel.axhline(0, color="black", linewidth=0.6)
         panel.legend(fontsize=6, loc="upper right")
         panel.set_title("one filter erased" if erases else "nothing erased")

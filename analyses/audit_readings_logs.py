@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from fig6_convergence import LOGS
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from printed import cells, judged
 from readings import KINDS, ORIGINAL, WEIGHTS, kind_of
-from zoo_names import READINGS
+from zoo_names import LOGS, READINGS
 
 from srgame.report.recipe import run
 from srgame.report.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, styled

@@ -1,6 +1,5 @@
 """Figure 6: what does training with EATS converge to, in losses, effect of an erasure and distance to bicubic?"""
 
-from pathlib import Path
 from textwrap import fill
 
 import pandas as pd
@@ -9,13 +8,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from printed import judged
 from psnr_tables import WIDTH
-from zoo_names import SMALL, family_title, strategy_of
+from zoo_names import LOGS, SMALL, family_title, strategy_of
 
 from srgame.errors import InputError
 from srgame.report.recipe import run
 from srgame.report.style import STRATEGIES, styled
 
-LOGS = Path(__file__).with_name("logs")
 QUANTITIES = ("original", "awaken", "pull", "erasure", "to_bicubic", "psnr_y")  # names in the logs
 
 

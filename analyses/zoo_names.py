@@ -6,12 +6,14 @@ FAMILY-STRATEGY-SEED-stepSTEPS is the same network earlier in training; tables l
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
 
 from srgame.networks import zoo
 from srgame.report.style import STRATEGIES
 
+LOGS = Path(__file__).with_name("logs")  # of trainings: NAME.csv
 NOT_THERE = "not in the zoo: "
 ON_THE_WAY = "-step"
 PAPERS = "srresnet-x4"  # the paper's SRResNet ×4, of one seed

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[1] / "srgame" / "docs"
 TINY = {
     "audit_your_checkpoint": 'CHECKPOINT, DATASET, CROP, LAYER = "small-x4-eats-0", "photographs", 24, "conv_hr"',
     "train_and_compare": "STEPS, FEATURES, BLOCKS, PATCH, BATCH, CROP = 3, 4, 1, 16, 2, 48",
@@ -40,7 +40,7 @@ def test_a_notebook_runs_with_tiny_settings(name: str) -> None:
 
 def test_the_reference_lists_parameters() -> None:
     pytest.importorskip("pdoc", reason="no pdoc (pip install -e '.[dev]')")
-    from docs.__main__ import itemised
+    from srgame.docs.__main__ import itemised
 
     text = itemised("What it does: much.\n\n    seed: seed of it.\n    low, high: the ends.\n")
     assert text == "What it does: much.\n\n\n- **seed**: seed of it.\n- **low, high**: the ends."

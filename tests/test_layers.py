@@ -21,7 +21,7 @@ LAYERS = [
     {"report"},
     {"atlas"},
     {"cli", "figures"},
-    {"__main__"},
+    {"__main__", "docs"},
 ]
 LAYER_OF = {package: layer for layer, packages in enumerate(LAYERS) for package in packages}
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
