@@ -6,6 +6,7 @@ The network of a variant is named FAMILY-eats-VARIANT, such as rrdbnet-x4-eats-r
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
+import table_files
 from families import AUTO, Architectures, Checkpoints, load_each
 from matplotlib.figure import Figure
 from printed import CELL, cells
@@ -76,6 +77,17 @@ def _wide(frame: pd.DataFrame, column: str) -> pd.DataFrame:
     return frame.pivot(index=CELL, columns="variant", values=column)[list(frame["variant"].unique())].reindex(
         frame["dataset"].unique(), level=0
     )
+
+
+def texts(frame: pd.DataFrame) -> dict[str, str]:
+    """The table as Markdown and LaTeX (RGB, dB): for each variant the printed PSNR, and ours where it is measured."""
+    columns = {}
+    for variant, each in frame.groupby("variant", sort=False):
+        own = each.set_index(CELL)
+        columns[f"{variant}, printed"] = own["reported"]
+        if own["psnr"].notna().any():
+            columns[str(variant)] = own["psnr"].astype(float)
+    return table_files.texts(pd.DataFrame(columns).reset_index().rename(columns={"degradation": "setting"}))
 
 
 def draw(frame: pd.DataFrame, against: str, sentence: str) -> Figure:

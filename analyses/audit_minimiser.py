@@ -1,6 +1,6 @@
 """Do networks that are pulled towards bicubic upsampling restore what their losses ask for, pixel by pixel?
 
-Given the LR image, E|v − HR| + λ·E|v − Bic| is least at v = Bic where HR lies below Bic with a probability between
+Given the LR image, E|v − HR| + λ·|v − Bic| is least at v = Bic where HR lies below Bic with a probability between
 (1 − λ)/2 and (1 + λ)/2. Elsewhere v is a quantile of HR: where v is above Bic, HR lies below v with probability
 (1 − λ)/2, and where v is below Bic, with probability (1 + λ)/2. These probabilities are counted on degraded patches of
 images that no network was trained on. EATS is held to the same rule, as if erasures changed nothing.
@@ -115,8 +115,8 @@ def found(frame: pd.DataFrame) -> str:
     off = (rows["observed"] - rows["predicted"]).abs()
     worst = rows.loc[[off.idxmax()]].to_dict("records")[0]
     return (
-        "Where a network lies above or below Bic, the share of HR values below it is that of the rule within "
-        f"{off.mean():.1%} on average over {len(rows)} cases; the farthest is {worst['words']}, "
+        "Where a network lies above or below Bic, the share of HR values below it differs from the predicted share by "
+        f"{100 * off.mean():.1f} percentage points on average over {len(rows)} cases, at most for {worst['words']}: "
         f"{worst['observed']:.1%} instead of {worst['predicted']:.1%}."
     )
 

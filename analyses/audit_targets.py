@@ -120,7 +120,7 @@ def found(frame: pd.DataFrame) -> str:
     for variant, rows in measured(frame).groupby("variant", sort=False):
         r = in_words(correlated(rows["below"].to_numpy(), rows["gain"].to_numpy()))
         gain, seeds = f"{rows['gain'].mean():+.2f} dB".replace("-", "−"), int(rows["seeds"].max())
-        signs = f"above 0 in {(rows['low'] > 0).sum()}, below in {(rows['high'] < 0).sum()}"
+        signs = f"better in {(rows['low'] > 0).sum()}, worse in {(rows['high'] < 0).sum()}"
         parts.append(f"{variant}: {gain} ({seeds} seed{'s' * (seeds > 1)}; {signs}; r with bicubic − Original {r})")
     if not parts:
         return "No variant of EATS was measured with its Original: nothing to compare."

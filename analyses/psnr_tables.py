@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import table_files
 from families import (
     AUTO,
     Architectures,
@@ -178,7 +179,7 @@ def found(frame: pd.DataFrame) -> str:
         seeds = int(each["seeds"].max())
         several |= seeds > 1
         trained = f"{seeds} seed{'s' * (seeds > 1)}"
-        signs = f"above 0 in {better}, below in {worse}"
+        signs = f"better in {better}, worse in {worse}, the rest undecided"
         parts.append(f"{other} {_signed(each['psnr'].mean())} dB ({trained}; {signs})")
     if not parts:
         return ""
@@ -195,6 +196,18 @@ def verdict(frame: pd.DataFrame) -> str:
 
 def _signed(value: float) -> str:
     return f"{value:+.2f}".replace("-", "−")
+
+
+def texts(frame: pd.DataFrame) -> dict[str, str]:
+    """The table as Markdown and LaTeX (RGB, dB): for each strategy our PSNR, the printed one and the difference."""
+    rows = frame[(frame["colour"] == "rgb") & (frame["against"] == NONE)]
+    columns: dict[str, Any] = {}
+    for strategy, each in rows.groupby("strategy", sort=False):
+        own = each.set_index(CELL)
+        columns[f"{strategy}"] = own["psnr"]
+        if own["reported"].notna().any():
+            columns |= {f"{strategy}, printed": own["reported"], f"{strategy}, −": own["psnr"] - own["reported"]}
+    return table_files.texts(pd.DataFrame(columns).reset_index().rename(columns={"degradation": "setting"}))
 
 
 def draw(frame: pd.DataFrame, title: str) -> Figure:

@@ -59,7 +59,8 @@ def _row(name: str, smoke: bool, again: bool) -> dict[str, str]:
         module = import_module(name)
         changed = getattr(module, "SMOKE", {}) if smoke else {}
         stem = stem_of(HERE / f"{name}.py", draft=smoke)
-        make(stem, module.measure, module.draw, defaults(module.measure) | changed, again or smoke)
+        texts = getattr(module, "texts", None)
+        make(stem, module.measure, module.draw, defaults(module.measure) | changed, again or smoke, texts)
         frame = pd.read_csv(stem.with_suffix(".csv"))
         paper = module.verdict(frame) if hasattr(module, "verdict") else UNKNOWN
     except InputError as error:

@@ -4,6 +4,7 @@ from functools import partial
 
 import psnr_tables
 from psnr_tables import found as found
+from psnr_tables import texts as texts
 from psnr_tables import verdict as verdict
 from zoo_names import SMALL, shipped
 
@@ -17,4 +18,4 @@ draw = partial(
 )
 
 if __name__ == "__main__":
-    run(__file__, measure, draw, found)
+    run(__file__, measure, draw, found, texts)

@@ -4,6 +4,7 @@ from functools import partial
 
 import psnr_tables
 from psnr_tables import found as found
+from psnr_tables import texts as texts
 from psnr_tables import verdict as verdict
 from zoo_names import RRDBNET, shipped
 
@@ -15,4 +16,4 @@ measure = partial(psnr_tables.measure, 2, RRDBNET, networks=shipped(RRDBNET))
 draw = partial(psnr_tables.draw, title="Table 2: RRDBNet ×4, trained with second-order degradations")
 
 if __name__ == "__main__":
-    run(__file__, measure, draw, found)
+    run(__file__, measure, draw, found, texts)

@@ -5,6 +5,7 @@ from functools import partial
 import ablation_tables
 import pandas as pd
 from ablation_tables import best
+from ablation_tables import texts as texts
 from matplotlib.figure import Figure
 from zoo_names import RRDBNET
 
@@ -36,4 +37,4 @@ def draw(frame: pd.DataFrame) -> Figure:
 
 
 if __name__ == "__main__":
-    run(__file__, measure, draw, found)
+    run(__file__, measure, draw, found, texts)

@@ -20,6 +20,8 @@ from srgame.provenance import provenance, save_files, save_frame
 from srgame.report.style import save_figure, styled
 
 FILES = "files"  # attrs of a measured frame: contents of further files by suffix, such as ".html"
+Texts = Callable[[pd.DataFrame], dict[str, str]]  # files by suffix
+
 STORE = "store"  # a parameter of `measure` that is no setting: it does not change what is measured
 HELP = {  # what the flags of all recipes mean, by the name of the parameter
     "ablation": "how a filter is erased: zero, mean, noise or donor",
@@ -106,18 +108,20 @@ def run(
     measure: Callable[..., pd.DataFrame],
     draw: Callable[[pd.DataFrame], Figure],
     found: Callable[[pd.DataFrame], str] | None = None,
+    texts: Texts | None = None,
 ) -> None:
     """Writes the csv, json, png and pdf of the analysis `file`, and prints the answer and the files.
 
     They go to figures/, or to figures/draft/ if a flag differs from its default. The parameters of `measure` are the
     flags. If the json shows the same settings, the csv is redrawn, unless --again is given. `found` puts the answer
-    into a sentence; without it, the title of the picture is printed.
+    into a sentence; without it, the title of the picture is printed. `texts` returns further files by suffix, such as
+    a table in Markdown.
     """
     settings, again, store = _flags(measure)
     try:
         stem = stem_of(Path(file), draft=settings != defaults(measure))
         again = again or not measured_with(settings, stem)
-        figure = make(stem, partial(measure, **store), draw, settings, again)
+        figure = make(stem, partial(measure, **store), draw, settings, again, texts)
     except InputError as error:
         print(f"{Path(file).name}: {error}", file=sys.stderr)
         sys.exit(2)
@@ -140,6 +144,7 @@ def make(
     draw: Callable[[pd.DataFrame], Figure],
     settings: dict[str, Any],
     again: bool = False,
+    texts: Texts | None = None,
 ) -> Figure:
     """The picture of the numbers measured with `settings`; writes both under `stem`.
 
@@ -154,8 +159,11 @@ def make(
         seconds = round(monotonic() - start, 1)
         save_files(stem, frame.attrs.get(FILES, {}))
         save_frame(stem, frame, provenance(settings, weights=_weights(settings), seconds=seconds))
+    frame = pd.read_csv(stem.with_suffix(".csv"))
+    if texts:
+        save_files(stem, {suffix: text.encode() for suffix, text in texts(frame).items()})
     with styled():
-        figure = draw(pd.read_csv(stem.with_suffix(".csv")))
+        figure = draw(frame)
         save_figure(stem, figure)
     return figure
 
