@@ -1,4 +1,4 @@
-"""`python -m srgame.docs` writes the reference of the public names to srgame/docs/reference; any warning is an error."""
+"""`python -m srgame.docs` writes the reference of the public names to srgame/docs/reference; warnings are errors."""
 
 import inspect
 import re
