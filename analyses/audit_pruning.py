@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 from printed import UNKNOWN
 from torch import nn
 
-from srgame.cli.comparison import architectures_of, labels
+from srgame.cli.comparison import labels
+from srgame.cli.loading import architectures_of
 from srgame.data.pairs import Pairs, load_pairs
 from srgame.filters import filters_of
 from srgame.networks import load_network, scale_of

@@ -60,8 +60,8 @@ def atlas(
     from srgame.atlas.measure import Sample, measured
     from srgame.atlas.page import page_of
     from srgame.atlas.stored import Stored
-    from srgame.cli.comparison import architectures_of, labels, real_pairs
-    from srgame.cli.loading import loaded
+    from srgame.cli.comparison import labels, real_pairs
+    from srgame.cli.loading import architectures_of, loaded
     from srgame.devices import available
     from srgame.files import ensure_writable
     from srgame.provenance import provenance

@@ -46,7 +46,7 @@ def prune(
     import pandas as pd
 
     from srgame.cli.comparison import labels, pairs_of
-    from srgame.cli.loading import loaded
+    from srgame.cli.loading import judge, loaded
     from srgame.devices import available
     from srgame.files import ensure_writable
     from srgame.filters import filters_of, last_feature_layer
@@ -64,6 +64,7 @@ def prune(
     model = loaded(network.checkpoint, network.network, network.scale, network.strict, network.convention)
     model = model.to(available(output.device))
     pairs = pairs_of(images, model)
+    judge(network.checkpoint, model, pairs)
     other = pairs_of(replace(images, dataset=held_out), model) if held_out else None
     ranking, held = (pairs, other) if other else _halves(pairs)
     layer = layer or last_feature_layer(model, pairs.lr[0])
