@@ -46,7 +46,7 @@ KINDS: dict[str, Reading] = {
 def kind_of(name: str) -> tuple[str, int] | None:
     """The kind, or "original", and the seed in which a name ends, as in readings-x4-w0.1-0; None for any other name."""
     kinds = "|".join(re.escape(kind) for kind in (*KINDS, ORIGINAL))
-    parts = re.fullmatch(rf"(?:.*?-)?({kinds})-(\d+)", name)
+    parts = re.fullmatch(rf"(?:.*?-)??({kinds})-(\d+)", name)
     return (parts[1], int(parts[2])) if parts else None
 
 

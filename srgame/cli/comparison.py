@@ -22,6 +22,7 @@ from srgame.files import ensure_writable
 from srgame.filters import last_feature_layer
 from srgame.networks import fingerprint, scale_of
 from srgame.networks.advice import FEW
+from srgame.networks.checkpoints import SUFFIXES
 from srgame.provenance import provenance
 from srgame.report.results import save_results
 from srgame.report.style import with_literal_text
@@ -33,6 +34,7 @@ DEFAULTS = {
     "degradations": ("all",),
     "seed": 0,
 }
+FILES = (*SUFFIXES, ".csv")  # a folder may be called eats-0.1
 Measure = Callable[[nn.Module], pd.DataFrame]
 
 
@@ -198,7 +200,7 @@ def labels(checkpoints: Sequence[str]) -> list[str]:
     """
     if len(set(checkpoints)) < len(checkpoints) or not checkpoints:
         raise InputError(f"give at least one checkpoint, and none twice, not: {' '.join(checkpoints) or 'none'}")
-    paths = [Path(name) if Path(name).suffix == "" else Path(name).with_suffix("") for name in checkpoints]
+    paths = [Path(name).with_suffix("") if Path(name).suffix in FILES else Path(name) for name in checkpoints]
     parts = [path.parent.parts if path.name == "weights" and path.parent.name else path.parts for path in paths]
     for depth in range(1, max(map(len, parts)) + 1):
         short = ["/".join(part[-depth:]) for part in parts]

@@ -161,4 +161,7 @@ def test_a_table_agrees_where_eats_is_ahead_in_every_cell() -> None:
     assert psnr_tables.verdict(pd.DataFrame([behind])) == "differs"
     assert psnr_tables.verdict(pd.DataFrame([behind | {"psnr": np.nan}])) == "—"
     sentence = psnr_tables.found(pd.DataFrame([*rows, behind | {"high": -0.05}]))
-    assert "original +0.20 dB (1 seed; better in 0, worse in 0, the rest undecided); dropout +0.00 dB (1 seed; better in 0" in sentence
+    assert (
+        "original +0.20 dB (1 seed; better in 0, worse in 0, the rest undecided); dropout +0.00 dB (1 seed; better in 0"
+        in sentence
+    )

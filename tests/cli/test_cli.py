@@ -489,6 +489,7 @@ def test_checkpoints_are_told_apart_by_as_much_of_their_paths_as_it_takes() -> N
     assert labels(["runs/eats/weights.safetensors", "runs/original/weights.pth"]) == ["eats", "original"]
     assert labels(["a/x/net.pth", "b/x/net.pth"]) == ["a/x/net", "b/x/net"]
     assert labels(["weights.pth", "net-v1.5.pth"]) == ["weights", "net-v1.5"]
+    assert labels(["runs/eats-0.1", "readings-x4-w0.1-0"]) == ["eats-0.1", "readings-x4-w0.1-0"]
 
 
 def test_an_unknown_strategy_is_refused(srgame: Run, tmp_path: Path) -> None:
