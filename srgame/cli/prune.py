@@ -64,7 +64,8 @@ def prune(
     model = loaded(network.checkpoint, network.network, network.scale, network.strict, network.convention)
     model = model.to(available(output.device))
     pairs = pairs_of(images, model)
-    judge(network.checkpoint, model, pairs)
+    if images.are_own:
+        judge(network.checkpoint, model, pairs)
     other = pairs_of(replace(images, dataset=held_out), model) if held_out else None
     ranking, held = (pairs, other) if other else _halves(pairs)
     layer = layer or last_feature_layer(model, pairs.lr[0])

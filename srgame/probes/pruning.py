@@ -58,7 +58,7 @@ def removal_scores(
     (['layer', 'filter', 'shapley', 'norm'], 4)
     """
     place = Place.of(layer)
-    if place.is_input or place.size > 1:
+    if place.is_input or place.size > 1 or place.call:
         raise InputError(f"'{layer}' names no whole filters of a layer: give the name of a conv or linear layer alone")
     filters = filters_of(network, [layer])
     scores = {name: chosen("score", name, SCORES)(network, layer, pairs, until, seed) for name in by}

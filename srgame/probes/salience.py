@@ -52,7 +52,7 @@ def channel_salience(
     layers = (layers,) if isinstance(layers, str) else layers
     scores: dict[str, list[np.ndarray]] = {layer: [] for layer in layers}
     for image in lr_images_of(images):
-        for layer, (_, salience) in salient_features(network, image, layers).items():
+        for layer, (_, salience) in _salient(network, image, layers).items():
             scores[layer].append(salience.flatten(1).sum(1).double().cpu().numpy())
     if not all(scores.values()):
         raise InputError("no image, no salience: give at least one image and one layer")
@@ -73,8 +73,6 @@ def salience_maps(
     """
     frames = []
     for layer, maps in salient_features(network, image, layers).items():
-        if (axes := maps[0].ndim - 1) != 2:
-            raise InputError(f"the layer '{layer}' responds with {axes} axes of space: name a layer with two")
         height, width = (min(size, length) for length in maps[0].shape[1:])
         feature, salience = (F.adaptive_avg_pool2d(m, (height, width)).cpu().numpy() for m in maps)
         channel, row, column = (axis.ravel() for axis in np.indices(feature.shape))
@@ -85,8 +83,18 @@ def salience_maps(
 
 def salient_features(
     network: nn.Module, image: Image, layers: Sequence[str]
+) -> dict[str, tuple[Float[Tensor, "c h w"], Float[Tensor, "c h w"]]]:
+    """By layer, for one image: the response and its CSM. Raises InputError for a layer without two axes of space."""
+    salient = _salient(network, image, layers)
+    for layer, (response, _) in salient.items():
+        if (axes := response.ndim - 1) != 2:
+            raise InputError(f"the layer '{layer}' responds with {axes} axes of space: name a layer with two")
+    return salient
+
+
+def _salient(
+    network: nn.Module, image: Image, layers: Sequence[str]
 ) -> dict[str, tuple[Float[Tensor, "c ..."], Float[Tensor, "c ..."]]]:
-    """By layer, for one image: the response and its CSM."""
     heard: dict[str, list[Response]] = {layer: [] for layer in layers}
 
     def hear(layer: str, response: Response) -> Response:

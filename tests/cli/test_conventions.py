@@ -9,7 +9,9 @@ import numpy as np
 import other_conventions
 import pandas as pd
 import pytest
+import twins
 from small_networks import saved
+from torch import nn
 
 from srgame.cli.flags import Convention
 from srgame.cli.loading import arguments_of, conventions_of
@@ -165,24 +167,72 @@ def test_blind_sr_systems_run_through_every_verb(run_on: Run, name: str, verb: s
 
 
 @pytest.mark.filterwarnings("default")
+@pytest.mark.usefixtures("without_pictures")
+def test_calls_of_a_recurrent_network_are_listed_played_and_probed(run_on: Run, tmp_path: Path) -> None:
+    status, printed = run_on("layers", "dan", *BLIND["dan"][0])
+    assert status == 0 and "2x (restorer.head@1 to restorer.head@2)" in printed
+    words = [*BLIND["dan"][0], "--images", "1", "--crop", "32", "--output", tmp_path, "--layers"]
+    status, printed = run_on("probe responses", "dan", *words, "restorer.head")
+    assert status == 2 and "runs 2 times per image" in printed and "restorer.head@1 to restorer.head@2" in printed
+    calls = ["restorer.head@1", "restorer.head@2"]
+    verbs = {"probe salience": [], "probe attributions": ["--steps", "2"], "shapley": ["--evaluations", "80"]}
+    for verb, options in {"probe responses": [], **verbs}.items():
+        assert run_on(verb, "dan", *options, *words, *calls)[0] == 0
+        table = pd.read_csv(tmp_path / f"{verb.split()[-1]}.csv")
+        assert table["layer"].unique().tolist() == calls
+
+
+TWINS = {"sftmd": (*BLIND["sftmd"], "tail:input"), "one_channel": (["--channels", "y"], "body", "tail:input")}
+
+
+def of_luma() -> nn.Module:
+    return twins.case("one_channel")[1]
+
+
+def knowing() -> nn.Module:
+    return twins.case("sftmd")[1]
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.usefixtures("without_pictures")
 @pytest.mark.parametrize(
-    "verb",
+    ("name", "verb"),
     [
-        "probe responses --layers LAYER --images 1 --crop 16",
-        "probe cosine --layers LAYER --images 1 --crop 16",
-        "probe salience --layers LAYER --images 1 --crop 16",
-        "probe ddr --layer LAYER --images 2 --count 6 --side 16 --sets clean noise --seeds 0",
-        "probe srga --layer LAYER --images 2 --count 6 --side 16 --sets noise",
-        "probe equity --layers LAYER --images 1 --crop 16",
-        "probe attributions --layers LAYER --images 1 --crop 16 --steps 2",
+        ("one_channel", "evaluate --degradations clean --images 1 --crop 32"),
+        ("one_channel", "shapley --layers LAYER --evaluations 80 --images 1 --crop 32"),
+        ("one_channel", "interactions --layers LAYER --evaluations 80 --images 1 --crop 32"),
+        ("sftmd", "probe responses --layers LAYER INPUT --images 1 --crop 16"),
+        ("sftmd", "probe cosine --layers LAYER --images 1 --crop 16"),
+        ("one_channel", "probe salience --layers LAYER --images 1 --crop 16"),
+        ("one_channel", "probe lam --images 1 --crop 16 --steps 2"),
+        ("sftmd", "probe ddr --layer LAYER --images 2 --count 6 --side 16 --sets clean noise --seeds 0"),
+        ("sftmd", "probe srga --layer LAYER --images 2 --count 6 --side 16 --sets noise"),
+        ("sftmd", "probe equity --layers LAYER --images 1 --crop 16"),
+        ("sftmd", "probe attributions --layers LAYER --images 1 --crop 16 --steps 2"),
     ],
 )
-def test_the_restorer_of_ikc_is_probed(run_on: Run, verb: str, tmp_path: Path) -> None:
-    flags, layer = BLIND["sftmd"]
-    words = verb.replace("LAYER", layer).split()
-    status, printed = run_on(" ".join(words[:2]), "sftmd", *words[2:], *flags, "--output", tmp_path / "out")
-    assert status == 0, printed
-    assert any((tmp_path / "out").glob("*.csv"))
+def test_every_verb_writes_the_numbers_of_the_plain_twin(srgame: Command, name: str, verb: str, tmp_path: Path) -> None:
+    flags, layer, inputs = TWINS[name]
+    twin = {"sftmd": knowing, "one_channel": of_luma}[name]
+    networks = {
+        f"other_conventions:{name}": (getattr(other_conventions, name)(), flags),
+        f"test_conventions:{twin.__name__}": (twin(), []),
+    }
+    words = verb.replace("LAYER", layer).replace("INPUT", inputs).split()
+    frames: dict[str, list[pd.DataFrame]] = {}
+    for number, (network, (built, told)) in enumerate(networks.items()):
+        path, out = saved(built.state_dict(), tmp_path / "same.pth"), tmp_path / str(number)
+        at = 2 if words[0] == "probe" else 1
+        status, _, error = srgame(*words[:at], path, *words[at:], "--network", network, *told, "--output", out)
+        assert status == 0, error
+        for table in sorted(out.glob("*.csv")):
+            frames.setdefault(table.name, []).append(pd.read_csv(table))
+    assert frames
+    for own, right in frames.values():
+        if "space" in right:  # t-SNE magnifies rounding
+            own, right = (frame[frame["space"] == "pca"] for frame in (own, right))
+        columns = [c for c in right if not c.endswith("_reduction") and c not in ("rank", "weights", "seconds")]
+        pd.testing.assert_frame_equal(own[columns], right[columns], rtol=5e-3, atol=5e-4)
 
 
 @pytest.mark.filterwarnings("default")

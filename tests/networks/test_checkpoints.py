@@ -177,7 +177,7 @@ def span(channels: int, path: Path) -> Path:
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network = SPAN(num_in_ch=channels, num_out_ch=channels, feature_channels=16).eval()
+        network = SPAN(num_in_ch=channels, num_out_ch=channels, feature_channels=16, norm=channels == 3).eval()
     return saved({"params": {f"module.{name}": t for name, t in network.state_dict().items()}}, path)
 
 
