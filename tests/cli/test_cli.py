@@ -5,8 +5,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from importlib import import_module
@@ -19,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from commands import HEARS_CTRL_C
+from commands import started
 from safetensors.torch import load_file
 
 from srgame.cli.comparison import labels
@@ -637,17 +635,15 @@ def test_training_in_bfloat16_is_noted_if_the_processor_emulates_it(
 
 def test_ctrl_c_leaves_no_traceback_and_keeps_what_was_measured(checkpoint: Path, tmp_path: Path) -> None:
     words = ["shapley", checkpoint, "--crop", 32, "--tolerance", 1e-9, "--seconds", 600, "--output", tmp_path / "out"]
-    command = [sys.executable, "-c", HEARS_CTRL_C + "from srgame.__main__ import main; main()", *map(str, words)]
-    shown = tmp_path / "progress"
-    with shown.open("w") as progress:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=progress, text=True)
-        deadline = time.monotonic() + 60
-        while not re.search(r"([4-9]|\d\d) replicates", shown.read_text()) and time.monotonic() < deadline:
-            time.sleep(0.1)
-        process.send_signal(signal.SIGINT)
-        printed, _ = process.communicate(timeout=60)
-    assert process.returncode == 130, shown.read_text()
-    assert "ended by: interrupted" in printed and "Traceback" not in shown.read_text()
+    shown, deadline = tmp_path / "shown", time.monotonic() + 60
+    process = started(words, shown)
+    while not (shown.exists() and re.search(r"([4-9]|\d\d) replicates", shown.read_text())):
+        assert process.is_alive() and time.monotonic() < deadline
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGINT)
+    process.join(timeout=60)
+    assert process.exitcode == 130, shown.read_text()
+    assert "ended by: interrupted" in shown.read_text() and "Traceback" not in shown.read_text()
     assert (pd.read_csv(tmp_path / "out" / "shapley.csv")["replicates"] >= 4).all()
 
 
