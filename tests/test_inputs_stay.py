@@ -84,7 +84,7 @@ FUNCTIONS: dict[str, Callable[[nn.Module], pd.DataFrame]] = {
     "exact": lambda network: exact_shapley(game(network)).frame(0.95),
     "exact, an editing payoff": lambda network: exact_shapley(game(network, editing_payoff)).frame(0.95),
     "interactions": lambda network: pd.DataFrame({"pair": pair_interactions(game(network), until=UNTIL).value.ravel()}),
-    "multilevel": lambda network: multilevel_shapley(game(network), until=Until(evaluations=4000)).frame(0.95),
+    "multilevel": lambda network: multilevel_shapley(game(network), until=Until(evaluations=1600)).frame(0.95),
     "losses": losses,
 }
 

@@ -557,8 +557,9 @@ def test_training_writes_weights_and_a_log(srgame: Run, training: list[object], 
 def test_images_larger_than_the_cache_are_noted_with_the_size_that_holds_them(
     srgame: Run, training: list[object], tmp_path: Path
 ) -> None:
-    for number in range(1500):  # 1,500 images of 12,288 bytes: 0.0172 GiB
-        (tmp_path / "images" / f"{number}.png").hardlink_to(tmp_path / "images" / "one.png")
+    cv2.imwrite(str(tmp_path / "images" / "0.png"), np.zeros((320, 320, 3), np.uint8))
+    for number in range(1, 60):  # 60 images of 307,200 bytes: 0.0172 GiB
+        (tmp_path / "images" / f"{number}.png").hardlink_to(tmp_path / "images" / "0.png")
     words = [*training[:-4], "--output", tmp_path / "run", "--validation-degradations"]
     status, _, error = srgame(*words, "--cache", 0.01)
     assert status == 0 and error.count("decoded again") == 1 and "--cache 0.02" in error
