@@ -1,13 +1,77 @@
 """Commands in a process of their own, and limits on this one."""
 
+import multiprocessing
+import os
 import re
 import resource
-from collections.abc import Iterator
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
+from importlib import import_module
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerContext
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-# What a shell starts in the background ignores Ctrl-C, and so do its children: this makes them listen.
-HEARS_CTRL_C = "from signal import SIGINT, default_int_handler, signal; signal(SIGINT, default_int_handler); "
+USED = ("cli.verbs", "evaluation.benchmark", "report.tables", "shapley.cluster", "training.loop", "training.strategies")
+
+
+@cache
+def forking() -> ForkServerContext:
+    """Starts processes as forks of one that has imported srgame and computed nothing: an import takes seconds."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([f"srgame.{module}" for module in USED])
+    forkserver.ensure_running()
+    return context
+
+
+def started(
+    words: list[object],
+    shown: Path,
+    environment: Mapping[str, str] | None = None,
+    prepare: Callable[[], None] | None = None,
+) -> BaseProcess:
+    """`srgame` with these words in a process of its own, which hears Ctrl-C; `shown` receives what it prints."""
+    process = forking().Process(target=_run, args=([*map(str, words)], shown, dict(environment or {}), prepare))
+    process.start()
+    return process
+
+
+def train_together(words: list[object], shown: Path, processes: int = 2) -> None:
+    """Runs `srgame` in processes that train one network, with the variables that torchrun sets for each of them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    sizes = {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes)}
+    running = [
+        started(words, shown.with_suffix(f".{rank}"), address | sizes | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
+        for rank in range(processes)
+    ]
+    for rank, process in enumerate(running):
+        process.join()
+        assert process.exitcode == 0, shown.with_suffix(f".{rank}").read_text()
+
+
+def write_at_once() -> None:
+    """Makes `evaluate` write after each image instead of once a second, so that it is stopped in the middle."""
+    import_module("srgame.evaluation.benchmark").SECONDS_BETWEEN_WRITES = 0.0
+
+
+def _run(words: list[str], shown: Path, environment: Mapping[str, str], prepare: Callable[[], None] | None) -> None:
+    from srgame.__main__ import main
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores Ctrl-C
+    os.environ.update(environment)
+    output = os.open(shown, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    for stream in (1, 2):
+        os.dup2(output, stream)
+    if prepare:
+        prepare()
+    sys.argv = ["srgame", *words]
+    main()
 
 
 @contextmanager

@@ -1,38 +1,42 @@
 """Fixtures that many tests share; shapes and types in srgame's signatures are checked from here on.
 
-Networks are imported without these checks, since torch.fx traces them with proxies.
+Fixtures import srgame when they are used: the process that only hands out tests to others loads neither it nor torch.
 """
 
 import os
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
-import torch
+import type_checks
 from hypothesis import settings
-from jaxtyping import install_import_hook
 
-install_import_hook(["srgame.data", "srgame.filters", "srgame.metrics"], "beartype.beartype")  # networks import these
+if TYPE_CHECKING:
+    from small_networks import Foreign
 
-from small_networks import Foreign  # noqa: E402
+    from srgame.data.pairs import Pairs
+    from srgame.networks import SRResNet
 
-from srgame.networks import SRResNet  # noqa: E402
+os.environ["OMP_NUM_THREADS"] = "1"  # networks are too small for more, here and in commands that tests start
 
-install_import_hook("srgame", "beartype.beartype")
-
-from srgame.cli.verbs import main  # noqa: E402
-from srgame.data.pairs import Pairs, load_pairs  # noqa: E402
+type_checks.install()
 
 settings.register_profile("srgame", deadline=None)  # nothing is timed in tests
 settings.load_profile("srgame")
 
-torch.set_num_threads(1)  # the networks of the tests are too small for more
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the commands that tests start, beside the other test processes
+
+def pytest_runtest_setup() -> None:
+    type_checks.first_checks.start()
 
 
 @pytest.fixture(scope="session")
-def small() -> SRResNet:
+def small() -> "SRResNet":
     """A random SRResNet, small enough to run thousands of times, with weights large enough to matter."""
+    import torch
+
+    from srgame.networks import SRResNet
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = SRResNet(scale=4, features=8, blocks=2).eval()
@@ -42,15 +46,20 @@ def small() -> SRResNet:
 
 
 @pytest.fixture(scope="session")
-def foreign() -> Foreign:
+def foreign() -> "Foreign":
+    import torch
+    from small_networks import Foreign
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return Foreign()
 
 
 @pytest.fixture(scope="session")
-def photographs() -> Pairs:
+def photographs() -> "Pairs":
     """Two small crops of the embedded photographs."""
+    from srgame.data.pairs import load_pairs
+
     return load_pairs("photographs", "clean", scale=4, images=2, crop=24)
 
 
@@ -64,6 +73,7 @@ def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def srgame(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
     """Runs the command in this process: exit status, standard output, standard error."""
+    from srgame.cli.verbs import main
 
     def run(*words: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["srgame", *map(str, words)])

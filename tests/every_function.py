@@ -69,6 +69,6 @@ FUNCTIONS: dict[str, Function] = {
         {"pair": pair_interactions(game(network, pairs, layer), until=UNTIL).value.ravel()}
     ),
     "multilevel": lambda network, pairs, layer: multilevel_shapley(
-        game(network, pairs, layer), until=Until(evaluations=4000)
+        game(network, pairs, layer), until=Until(evaluations=1600)
     ).frame(0.95),
 }

@@ -5,8 +5,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from importlib import import_module
@@ -20,7 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from commands import HEARS_CTRL_C
+from commands import started
 from safetensors.torch import load_file
 
 from srgame.cli.comparison import labels
@@ -650,8 +648,9 @@ def test_training_writes_weights_and_a_log(srgame: Run, training: list[object], 
 def test_images_larger_than_the_cache_are_noted_with_the_size_that_holds_them(
     srgame: Run, training: list[object], tmp_path: Path
 ) -> None:
-    for number in range(1500):  # 1,500 images of 12,288 bytes: 0.0172 GiB
-        (tmp_path / "images" / f"{number}.png").hardlink_to(tmp_path / "images" / "one.png")
+    cv2.imwrite(str(tmp_path / "images" / "0.png"), np.zeros((320, 320, 3), np.uint8))
+    for number in range(1, 60):  # 60 images of 307,200 bytes: 0.0172 GiB
+        (tmp_path / "images" / f"{number}.png").hardlink_to(tmp_path / "images" / "0.png")
     words = [*training[:-4], "--output", tmp_path / "run", "--validation-degradations"]
     status, _, error = srgame(*words, "--cache", 0.01)
     assert status == 0 and error.count("decoded again") == 1 and "--cache 0.02" in error
@@ -728,17 +727,15 @@ def test_training_in_bfloat16_is_noted_if_the_processor_emulates_it(
 
 def test_ctrl_c_leaves_no_traceback_and_keeps_what_was_measured(checkpoint: Path, tmp_path: Path) -> None:
     words = ["shapley", checkpoint, "--crop", 32, "--tolerance", 1e-9, "--seconds", 600, "--output", tmp_path / "out"]
-    command = [sys.executable, "-c", HEARS_CTRL_C + "from srgame.__main__ import main; main()", *map(str, words)]
-    shown = tmp_path / "progress"
-    with shown.open("w") as progress:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=progress, text=True)
-        deadline = time.monotonic() + 60
-        while not re.search(r"([4-9]|\d\d) replicates", shown.read_text()) and time.monotonic() < deadline:
-            time.sleep(0.1)
-        process.send_signal(signal.SIGINT)
-        printed, _ = process.communicate(timeout=60)
-    assert process.returncode == 130, shown.read_text()
-    assert "ended by: interrupted" in printed and "Traceback" not in shown.read_text()
+    shown, deadline = tmp_path / "shown", time.monotonic() + 60
+    process = started(words, shown)
+    while not (shown.exists() and re.search(r"([4-9]|\d\d) replicates", shown.read_text())):
+        assert process.is_alive() and time.monotonic() < deadline
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGINT)
+    process.join(timeout=60)
+    assert process.exitcode == 130, shown.read_text()
+    assert "ended by: interrupted" in shown.read_text() and "Traceback" not in shown.read_text()
     assert (pd.read_csv(tmp_path / "out" / "shapley.csv")["replicates"] >= 4).all()
 
 

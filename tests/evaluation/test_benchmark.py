@@ -1,9 +1,9 @@
 """Networks × sets × settings: the same numbers as `evaluate`, also if a run was interrupted, tiled or extended."""
 
 import json
+import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from commands import HEARS_CTRL_C
+from commands import started, write_at_once
 from small_networks import small
 from torch import nn
 
@@ -209,19 +209,17 @@ def test_a_command_stopped_from_outside_continues(
     folder: Path, how: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ["evaluate", folder / "small.pth", "--sets", folder / "images", "--output", folder / "out"]
-    code = "from srgame.cli.verbs import main; from srgame.evaluation import benchmark as b; "
-    code += "b.SECONDS_BETWEEN_WRITES = 0; main()"
-    command = [sys.executable, "-c", HEARS_CTRL_C + code, *map(str, words)]
     kept = folder / "out" / "benchmark.csv"
-    running = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    while running.poll() is None and not (kept.exists() and kept.stat().st_size > 1000):
+    running = started(words, folder / "shown", prepare=write_at_once)
+    while running.is_alive() and not (kept.exists() and kept.stat().st_size > 1000):
         time.sleep(0.02)
-    running.send_signal(how)
-    errors = running.communicate()[1]
+    os.kill(running.pid, how)
+    running.join()
+    shown = (folder / "shown").read_text()
     before = pd.read_csv(kept)
-    assert 0 < len(before) < 8 * 8 * 2, errors
+    assert 0 < len(before) < 8 * 8 * 2, shown
     if how is signal.SIGINT:
-        assert running.returncode == 130 and "interrupted" in errors
+        assert running.exitcode == 130 and "interrupted" in shown
     monkeypatch.setattr(sys, "argv", ["srgame", *map(str, words)])
     main()
     after = pd.read_csv(kept)

@@ -11,9 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import dask
 import pandas as pd
 import pytest
 import torch
+from commands import forking
 from distributed import LocalCluster
 from torch import Tensor, nn
 
@@ -35,8 +37,9 @@ LAYERS = ["conv_first", "body.0.conv1"]
 
 @pytest.fixture(scope="module")
 def two() -> Iterator[Cluster]:
-    """Two processes of their own."""
-    with connected(workers=2) as cluster:
+    """Two processes of their own, forked from one that has imported what they need."""
+    forking()
+    with dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}), connected(workers=2) as cluster:
         yield cluster
 
 
@@ -112,7 +115,7 @@ def test_sums_of_images_are_found_by_the_workers(small: SRResNet, photographs: P
 
 
 def test_low_precision_games_are_evaluated_by_the_workers(small: SRResNet, photographs: Pairs, two: Cluster) -> None:
-    how: dict[str, Any] = {"until": Until(evaluations=300), "bfloat16": True}
+    how: dict[str, Any] = {"until": Until(evaluations=200), "bfloat16": True}
     one = network_values(small, filters_of(small, LAYERS), photographs, **how)
     assert network_values(small, filters_of(small, LAYERS), photographs, executor=two.executor, **how).equals(one)
     assert one["low_precision_reduction"].notna().any()
@@ -120,7 +123,10 @@ def test_low_precision_games_are_evaluated_by_the_workers(small: SRResNet, photo
 
 def test_gradients_are_taken_by_the_workers(small: SRResNet, two: Cluster) -> None:
     pairs, filters = load_pairs("photographs", images=1, crop=16), filters_of(small, ["body.0.conv1", "conv_hr"])
-    how: dict[str, Any] = {"until": Until(evaluations=2 + 10 * replicate_cost(len(filters))), "gradients": True}
+    how: dict[str, Any] = {
+        "until": Until(evaluations=2 + (PILOT + 1) * replicate_cost(len(filters))),
+        "gradients": True,
+    }
     one = network_values(small, filters, pairs, **how)
     assert network_values(small, filters, pairs, executor=two.executor, **how).equals(one)
     assert (one["used"] == "gradients").any() and (one["replicates"] > PILOT).all()  # others hand over
@@ -175,13 +181,13 @@ def test_a_cluster_that_shrinks_goes_on(
 def test_ctrl_c_keeps_what_came_and_one_process_goes_on(
     small: SRResNet, photographs: Pairs, threads: Opened, tmp_path: Path
 ) -> None:
-    how = {"payoff": slowly, "replicates": 40, "store": tmp_path}
+    how = {"payoff": slowly, "replicates": 20, "store": tmp_path}
     with hearing_ctrl_c(), connected(threads(2).scheduler_address) as cluster:
         when(lambda: stored(tmp_path) >= 3 and stored(tmp_path, 1) >= 1, lambda: os.kill(os.getpid(), signal.SIGINT))
         some = values_of(small, photographs, executor=cluster.executor, **how)
         assert set(some["ended"]) == {"interrupted"} and set(some["layer"]) == set(LAYERS)
         assert not cluster.client.futures
-    assert 3 <= stored(tmp_path) < 40
+    assert 3 <= stored(tmp_path) < 20
     more = values_of(small, photographs, **how)
     assert more.equals(values_of(small, photographs, **how | {"store": None}))
 

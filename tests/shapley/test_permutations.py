@@ -158,7 +158,8 @@ def test_captums_sampling_agrees(small: SRResNet, photographs: Pairs) -> None:
     everyone = torch.ones(1, game.players)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        outside = ShapleyValueSampling(lambda present: game(present > 0.5)).attribute(everyone, n_samples=200)
+        sampling = ShapleyValueSampling(lambda present: game(present > 0.5))
+        outside = sampling.attribute(everyone, n_samples=200, perturbations_per_eval=game.players)
     exact = exact_shapley(game).value
     np.testing.assert_allclose(outside[0].numpy(), exact, atol=0.1 * np.ptp(exact))
 

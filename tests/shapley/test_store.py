@@ -2,7 +2,6 @@
 
 import json
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Generator, Iterator
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from commands import started
 from games import Counting, FormulaGame, cubic, humped
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -185,15 +185,12 @@ def test_a_run_killed_at_a_random_moment_goes_on_from_the_command_line(
     sampling = ["--evaluations", "400", "--tolerance", "None", "--layers", "body.0.conv1", "--crop", "32"]
     words = ["shapley", str(tmp_path / "small.safetensors"), "--network", "srresnet", "--images", "2", *sampling]
     store = ["--store", str(tmp_path / "store")]
-    killed = subprocess.Popen(
-        [sys.executable, "-m", "srgame", *words, *store, "--output", str(tmp_path / "killed")],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    while len(list(tmp_path.glob("store/game0/*.replicate"))) < 3 and killed.poll() is None:
+    killed = started([*words, *store, "--output", tmp_path / "killed"], tmp_path / "shown")
+    while len(list(tmp_path.glob("store/game0/*.replicate"))) < 3 and killed.is_alive():
         time.sleep(0.005)
     killed.kill()
-    assert killed.wait() == -signal.SIGKILL
+    killed.join()
+    assert killed.exitcode == -signal.SIGKILL
     before = len(list(tmp_path.glob("store/game0/*.replicate")))
     for run, options in (("resumed", store), ("whole", [])):
         monkeypatch.setattr(sys, "argv", ["srgame", *words, *options, "--output", str(tmp_path / run)])

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from commands import train_together
 from safetensors.torch import load_file
 
 from srgame.cli.train import train
@@ -35,18 +36,20 @@ def images(tmp_path: Path) -> Path:
     return folder
 
 
+LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "--max-restarts=2"]
+
+
 def training(images: Path, output: Path, strategy: str, steps: int) -> list[str]:
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "--max-restarts=2"]
     amount = ["--steps", str(steps), "--batch", "4", "--patch", "32", "--crop", "0", "--pool", "1", "--save-every", "3"]
     what = ["--features", "6", "--blocks", "1", "--strategy", strategy]
     what += [] if strategy == "dil" else ["--degradation", "bicubic"]
     shown = ["--validation", str(images), "--validation-degradations", "clean", "--output", str(output)]
-    return [sys.executable, *launch, "-m", "srgame", "train", str(images), *amount, *what, *shown]
+    return ["train", str(images), *amount, *what, *shown]
 
 
 @pytest.mark.parametrize("strategy", ["eats", "dropout", "dil"])
 def test_two_processes_train_the_same_weights_as_one(images: Path, tmp_path: Path, strategy: str) -> None:
-    subprocess.run(training(images, tmp_path / "two", strategy, steps=6), check=True, capture_output=True)
+    train_together(training(images, tmp_path / "two", strategy, steps=6), tmp_path / "shown")
     kinds = DISTORTIONS if strategy == "dil" else ("bicubic",)
     image = read_rgb(images / "one.png")
     parts = [[Patches([image], kind, patch=32, batch=2, shard=shard) for shard in range(2)] for kind in kinds]
@@ -72,10 +75,11 @@ def together(shards: list[Patches]) -> Batches:
 
 
 def test_a_killed_process_is_restarted_and_the_run_resumes(images: Path, tmp_path: Path) -> None:
-    subprocess.run(training(images, tmp_path / "whole", "eats", steps=60), check=True, capture_output=True)
+    train_together(training(images, tmp_path / "whole", "eats", steps=60), tmp_path / "of-whole")
     out, shown = tmp_path / "killed", tmp_path / "shown"
     with shown.open("w") as stream:
-        run = subprocess.Popen(training(images, out, "eats", steps=60), stdout=stream, stderr=stream)
+        command = [*LAUNCH, "-m", "srgame", *training(images, out, "eats", steps=60)]
+        run = subprocess.Popen(command, stdout=stream, stderr=stream)
         while not (out / STATES[1]).exists() and run.poll() is None:
             time.sleep(0.02)
         worker = next(pid for pid in descendants(run.pid) if b"RANK=1" in environment(pid))

@@ -3,7 +3,6 @@
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -13,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from commands import room_for
+from commands import room_for, started
 from safetensors.torch import load_file
 
 from srgame.cli.verbs import main
@@ -119,15 +118,14 @@ def test_a_run_killed_at_random_moments_ends_like_an_uninterrupted_one(
     train = ["train", str(images), *size, *length, *shown, "--output"]
     log, rng = tmp_path / "killed" / "log.csv", random.Random(1)
     for _ in range(2):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "srgame", *train, str(tmp_path / "killed")], stderr=subprocess.DEVNULL
-        )
+        process = started([*train, tmp_path / "killed"], tmp_path / "shown")
         reached = _size(log)
-        while process.poll() is None and _size(log) <= reached:
+        while process.is_alive() and _size(log) <= reached:
             time.sleep(0.01)
         time.sleep(rng.random() / 20)
         process.kill()
-        assert process.wait() == -signal.SIGKILL
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
     stopped = len(log.read_text().splitlines())
     for run in ("killed", "whole"):
         monkeypatch.setattr(sys, "argv", ["srgame", *train, str(tmp_path / run)])
