@@ -1,7 +1,7 @@
 """What the atlas shows: results that are there, and everything else measured within a limit of time.
 
-What takes a few forward passes is measured first: maps, responses, cosines, salience, and the restored image without
-each filter. Then come Shapley values and last interactions, whose games share the time that is left.
+What takes a few forward passes is measured first: maps, responses, cosines, salience and matchings. Then come the
+restored images without each filter and Shapley values, and last interactions; the games share the time that is left.
 """
 
 import time
@@ -289,16 +289,15 @@ class _Surveyor:
             for name in atlas.checkpoints:
                 cells = [c for c in atlas.cells if (c.checkpoint, c.degradation) == (name, degradation)]
                 yield f"{name}, {degradation}: maps", partial(self._probe, cells)
-                for cell in cells:
-                    yield f"{_title(cell)}: without each filter", partial(self._erase, cell)
             for name in atlas.checkpoints[1:]:
                 yield f"{name}, {degradation}: matching", partial(self._match, name, degradation)
         yield "PSNR under the eight settings", self._score
-        here = [cell for cell in atlas.cells if cell.degradation in self.pairs]
-        for cell in here:
+        deepest_first = [cell for cell in reversed(atlas.cells) if cell.degradation in self.pairs]  # they are cheaper
+        for cell in deepest_first:
+            yield f"{_title(cell)}: without each filter", partial(self._erase, cell)
             if "shapley" not in cell.sources:
                 yield f"{_title(cell)}: Shapley values", partial(self._estimate, cell)
-        for cell in here:
+        for cell in deepest_first:
             if "interactions" not in cell.sources and len(cell.filters) > 1:
                 yield f"{_title(cell)}: interactions", partial(self._interact, cell)
 

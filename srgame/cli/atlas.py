@@ -67,7 +67,7 @@ def atlas(
     from srgame.atlas.page import page_of
     from srgame.atlas.stored import Stored
     from srgame.cli.comparison import labels, real_pairs
-    from srgame.cli.loading import architectures_of, loaded
+    from srgame.cli.loading import architectures_of, conventions_of, loaded
     from srgame.devices import available
     from srgame.files import ensure_writable
     from srgame.provenance import provenance
@@ -78,12 +78,12 @@ def atlas(
     folder = ensure_writable(output.output)
     stored = Stored.read(from_)
     names = labels(networks.checkpoints)
-    each = zip(names, networks.checkpoints, architectures_of(networks.network, len(names)), strict=True)
+    architectures = architectures_of(networks.network, len(names))
+    conventions = conventions_of(networks.convention, networks.conventions, len(names))
+    each = zip(names, networks.checkpoints, architectures, conventions, strict=True)
     models = {
-        label: loaded(name, architecture, networks.scale, networks.strict, networks.convention).to(
-            available(output.device)
-        )
-        for label, name, architecture in each
+        label: loaded(name, architecture, networks.scale, networks.strict, convention).to(available(output.device))
+        for label, name, architecture, convention in each
     }
     made = measured(
         models,
