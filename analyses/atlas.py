@@ -20,10 +20,11 @@ from srgame.shapley.until import Until
 
 NETWORKS = tuple(name for name in first_of_each("small-x4") if "original" in name or "eats" in name)
 SMOKE = {
-    "layers": ("conv_hr",),
+    "layers": ("body.6.conv2",),
     "degradations": ("clean",),
     "images": 1,
     "crop": 24,
+    "evaluations": 130,
     "interacting": 2,
 }
 

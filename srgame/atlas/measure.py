@@ -1,7 +1,7 @@
 """What the atlas shows: results that are there, and everything else measured within a limit of time.
 
-What takes a few forward passes is measured first: maps, responses, cosines, salience, and the restored image without
-each filter. Then come Shapley values and last interactions, whose games share the time that is left.
+What takes a few forward passes is measured first: maps, responses, cosines, salience and matchings. Then come the
+restored images without each filter and Shapley values, and last interactions; the games share the time that is left.
 """
 
 import time
@@ -24,7 +24,7 @@ from srgame.data.images import upsample
 from srgame.data.pairs import Pairs, load_pairs, paired
 from srgame.errors import InputError, check_counts
 from srgame.evaluation.benchmark import REAL, benchmark, common_scale
-from srgame.filters import calls_of, filters_of, run
+from srgame.filters import Filters, calls_of, filters_of, run
 from srgame.metrics import psnr
 from srgame.networks import fingerprint
 from srgame.probes.cosine import channel_cosine
@@ -180,7 +180,7 @@ def measured(
 ) -> Atlas:
     """The atlas of the networks, by their names: what is in `stored`, and the rest measured.
 
-    layers: conv layers of each network, as in filters_of; by default `some_layers` of each.
+    layers: conv layers of each network, as in filters_of, or ("all",); by default `some_layers` of each.
     until: limits of each game; `seconds` limits the whole, and what is left out is named in `Atlas.missing`.
     interacting: interactions are measured between this number of filters, those with the largest |φ|, and between all
         if the layer's game is one of sums (additive_tail).
@@ -218,7 +218,7 @@ class _Surveyor:
         self.pairs = {name: sample.pairs(name, scale) for name in names}
         weights = {name: fingerprint(network) for name, network in networks.items()}
         lr = next(iter(self.pairs.values())).lr[0]
-        filters = {name: filters_of(net, layers or some_layers(net, lr)) for name, net in networks.items()}
+        filters = {name: _filters(network, layers, lr) for name, network in networks.items()}
         extra = stored.degradations(weights.values(), {layer for each in filters.values() for layer in each.layers})
         self.atlas = Atlas(list(networks), weights, scale, list(dict.fromkeys([*names, *extra])))
         self.atlas.cells = [
@@ -289,16 +289,15 @@ class _Surveyor:
             for name in atlas.checkpoints:
                 cells = [c for c in atlas.cells if (c.checkpoint, c.degradation) == (name, degradation)]
                 yield f"{name}, {degradation}: maps", partial(self._probe, cells)
-                for cell in cells:
-                    yield f"{_title(cell)}: without each filter", partial(self._erase, cell)
             for name in atlas.checkpoints[1:]:
                 yield f"{name}, {degradation}: matching", partial(self._match, name, degradation)
         yield "PSNR under the eight settings", self._score
-        here = [cell for cell in atlas.cells if cell.degradation in self.pairs]
-        for cell in here:
+        deepest_first = [cell for cell in reversed(atlas.cells) if cell.degradation in self.pairs]  # they are cheaper
+        for cell in deepest_first:
+            yield f"{_title(cell)}: without each filter", partial(self._erase, cell)
             if "shapley" not in cell.sources:
                 yield f"{_title(cell)}: Shapley values", partial(self._estimate, cell)
-        for cell in here:
+        for cell in deepest_first:
             if "interactions" not in cell.sources and len(cell.filters) > 1:
                 yield f"{_title(cell)}: interactions", partial(self._interact, cell)
 
@@ -413,6 +412,13 @@ def strongest(pairs: pd.DataFrame, value: str, names: Mapping[str, str]) -> pd.D
     both = pd.concat([pairs, swapped]).query(f"{value} != 0").reset_index(drop=True)
     largest = both[value].abs().groupby(both["filter"]).idxmax()
     return both.loc[largest, ["filter", *names]].rename(columns=dict(names)).reset_index(drop=True)
+
+
+def _filters(network: nn.Module, layers: Sequence[str] | None, lr: Float[Tensor, "3 h w"]) -> Filters:
+    """The filters of the layers that are named."""
+    if layers and list(layers) == ["all"]:
+        return filters_of(network)
+    return filters_of(network, layers or some_layers(network, lr))
 
 
 def _blank(checkpoint: str, degradation: str, layer: str, width: int) -> Cell:

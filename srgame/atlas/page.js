@@ -162,7 +162,7 @@ function chart(height, label, draw) {
 const scaleOf = (from, to, start, end) => value => start + (value - from) / ((to - from) || 1) * (end - start);
 function ticksOf(low, high, count) {
   const rough = (high - low) / count || 1, power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map(each => each * power).find(each => each >= rough * 0.99);
+  const step = [1, 2, 5, 10].map(each => each * power).find(each => each >= rough * 0.7);
   const ticks = [];
   for (let tick = Math.ceil(low / step - 1e-9) * step; tick <= high + step * 1e-6; tick += step) ticks.push(Math.abs(tick) < step / 1e6 ? 0 : tick);
   return { ticks, text: tick => fixed(tick, Math.max(0, Math.min(8, -Math.floor(Math.log10(step) + 1e-9)))) };
@@ -486,6 +486,8 @@ function card(cell, k) {
 
 // ---- a filter ---------------------------------------------------------------------------------------------------
 
+const FLAGS = { "heavy tails": "rare large contributions: ± may be too small", agreed: "all replicates agree" };
+
 function filter() {
   const cell = current();
   if (!cell) return absent();
@@ -509,7 +511,7 @@ function filter() {
     h("div", { class: "columns" },
       h("section", null, h("h2", null, "Numbers"), h("dl", { id: "facts", class: "facts" },
         fact("Shapley value φ (dB)", phiText(cell, k), "phi"), fact("rank by φ", missing(f.rank[k]) ? "–" : `${f.rank[k]} of ${cell.width}`),
-        f.flag[k] ? fact("flag of its interval", f.flag[k], "bad") : null,
+        f.flag[k] ? fact("caution", FLAGS[f.flag[k]] || f.flag[k]) : null,
         fact("PSNR lost without it, all images (dB)", signed(f.leave_one_out[k], digits)), fact("largest change of a pixel without it", missing(f.change[k]) ? "–" : `${short(255 * f.change[k])} of 255`),
         fact("mean response", short(f.mean[k])), fact("mean size of its response", short(f.mean_abs[k])), fact("share of active pixels", percent(f.active[k])),
         fact("sparsity", fixed(f.sparsity[k], 2)), fact("share of the layer's salience", percent(f.share[k])))),

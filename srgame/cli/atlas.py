@@ -7,7 +7,6 @@ from tyro.conf import arg
 
 from srgame.cli.flags import (
     SETTINGS,
-    ConvLayers,
     Crop,
     Dataset,
     Networks,
@@ -19,6 +18,13 @@ from srgame.cli.flags import (
 )
 
 Degradations = Annotated[tuple[str, ...], arg(help=f"one or more of {SETTINGS}; the page switches between them.")]
+Layers = Annotated[
+    tuple[str, ...],
+    arg(
+        help="conv layers, as `srgame layers` lists them, or: all; by default the first, one in the middle and the "
+        "last feature layer. NAME:input stands for the channels that a layer receives."
+    ),
+]
 Folders = Annotated[
     tuple[Path, ...],
     arg(
@@ -33,7 +39,7 @@ def atlas(
     networks: Networks,
     images: Dataset,
     output: Output,
-    layers: ConvLayers = (),
+    layers: Layers = (),
     crop: Crop = 96,
     degradations: Degradations = ("clean",),
     lr: RealLR = None,
@@ -81,7 +87,7 @@ def atlas(
     }
     made = measured(
         models,
-        None if layers == ("all",) else layers,
+        layers,
         Sample(images.dataset, images.images, crop, images.subfolders, real),
         degradations,
         stored=stored,

@@ -26,6 +26,7 @@ from srgame.shapley.until import Until
 from srgame.training.loop import seeded
 
 Run = Callable[..., tuple[int, str, str]]
+KINDS = {"feature", "salience", "change"}
 SAMPLE = Sample(images=2, crop=24)
 UNTIL = Until(evaluations=400)
 
@@ -65,7 +66,7 @@ def test_numbers_are_those_of_the_functions_that_measure_them(
     assert np.allclose(rows["cosine"], cosines[np.arange(8), rows["nearest"].astype(int)])
     game = RestorationGame(small, filters_of(small, layer), photographs)
     interactions = np.nan_to_num(pair_interactions(game, until=Until(evaluations=200)).matrix())
-    alive = rows[np.abs(interactions).max(1) > 0]
+    alive = rows[np.abs(interactions).max(1) > 1e-6]  # not rounding
     assert (alive["partner"] == np.abs(interactions).argmax(1)[alive.index]).all() and len(alive) > 4
     assert np.allclose(alive["interaction"], interactions[alive.index, alive["partner"].astype(int)])
 
@@ -121,6 +122,14 @@ def test_the_strongest_partner_is_found_from_either_side() -> None:
 
 def test_layers_are_chosen_over_the_depth(small: SRResNet, photographs: Pairs) -> None:
     assert some_layers(small, photographs.lr[0]) == ("conv_first", "body.1.conv1", "conv_hr")
+
+
+def test_all_layers_and_the_channels_that_a_layer_receives_can_be_named(small: SRResNet) -> None:
+    few = Until(evaluations=100)
+    every = measured({"a": small}, ["all"], Sample(images=1, crop=24), until=few, interacting=2)
+    assert [cell.layer for cell in every.cells] == list(filters_of(small).layers) and not every.missing
+    received = measured({"a": small}, ["conv_last:input"], Sample(images=1, crop=24), until=few).cells[0]
+    assert received.filters["leave_one_out"].notna().all() and received.maps["astronaut"].keys() == KINDS
 
 
 def test_pictures_and_scores_are_those_of_the_networks(atlas: Atlas, small: SRResNet, photographs: Pairs) -> None:
