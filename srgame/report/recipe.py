@@ -100,6 +100,7 @@ HELP = {  # what the flags of all recipes mean, by the name of the parameter
     "timed_image": "number of the image on which layers are timed",
     "tolerance": "relative standard error to reach",
     "truth": "evaluations of the reference run",
+    "worth_layer": "layer whose filters' Shapley values are measured",
 }
 
 

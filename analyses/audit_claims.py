@@ -1,0 +1,181 @@
+"""Does the reading of EATS that is nearest to Table 1 do to filters what the paper says of EATS?
+
+The paper says that with EATS channels are less correlated, and that all filters contribute. Networks trained with
+λ = 0.1 are compared with Original, and with the control that erases nothing, over three seeds. Cosines are those of the
+responses as they are, and of the responses minus their mean over the image (correlations); the means of |cos| over
+pairs of filters and images. Shares are those of the mean size of the responses, and of φ, solved in the layer in front
+of the last.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from audited import mean_interval
+from families import AUTO, Architectures, Checkpoints, load_each
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from printed import judged
+from readings import ORIGINAL, kind_of, shipped_readings
+from torch import Tensor, nn
+
+from srgame.cli.comparison import labels
+from srgame.data.lazy import lr_images
+from srgame.data.pairs import load_pairs
+from srgame.errors import InputError
+from srgame.filters import filters_of
+from srgame.networks import scale_of
+from srgame.probes.cosine import cosines
+from srgame.probes.equity import effective_players
+from srgame.probes.features import mean_over_images
+from srgame.probes.responses import channel_responses
+from srgame.report.recipe import run
+from srgame.report.style import BLUE, GREY, ORANGE, styled
+from srgame.shapley.audit import network_values
+from srgame.shapley.until import Until
+
+EATS, CONTROL = "w0.1", "pull-w0.1"
+NETWORKS = tuple(name for name in shipped_readings() if (kind_of(name) or ("",))[0] in (ORIGINAL, EATS, CONTROL))
+QUANTITIES = {
+    "cosine": "mean |cos| of responses",
+    "correlation": "mean |cos| of centred responses",
+    "responding": "effective share of filters, by responses",
+    "contributing": "effective share of filters, by φ",
+}
+DIFFERENCES = {  # in words, with the kinds that are subtracted, and a colour
+    "EATS (λ = 0.1) − Original": (EATS, ORIGINAL, ORANGE),
+    "nothing erased (λ = 0.1) − Original": (CONTROL, ORIGINAL, BLUE),
+    "EATS − nothing erased": (EATS, CONTROL, GREY),
+}
+SMOKE = {"layers": ("body.1",), "dataset": "photographs", "images": 1, "crop": 24, "restored": "photographs"}
+
+
+def measure(
+    networks: Checkpoints = NETWORKS,
+    network: Architectures = AUTO,
+    layers: tuple[str, ...] = ("body.1", "body.4", "body.6"),
+    worth_layer: str = "conv_hr",
+    dataset: str = "unseen109",
+    images: int = 20,
+    crop: int = 96,
+    restored: str = "Set5",
+    degradation: str = "b+n",
+    seed: int = 0,
+) -> pd.DataFrame:
+    """One row per network, layer and quantity of QUANTITIES: checkpoint, kind, seed, layer, quantity, value.
+
+    Responses are to the middle `crop` pixels of the first `images` images of `dataset`, taken as LR images. φ is of the
+    filters of `worth_layer`, on the middle `crop` pixels of the `restored` images.
+
+    The names of the networks end in a kind and a seed, as readings-x4-w0.1-0; raises InputError if not.
+    """
+    lr = lr_images(dataset, images=images, crop=crop)
+    rows: list[dict[str, Any]] = []
+    for label, model in zip(labels(networks), load_each(networks, network).values(), strict=True):
+        kind, of_seed = kind_of(label) or ("", 0)
+        if kind not in (ORIGINAL, EATS, CONTROL):
+            raise InputError(f"'{label}' ends in none of {ORIGINAL}, {EATS} and {CONTROL} with a seed: rename the file")
+        values = _alike(model, lr, layers) | _responding(model, lr, layers)
+        pairs = load_pairs(restored, degradation, scale_of(model), images, crop, seed)
+        phi = network_values(model, filters_of(model, [worth_layer]), pairs, until=Until(evaluations=2000), seed=seed)
+        values["contributing", worth_layer] = effective_players(phi["shapley"]) / len(phi)
+        about = {"checkpoint": label, "kind": kind, "seed": of_seed}
+        rows += [about | {"layer": layer, "quantity": name, "value": each} for (name, layer), each in values.items()]
+    return pd.DataFrame(rows)
+
+
+def _alike(network: nn.Module, lr: Any, layers: tuple[str, ...]) -> dict[tuple[str, str], float]:
+    """Mean |cos| of each layer's responses, and of its centred responses."""
+    means, _ = mean_over_images(network, lr, layers, _sizes_of_cosines)
+    return {
+        (name, layer): float(mean[place])
+        for layer, mean in means.items()
+        for place, name in enumerate(("cosine", "correlation"))
+    }
+
+
+def _sizes_of_cosines(response: Tensor) -> Tensor:
+    """The mean |cos| over the pairs of channels of one image: as they are, and centred."""
+    centred = response - response.mean(dim=(2, 3), keepdim=True)
+    return torch.stack([_off_diagonal(cosines(each).abs()) for each in (response, centred)])
+
+
+def _off_diagonal(matrix: Tensor) -> Tensor:
+    width = len(matrix)
+    return (matrix.sum() - matrix.diagonal().sum()) / (width * (width - 1))
+
+
+def _responding(network: nn.Module, lr: Any, layers: tuple[str, ...]) -> dict[tuple[str, str], float]:
+    """The effective share of filters by the mean size of their responses."""
+    responses = channel_responses(network, lr, layers)
+    return {
+        ("responding", str(layer)): effective_players(each["mean_abs"]) / len(each)
+        for layer, each in responses.groupby("layer", sort=False)
+    }
+
+
+def differences(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row per difference, quantity and layer: mean over seeds with low and high, a 95% interval (Student's t)."""
+    wide = frame.pivot(index=["quantity", "layer", "seed"], columns="kind", values="value")
+    rows = []
+    for words, (first, second, _) in DIFFERENCES.items():
+        own = (wide[first] - wide[second]).dropna()
+        for quantity in QUANTITIES:
+            for layer in frame.loc[frame["quantity"] == quantity, "layer"].unique():
+                mean, low, high = mean_interval(own.loc[quantity, layer].to_numpy())
+                row = {"difference": words, "quantity": quantity, "layer": layer}
+                rows.append(row | {"mean": mean, "low": low, "high": high})
+    return pd.DataFrame(rows)
+
+
+def found(frame: pd.DataFrame) -> str:
+    """How many differences are clear, in a sentence for each pair of trainings."""
+    parts = []
+    for words, each in differences(frame).groupby("difference", sort=False):
+        up, down = int((each["low"] > 0).sum()), int((each["high"] < 0).sum())
+        parts.append(f"{words}: {up} clearly higher, {down} clearly lower")
+    names = f"{frame['seed'].nunique()} seeds, {len(each)} quantities and layers"
+    return f"Likeness and equality of filters ({names}; 95% intervals over seeds): {'; '.join(parts)}."
+
+
+def verdict(frame: pd.DataFrame) -> str:
+    """Whether erasing makes channels less correlated and contributions more equal, beyond what the control does."""
+    own = differences(frame)
+    own = own[own["difference"] == "EATS − nothing erased"]
+    alike = own["quantity"].isin(["cosine", "correlation"])
+    return judged([*(own.loc[alike, "high"] < 0), *(own.loc[~alike, "low"] > 0)])
+
+
+def draw(frame: pd.DataFrame) -> Figure:
+    """A panel per quantity: the differences by layer, with intervals over seeds."""
+    table = differences(frame)
+    with styled():
+        figure = Figure(figsize=(7.2, 4.4))
+        panels = figure.subplots(2, 2).ravel()
+        for panel, (quantity, words) in zip(panels, QUANTITIES.items(), strict=True):
+            _panel(panel, table[table["quantity"] == quantity])
+            panel.set_title(words)
+        handles, texts = panels[0].get_legend_handles_labels()
+        figure.legend(handles, texts, loc="outside lower center", ncols=3)
+        figure.suptitle(
+            "The reading nearest to Table 1: are filters less alike, and do more of them contribute?", fontsize=8
+        )
+    return figure
+
+
+def _panel(panel: Axes, rows: pd.DataFrame) -> None:
+    layers = list(rows["layer"].unique())
+    for shift, (words, (_, _, colour)) in zip((-0.15, 0, 0.15), DIFFERENCES.items(), strict=True):
+        own = rows[rows["difference"] == words]
+        error = [own["mean"] - own["low"], own["high"] - own["mean"]]
+        place = np.arange(len(layers)) + shift
+        panel.errorbar(place, own["mean"], error, fmt="o", color=colour, markersize=4, elinewidth=1, label=words)
+    panel.axhline(0, color="black", linewidth=0.6)
+    panel.set_xticks(range(len(layers)), layers)
+    panel.set_xlim(-0.5, len(layers) - 0.5)
+    panel.set_ylabel("difference")
+
+
+if __name__ == "__main__":
+    run(__file__, measure, draw, found)
