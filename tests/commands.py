@@ -18,9 +18,6 @@ from pathlib import Path
 
 USED = ("cli.verbs", "evaluation.benchmark", "report.tables", "shapley.cluster", "training.loop", "training.strategies")
 
-# What a shell starts in the background ignores Ctrl-C, and so do its children: this makes them listen.
-HEARS_CTRL_C = "from signal import SIGINT, default_int_handler, signal; signal(SIGINT, default_int_handler); "
-
 
 @cache
 def forking() -> ForkServerContext:

@@ -1,17 +1,17 @@
 """A training that SIGTERM or Ctrl-C stops: `srgame train` in a process of its own, stopped in the middle of a step."""
 
 import json
+import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
-from commands import HEARS_CTRL_C
+from commands import started
 from safetensors.torch import load_file
 
 from srgame.files import LOCK
@@ -36,7 +36,7 @@ def build():
     return Held(features=4, blocks=1)
 """
 Run = Callable[..., tuple[int, str, str]]
-Start = Callable[[str], "subprocess.Popen[str]"]
+Start = Callable[[str], BaseProcess]
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +44,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the network, and with `whole`, a training that nothing stopped."""
     folder = tmp_path_factory.mktemp("stopping")
     (folder / "held.py").write_text(NETWORK)
-    ended = subprocess.run(command(folder, "whole"), capture_output=True, text=True)
-    assert ended.returncode == 0 and "weights.safetensors" in ended.stdout, ended.stderr
+    ended = started(words(folder, "whole"), shown := folder / "whole.txt")
+    ended.join()
+    assert ended.exitcode == 0 and "weights.safetensors" in shown.read_text(), shown.read_text()
     assert log(folder / "whole") == [SAVE_EVERY, 2 * SAVE_EVERY, STEPS]
     return folder
 
@@ -53,13 +54,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def held(place: Path) -> Iterator[Start]:
     """Starts a training, and waits until it is in the middle of the step HELD; kills what is left of it in the end."""
-    processes: list[subprocess.Popen[str]] = []
+    processes: list[BaseProcess] = []
 
-    def start(name: str) -> "subprocess.Popen[str]":
+    def start(name: str) -> BaseProcess:
         (place / "hold").touch()
-        processes.append(process := subprocess.Popen(command(place, name), stderr=subprocess.PIPE, text=True))
+        processes.append(process := started(words(place, name), place / f"{name}.txt"))
         while not (place / "inside").exists():
-            assert process.poll() is None, "the training ended before it was stopped"
+            assert process.is_alive(), "the training ended before it was stopped"
             time.sleep(0.02)
         assert log(place / name) == [SAVE_EVERY]
         return process
@@ -67,14 +68,9 @@ def held(place: Path) -> Iterator[Start]:
     yield start
     for process in processes:
         process.kill()
-        process.communicate()
+        process.join()
     for name in ("hold", "inside"):
         (place / name).unlink(missing_ok=True)
-
-
-def command(place: Path, name: str) -> list[str]:
-    start = HEARS_CTRL_C + "from srgame.__main__ import main; main()"
-    return [sys.executable, "-c", start, *map(str, words(place, name))]
 
 
 def words(place: Path, name: str) -> list[object]:
@@ -107,12 +103,13 @@ def test_one_signal_lets_the_step_end_and_saves_its_state(
     srgame: Run, place: Path, held: Start, number: signal.Signals
 ) -> None:
     folder, process = place / number.name, held(number.name)
-    process.send_signal(number)
+    os.kill(process.pid, number)
     time.sleep(0.5)
-    assert process.poll() is None and log(folder) == [SAVE_EVERY]  # the step has not ended
+    assert process.is_alive() and log(folder) == [SAVE_EVERY]  # the step has not ended
     (place / "hold").unlink()
-    _, error = process.communicate(timeout=60)
-    assert process.returncode == 130 and "Traceback" not in error
+    process.join(timeout=60)
+    error = (place / f"{number.name}.txt").read_text()
+    assert process.exitcode == 130 and "Traceback" not in error
     assert f"interrupted: {HELD} of {STEPS} steps are done" in error
     assert log(folder) == [SAVE_EVERY, HELD] and json.loads((folder / "run.json").read_text())["step"] == HELD
     assert state(folder)["log"][-1]["step"] == HELD
@@ -129,12 +126,13 @@ def test_a_second_signal_ends_a_training_at_once_and_keeps_the_state_before(
     name = f"twice {number.name}"
     process = held(name)
     before = files(place / name)
-    process.send_signal(number)
+    os.kill(process.pid, number)
     time.sleep(0.5)
-    assert process.poll() is None
-    process.send_signal(number)
-    _, error = process.communicate(timeout=60)
-    assert (place / "hold").exists() and process.returncode == 130
+    assert process.is_alive()
+    os.kill(process.pid, number)
+    process.join(timeout=60)
+    error = (place / f"{name}.txt").read_text()
+    assert (place / "hold").exists() and process.exitcode == 130
     assert error.splitlines()[-1] == "srgame: stopped" and "Traceback" not in error
     assert files(place / name) == before and not (place / name / LOCK).exists()
     (place / "hold").unlink()
