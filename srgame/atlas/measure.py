@@ -39,6 +39,8 @@ from srgame.shapley.interactions import pair_interactions
 from srgame.shapley.until import OutOfTimeError, Until
 
 UNTIL = Until(tolerance=0.02, evaluations=100_000)
+PHI = "Shapley values"
+SHARES = {PHI: 4}  # of the time that is left; all other steps have one
 DEAD = 0.5 / 255  # the largest change of a pixel: an 8-bit image would not show it
 ERASED_AT_ONCE = 16  # SR images in memory
 SHAPLEY = ["shapley", "stderr", "low", "high", "flag", "rank"]
@@ -237,7 +239,9 @@ class _Surveyor:
         steps = list(self._steps())
         done = 0
         with tqdm(total=len(steps), disable=not progress, unit="step", leave=False) as bar:
-            for self.left, (what, measure) in zip(range(len(steps), 0, -1), steps, strict=True):
+            for number, (what, measure) in enumerate(steps):
+                weights = [SHARES.get(step.rpartition(": ")[2], 1) for step, _ in steps[number:]]
+                self.share = weights[0] / sum(weights)
                 if time.monotonic() >= self.end or self.atlas.interrupted:
                     self.atlas.missing.append(what)
                     continue
@@ -296,7 +300,7 @@ class _Surveyor:
         for cell in deepest_first:
             yield f"{_title(cell)}: without each filter", partial(self._erase, cell)
             if "shapley" not in cell.sources:
-                yield f"{_title(cell)}: Shapley values", partial(self._estimate, cell)
+                yield f"{_title(cell)}: {PHI}", partial(self._estimate, cell)
         for cell in deepest_first:
             if "interactions" not in cell.sources and len(cell.filters) > 1:
                 yield f"{_title(cell)}: interactions", partial(self._interact, cell)
@@ -380,7 +384,7 @@ class _Surveyor:
 
     def _limits(self) -> Until:
         """The limits of the next game: its share of the time that is left."""
-        share = None if np.isinf(self.end) else max(1e-3, (self.end - time.monotonic()) / self.left)
+        share = None if np.isinf(self.end) else max(1e-3, (self.end - time.monotonic()) * self.share)
         limits = [each for each in (share, self.until.seconds) if each is not None]
         return Until(self.until.tolerance, self.until.evaluations, min(limits, default=None), self.until.rms_tolerance)
 
