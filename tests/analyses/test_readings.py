@@ -1,5 +1,6 @@
 """Readings of EATS: how near they are to the printed gains, what erasing adds, and where their losses lead."""
 
+import audit_claims
 import audit_minimiser
 import audit_readings
 import audit_readings_logs
@@ -133,3 +134,32 @@ def test_a_table_is_written_for_pages_and_papers() -> None:
     assert files[".md"].splitlines()[2] == "| a_b | b+n | −1.23 |"
     assert r"a\_b & b+n & $-$1.23 \\" in files[".tex"]
     assert r"\begin{tabular}{llr}" in files[".tex"]
+
+
+def test_claims_are_differences_over_seeds() -> None:
+    rows = [
+        {
+            "kind": kind,
+            "seed": seed,
+            "layer": "body.1",
+            "quantity": quantity,
+            "value": value + 0.01 * seed * (kind == "w0.1"),
+        }
+        for seed in (0, 1, 2)
+        for kind, value in (("original", 0.3), ("w0.1", 0.2), ("pull-w0.1", 0.25))
+        for quantity in audit_claims.QUANTITIES
+    ]
+    table = audit_claims.differences(pd.DataFrame(rows)).set_index(["difference", "quantity"])
+    mean, low, high = mean_interval(np.array([-0.1, -0.09, -0.08]))
+    row = table.loc["EATS (λ = 0.1) − Original", "cosine"]
+    assert row[["mean", "low", "high"]].to_list() == pytest.approx([mean, low, high])
+    assert table.loc["EATS − nothing erased", "cosine"]["mean"] == pytest.approx(-0.04)
+    assert "4 clearly lower" in audit_claims.found(pd.DataFrame(rows))
+
+
+def test_centred_responses_have_the_correlation_as_their_cosine() -> None:
+    response = torch.rand(1, 3, 5, 5, generator=torch.Generator().manual_seed(0)) + 1
+    raw, centred = audit_claims._sizes_of_cosines(response)
+    r = np.corrcoef(response[0].flatten(1).numpy())
+    assert centred.item() == pytest.approx(np.abs(r[np.triu_indices(3, 1)]).mean(), abs=1e-5)
+    assert raw > 0.8
