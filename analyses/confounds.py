@@ -1,11 +1,8 @@
 """The gain of EATS against bicubic − Original: what audit_confound and audit_confound_srresnet share.
 
-The points are those of audit_gains, but for networks that were trained alike and measured here, beside the correlation
-in the printed table; and EATS is compared with the control that is trained towards bicubic upsampling without erasing
-anything. Two differences that share Original correlate for that reason alone; Dropout's gain shows how much.
+The points are those of audit_gains, but for networks that were trained alike and measured here; and EATS is compared
+with the control that is trained towards bicubic upsampling without erasing anything. Two differences that share Original correlate for that reason alone; Dropout's gain shows how much.
 """
-
-from pathlib import Path
 
 import pandas as pd
 import psnr_tables
@@ -17,7 +14,6 @@ from psnr_tables import NONE, SET_COLOURS, SETS
 
 from srgame.report.style import styled
 
-PRINTED = Path(__file__).parents[1] / "figures" / "audit_gains.csv"
 SMOKE = {"sets": ("photographs",), "degradations": ("clean", "blur", "b+n", "jpeg"), "images": 2, "crop": 32}
 GAIN, BELOW, PULL = ("eats", "original"), ("bicubic", "original"), ("eats", "bicubic-pull")
 DROPOUT = ("dropout", "original")
@@ -32,19 +28,18 @@ def measure(
     crop: int = 128,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """One row per set and degradation, in dB of RGB: dataset, degradation, gain, below, over_pull, dropout, printed_r.
+    """One row per set and degradation, in dB of RGB: dataset, degradation, gain, below, over_pull, dropout.
 
     gain is EATS − Original and over_pull EATS − BicubicPull, both with _low and _high, the ends of a 95% paired
-    bootstrap interval over images and seeds; below is bicubic − Original, dropout Dropout − Original; printed_r is the
-    correlation of gain and below in the paper's Table 1, without the noise setting, over the sets on which audit_gains
-    measured bicubic. reason says why a number is missing.
+    bootstrap interval over images and seeds; below is bicubic − Original, dropout Dropout − Original; reason says why a
+    number is missing.
 
     A file takes the part of the strategy that its name states, as eats.safetensors or eats/weights.safetensors does.
     """
     table = psnr_tables.measure(1, family_in(networks), networks, network, sets, degradations, images, crop, seed)
     rgb = table[table["colour"] == "rgb"].set_index(["dataset", "degradation"])
     settings = f"{group_named(networks)}: first {images} images of each set, crops of {crop} px; 8-bit RGB."
-    return _cells(rgb).assign(printed_r=_printed(), settings=settings).reset_index()
+    return _cells(rgb).assign(settings=settings).reset_index()
 
 
 def _cells(rgb: pd.DataFrame) -> pd.DataFrame:
@@ -64,15 +59,6 @@ def _difference(rgb: pd.DataFrame, strategy: str, against: str) -> pd.DataFrame:
     return rows.fillna({"reason": "" if rows["strategy"].notna().any() else f"not measured: {strategy} − {against}"})
 
 
-def _printed() -> float:
-    """The correlation in Table 1, from the numbers of audit_gains; NaN if these are missing."""
-    if not PRINTED.exists():
-        return float("nan")
-    rows = pd.read_csv(PRINTED)
-    rows = rows[(rows["table"] == 1) & (rows["degradation"] != "noise")].dropna(subset="bicubic_minus_original")
-    return correlated(rows["bicubic_minus_original"].to_numpy(), rows["gain_eats"].to_numpy())[0]
-
-
 def found(frame: pd.DataFrame) -> str:
     """The answer in a sentence."""
     known = frame.dropna(subset=["gain", "below"])
@@ -84,8 +70,7 @@ def found(frame: pd.DataFrame) -> str:
     apart = (known["gain"] - known["below"]).abs().mean()
     sentence = (
         f"The gain of EATS correlates with bicubic − Original: r = {r:.3f} ({low:.3f} to {high:.3f} if the "
-        f"{len(known)} cells were independent; printed Table 1: {frame['printed_r'].iloc[0]:.2f}), mean absolute "
-        f"difference {apart:.2f} dB"
+        f"{len(known)} cells were independent), mean absolute difference {apart:.2f} dB"
     )
     both = known.dropna(subset="dropout")
     if len(both):

@@ -118,7 +118,7 @@ def test_eq6_rates_are_shares_of_the_filters() -> None:
 
 def test_confound_of_networks_that_are_bicubic_is_the_identity() -> None:
     frame = pd.DataFrame({"gain": [0.3, 0.7, 1.1, 1.2], "below": [0.1, 0.5, 0.9, 1.0]})
-    frame = frame.assign(over_pull=np.nan, dropout=1 - frame["below"], printed_r=0.7, reason="", settings="")
+    frame = frame.assign(over_pull=np.nan, dropout=1 - frame["below"], reason="", settings="")
     assert "r = 1.000" in audit_confound.found(frame) and "difference 0.20 dB" in audit_confound.found(frame)
     assert "Dropout: r = −1.00, 0.65 dB)" in audit_confound.found(frame)
     assert audit_confound.verdict(frame.assign(gain=frame["below"])) == "differs"
