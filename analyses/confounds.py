@@ -1,7 +1,8 @@
 """The gain of EATS against bicubic − Original: what audit_confound and audit_confound_srresnet share.
 
 The points are those of audit_gains, but for networks that were trained alike and measured here; and EATS is compared
-with the control that is trained towards bicubic upsampling without erasing anything. Two differences that share Original correlate for that reason alone; Dropout's gain shows how much.
+with the control that is trained towards bicubic upsampling without erasing anything. Two differences that share
+Original correlate for that reason alone; Dropout's gain shows how much.
 """
 
 import pandas as pd
