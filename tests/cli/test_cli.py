@@ -453,7 +453,9 @@ def test_a_probe_compares_the_zoo_with_a_network_of_ones_own(
     code = "from torch import nn\ndef build(): return nn.Sequential(nn.Conv2d(3, 48, 3, padding=1), nn.PixelShuffle(4))"
     (tmp_path / "mine.py").write_text(code)
     monkeypatch.syspath_prepend(str(tmp_path))
-    torch.save({"0.weight": torch.rand(48, 3, 3, 3), "0.bias": torch.rand(48)}, tmp_path / "mine.pth")
+    nearest = torch.zeros(48, 3, 3, 3)  # each LR pixel becomes 4×4 equal ones
+    nearest[torch.arange(48), torch.arange(48) // 16, 1, 1] = 1
+    torch.save({"0.weight": nearest, "0.bias": torch.zeros(48)}, tmp_path / "mine.pth")
     words = ["probe", "srga", "srresnet-x4-bicubic", tmp_path / "mine.pth", "--network", "auto", "mine:build"]
     options = ["--images", 1, "--count", 3, "--side", 8, "--sets", "blur", "--output", tmp_path / "out"]
     status, _, error = srgame(*words, *options, "--layer", "conv_hr")

@@ -22,7 +22,7 @@ from srgame.training.patches import Patches, mixed, moved, prefetched
 
 def test_patches_are_cut_from_the_images_and_repeat() -> None:
     lr, hr = batches()(5)
-    assert lr.shape == (3, 3, 6, 6) and hr.shape == (3, 3, 24, 24)
+    assert lr.shape == (5, 3, 6, 6) and hr.shape == (5, 3, 24, 24)
     again = batches()(5)
     assert torch.equal(lr, again[0]) and torch.equal(hr, again[1])
     assert not torch.equal(hr, batches()(6)[1])
