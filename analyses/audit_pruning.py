@@ -12,7 +12,7 @@ import pandas as pd
 from families import AUTO, Architectures, Checkpoints
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from printed import UNKNOWN
+from printed import UNKNOWN, signed
 from torch import nn
 
 from srgame.cli.comparison import labels
@@ -114,7 +114,7 @@ def found(frame: pd.DataFrame) -> str:
     by_score = ", ".join(f"{SCORES[str(name)][0]} in {count}" for name, count in best.value_counts().items())
     half = frame[frame["removed"] == (frame["filters"] / 2).round()]
     pairs = [
-        f"{row['checkpoint']} {row['layer']}: {_signed(row['predicted'])} and {_signed(row['drop_scored'])} dB"
+        f"{row['checkpoint']} {row['layer']}: {signed(row['predicted'])} and {signed(row['drop_scored'])} dB"
         for row in half[half["score"] == "shapley"].to_dict("records")
     ]
     return (
@@ -122,10 +122,6 @@ def found(frame: pd.DataFrame) -> str:
         "Sum of φ of the half with the lowest φ, and what their joint removal costs on the same images: "
         f"{'; '.join(pairs)}."
     )
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.2f}".replace("-", "−")
 
 
 def verdict(frame: pd.DataFrame) -> str:

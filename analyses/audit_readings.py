@@ -15,7 +15,7 @@ from families import AUTO, Architectures, Checkpoints, load_each
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from printed import CELL, cells, judged
+from printed import CELL, cells, judged, signed
 from psnr_tables import SETS
 from readings import KINDS, ORIGINAL, kind_of, shipped_readings
 from scipy import stats
@@ -152,15 +152,11 @@ def found(frame: pd.DataFrame) -> str:
     )
     if np.isnan(best["over"]):
         return sentence
-    adds = f"Erasing adds {_signed(best['over'])} dB to it in the mean"
+    adds = f"Erasing adds {signed(best['over'], 3)} dB to it in the mean"
     if not np.isnan(best["seeds_low"]):
-        adds += f" (95% interval over seeds {_signed(best['seeds_low'])} to {_signed(best['seeds_high'])}"
-        adds += f", over images {_signed(best['images_low'])} to {_signed(best['images_high'])})"
+        adds += f" (95% interval over seeds {signed(best['seeds_low'], 3)} to {signed(best['seeds_high'], 3)}"
+        adds += f", over images {signed(best['images_low'], 3)} to {signed(best['images_high'], 3)})"
     return f"{sentence} {adds}."
-
-
-def _signed(number: float) -> str:
-    return f"{number:+.3f}".replace("-", "−")
 
 
 def verdict(frame: pd.DataFrame) -> str:

@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from printed import cells, judged
+from printed import cells, judged, signed
 from readings import KINDS, ORIGINAL, WEIGHTS, kind_of
 from zoo_names import LOGS, READINGS
 
@@ -76,18 +76,14 @@ def found(frame: pd.DataFrame) -> str:
     size = float(np.sqrt(np.square(over["over"]).mean()))
     sentence = (
         f"In {len(over)} pairs of logged PSNRs at equal steps, a reading that teaches all weights and its control "
-        f"differ by {size:.2f} dB (root mean square; {_signed(over['over'].mean())} dB in the mean)."
+        f"differ by {size:.2f} dB (root mean square; {signed(over['over'].mean())} dB in the mean)."
     )
     paper = frame[(frame["family"] != READINGS) & (frame["kind"] == "w0.1")]
     if len(paper):
         last = paper[paper["step"] == paper["step"].max()].set_index("degradation")["gain"]
-        gains = " and ".join(f"{_signed(gain)} dB {setting}" for setting, gain in last.items())
+        gains = " and ".join(f"{signed(gain)} dB {setting}" for setting, gain in last.items())
         sentence += f" In the paper's size, λ = 0.1 gains {gains} after {paper['step'].max():,} steps."
     return sentence
-
-
-def _signed(number: float) -> str:
-    return f"{number:+.2f}".replace("-", "−")
 
 
 def verdict(frame: pd.DataFrame) -> str:

@@ -41,3 +41,8 @@ def eats_over(values: pd.Series) -> list[bool]:
     """
     others = {"original", "dropout"} & set(values.index) if "eats" in values.index else set()
     return [number(values["eats"]) > number(values[other]) for other in sorted(others)]
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """A difference with its sign, as "−0.03"."""
+    return f"{value:+.{digits}f}".replace("-", "−")

@@ -26,7 +26,7 @@ from families import (
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from printed import CELL, judged, number
+from printed import CELL, judged, number, signed
 from printed import cells as printed_cells
 from zoo_names import NOT_THERE, missing_networks, shipped
 
@@ -180,7 +180,7 @@ def found(frame: pd.DataFrame) -> str:
         several |= seeds > 1
         trained = f"{seeds} seed{'s' * (seeds > 1)}"
         signs = f"better in {better}, worse in {worse}, the rest undecided"
-        parts.append(f"{other} {_signed(each['psnr'].mean())} dB ({trained}; {signs})")
+        parts.append(f"{other} {signed(each['psnr'].mean())} dB ({trained}; {signs})")
     if not parts:
         return ""
     cells = f"{len(each)} sets and settings (95% intervals over images{' and seeds' if several else ''})"
@@ -192,10 +192,6 @@ def verdict(frame: pd.DataFrame) -> str:
     rows = frame[(frame["strategy"] == "eats") & (frame["colour"] == "rgb")].dropna(subset=["psnr"])
     gains = rows.loc[rows["against"].isin(["original", "dropout"]), "psnr"]
     return judged(gains > 0)
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.2f}".replace("-", "−")
 
 
 def texts(frame: pd.DataFrame) -> dict[str, str]:
