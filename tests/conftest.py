@@ -6,6 +6,7 @@ Fixtures import srgame when they are used: the process that only hands out tests
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -85,3 +86,17 @@ def srgame(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
         return status, *capsys.readouterr()
 
     return run
+
+
+@pytest.fixture
+def checkpoints(tmp_path: Path) -> list[Path]:
+    """Files of two small networks with random weights."""
+    import torch
+
+    from srgame.networks import SRResNet
+    from srgame.training.loop import seeded
+
+    paths = [tmp_path / f"{name}.pth" for name in ("first", "second")]
+    for seed, path in enumerate(paths):
+        torch.save(seeded(lambda: SRResNet(features=6, blocks=2), seed).state_dict(), path)
+    return paths

@@ -6,22 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import torch
 
 from srgame.atlas.page import data_in
-from srgame.networks import SRResNet
-from srgame.training.loop import seeded
 
 Run = Callable[..., tuple[int, str, str]]
 SMALL = ("--images", 1, "--crop", 24, "--layers", "conv_hr")
-
-
-@pytest.fixture
-def checkpoints(tmp_path: Path) -> list[Path]:
-    paths = [tmp_path / f"{name}.pth" for name in ("first", "second")]
-    for seed, path in enumerate(paths):
-        torch.save(seeded(lambda: SRResNet(features=6, blocks=2), seed).state_dict(), path)
-    return paths
 
 
 @pytest.mark.usefixtures("without_pictures")

@@ -12,8 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
-from srgame.networks import SRResNet, fingerprint, load_network
-from srgame.training.loop import seeded
+from srgame.networks import fingerprint, load_network
 
 Run = Callable[..., tuple[int, str, str]]
 SMALL = ("--crop", "16", "--images", "1", "--layers", "conv_hr")
@@ -24,14 +23,6 @@ VERBS = {
     "probe responses": SMALL,
     "probe salience": (*SMALL[:-1], "conv_last:input"),
 }
-
-
-@pytest.fixture
-def checkpoints(tmp_path: Path) -> list[Path]:
-    paths = [tmp_path / f"{name}.pth" for name in ("first", "second")]
-    for seed, path in enumerate(paths):
-        torch.save(seeded(lambda: SRResNet(features=6, blocks=2), seed).state_dict(), path)
-    return paths
 
 
 def shell(*words: object, then: str, **environment: str) -> tuple[int, bytes, bytes]:
