@@ -22,6 +22,7 @@ def shapley(
     limits: Limits = LIMITS,
     layers: ConvLayers = (),
     game: Literal["each layer", "layers", "within layers", "all filters"] = "each layer",
+    regression: bool | None = None,
     antithetic: bool | None = None,
     gradients: bool | None = None,
     bfloat16: bool = False,
@@ -39,13 +40,15 @@ def shapley(
         game: each layer: one game per layer, while all other layers stay intact. layers: one game whose players are
             the layers. within layers: one game of all filters, in permutations that keep the filters of a layer
             together (Owen values). all filters: one game of all filters, in any permutation.
+        regression: draw random coalitions, and adjust what they tell by a regression, instead of permutations: about
+            half the error; None: if the game has at most 256 players and no option of permutations is given.
         antithetic: evaluate each permutation in reverse too; None: if the first replicates show that this lowers the
             variance.
         gradients: estimate from gradients, and correct them with marginal contributions, instead of permutations:
             cheaper for many players; None: only for all filters at once.
         bfloat16: evaluate most permutations in bfloat16, if the first replicates show that its rounding is negligible:
             up to twice as fast on processors that have it. A coalition evaluated in both precisions counts once.
-        seed: seed of the permutations.
+        seed: seed of the coalitions and permutations.
         store: folder that stores the replicates of one network, image set and game. An interrupted run resumes; a run
             asked for a smaller tolerance adds replicates to the stored ones.
         scheduler: address or scheduler file of a dask cluster that computes; trust it as you trust your own shell.
@@ -83,6 +86,7 @@ def shapley(
             until=Until(**vars(limits)),
             game=game,
             seed=seed,
+            regression=regression,
             antithetic=antithetic,
             gradients=gradients,
             confidence=confidence,
@@ -104,6 +108,7 @@ def shapley(
         output,
         layers=filters.layers,
         game=game,
+        regression=regression,
         antithetic=antithetic,
         gradients=gradients,
         bfloat16=bfloat16,

@@ -88,6 +88,7 @@ HELP = {  # what the flags of all recipes mean, by the name of the parameter
     "scored": "images from which the scores of filters come: the name of a data set, a folder or a file",
     "scores": "scores of filters: shapley, salience, responses",
     "seed": "seed of all random draws",
+    "shapiq": "compare with shapiq, in an environment that the recipe makes; it needs python3.12",
     "sets": "test sets: names of data sets, or folders",
     "shares": "shares of bicubic upsampling in the SR image, between 0 and 1",
     "size": "side of the crop, or largest side of the stored maps, in pixels",

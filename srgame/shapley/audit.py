@@ -91,6 +91,7 @@ def network_values(
     until: Until,
     game: str = "each layer",
     seed: int = 0,
+    regression: bool | None = None,
     antithetic: bool | None = None,
     gradients: bool | None = None,
     confidence: float = 0.95,
@@ -110,7 +111,8 @@ def network_values(
     low_precision_reduction; NaN if not measured).
 
     game: one of GAMES. `until` holds for each game; after Ctrl-C the games so far are returned. A game
-        with an additive tail is solved to 0.01% (`additive_shapley`), unless `antithetic` or `gradients` is given.
+        with an additive tail is solved to 0.01% (`additive_shapley`), unless an estimator is asked for.
+    regression, antithetic: as in sampled_shapley.
     gradients: True samples with gradients (multilevel_shapley), by default only if all filters play one game and this
         is cheaper than a permutation.
     store: a folder for replicates. An interrupted run resumes and gives the same bits as an uninterrupted one; a run
@@ -123,7 +125,7 @@ def network_values(
 
     Raises InputError if the folder holds replicates of another game, or another run is using it; if replicates are to
     be stored of a network, payoff or ablation without a name of its own, such as a lambda; and if `gradients` is asked
-    of a game without gradients, or together with an option of permutations.
+    of a game without gradients, or together with an option of other estimators.
 
     >>> import srgame
     >>> network = srgame.seeded(lambda: srgame.SRResNet(features=4, blocks=1), seed=0)
@@ -139,19 +141,20 @@ def network_values(
         raise InputError(f"a confidence lies between 0 and 1, not {confidence}")
     identity = _identity(network, pairs, restoration) | {"game": game, "seed": seed} if store else {}
     if gradients is None:
-        permutations = antithetic is not None or restoration.get("bfloat16")  # options of permutations
-        gradients = game == "all filters" and not permutations and cheaper_than_a_permutation(len(filters))
+        others = regression is not None or antithetic is not None or restoration.get("bfloat16")
+        gradients = game == "all filters" and not others and cheaper_than_a_permutation(len(filters))
     if gradients and restoration.get("bfloat16"):
         raise InputError("bfloat16 is an option of permutations, and gradients use none: ask for either")
-    plain = antithetic is None and not gradients
+    plain = regression is None and antithetic is None and not gradients
     frames: list[pd.DataFrame] = []
     with lock(store), executor(network, pairs) as running:
 
         def play(number: int, evaluated: Played) -> pd.DataFrame:
             who, restored, unions = evaluated
-            run = identity | {"antithetic": antithetic, "gradients": gradients, "players": who.to_dict("list")}
+            options = {"regression": regression, "antithetic": antithetic, "gradients": gradients}
+            run = identity | options | {"players": who.to_dict("list")}
             of_game = open_store(store / f"game{number}", run) if store else None
-            estimate = _estimator(gradients, antithetic, unions)
+            estimate = _estimator(gradients, regression, antithetic, unions)
             sums = running.additive(restored, until) if plain and unions is None else None
             if sums is not None:
                 values = additive_shapley(sums, until, seed)
@@ -175,13 +178,15 @@ def network_values(
     return pd.concat(frames, ignore_index=True)
 
 
-def _estimator(gradients: bool, antithetic: bool | None, unions: Unions) -> Callable[..., ShapleyValues]:
+def _estimator(
+    gradients: bool, regression: bool | None, antithetic: bool | None, unions: Unions
+) -> Callable[..., ShapleyValues]:
     if not gradients:
-        return partial(sampled_shapley, antithetic=antithetic, unions=unions)
-    if antithetic is None and unions is None:
+        return partial(sampled_shapley, regression=regression, antithetic=antithetic, unions=unions)
+    if not regression and antithetic is None and unions is None:
         return multilevel_shapley
     raise InputError(
-        "gradients use no permutations, so these can be neither reversed nor keep layers together: ask for either"
+        "gradients use no regression, and no permutations that can be reversed or keep layers together: ask for either"
     )
 
 

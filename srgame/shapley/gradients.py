@@ -23,7 +23,6 @@ from srgame.shapley.game import Differentiable, Game
 from srgame.shapley.permutations import sampled_shapley
 from srgame.shapley.sampler import (
     ActiveValues,
-    Means,
     PerActive,
     Replicates,
     Rows,
@@ -169,22 +168,19 @@ class _Multilevel(Sampler):
     def estimate(self, replicates: Replicates) -> ActiveValues:
         """The mean over replicates, and its variance beside that of contributions alone."""
         measured = Measured.unpack(replicates)
-        estimate, variance_reduction = mean_of(measured.values.mean(1)), {}
+        means = measured.values.mean(1)
+        estimate, variance_reduction = mean_of(means), {}
         if len(replicates) >= PILOT and estimate.stderr.any():
             alone = (measured.squares.mean(0) - estimate.value**2).sum() * 2 * (len(self.active) + 1)
             here = len(replicates) * (estimate.stderr**2).sum() * self.cost
             variance_reduction["gradients"] = float(alone / here)
         return ActiveValues(
             estimate=estimate,
+            means=means,
             between=deviation_between_parts(measured.values),
             variance_reduction=variance_reduction,
             used=("gradients",),
         )
-
-    def means(self, replicates: Replicates) -> Means:
-        """The estimate of each replicate, the mean over parts."""
-        means: Means = Measured.unpack(replicates).values.mean(1)
-        return means
 
     def continues(self, replicates: Replicates, affordable: float) -> None:
         """Raises MisleadingError if the pilot says so, and permutations are affordable."""

@@ -1,4 +1,4 @@
-"""Sampled Shapley values: random permutations of the players, with error bars.
+"""Sampled Shapley values: random permutations of the players, or random coalitions, with error bars.
 
 The Shapley value φ of a player is its marginal contribution v(S ∪ i) − v(S), averaged over all permutations in which
 the players can join, where S are the players before i (paper, Eq. 1).
@@ -7,6 +7,7 @@ the players can join, where S are the players before i (paper, Eq. 1).
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int
@@ -23,9 +24,9 @@ from srgame.shapley.low_precision import (
     variance_over_rounding,
     with_error_of_rounding,
 )
+from srgame.shapley.regression import LARGEST, Regression, affordable
 from srgame.shapley.sampler import (
     ActiveValues,
-    Means,
     Replicates,
     Rows,
     Sampler,
@@ -51,29 +52,34 @@ def sampled_shapley(
     *,
     until: Until,
     seed: int = 0,
+    regression: bool | None = None,
     antithetic: bool | None = None,
     unions: Unions | None = None,
     progress: bool = False,
     store: Store | None = None,
     workers: Workers | None = None,
 ) -> ShapleyValues:
-    """The Shapley values, estimated without bias from random permutations of the players; they add up to v(N) − v(∅).
+    """The Shapley values, estimated without bias; they add up to v(N) − v(∅).
 
+    regression: True draws coalitions and adjusts what they tell by a regression (regression.py), False draws
+        permutations. None takes the regression, which has about half the error, unless an option of permutations is
+        given, the game has a low-precision game or more than LARGEST players, or `until` allows no FIRST replicates.
     antithetic: True evaluates each permutation and its reverse, whose errors mostly cancel (Mitchell et al. 2022),
         False two independent permutations; None lets the first PILOT replicates decide.
     unions: a partition of the players. Only permutations that keep each union together count: the values are Owen's
         (1977), and their sum over a union is its Shapley value in the game of the unions.
     seed, progress, store, workers: as in `sampling.sample`. Ctrl-C ends the sampling and keeps the replicates so far.
 
-    A replicate draws two permutations for each part of the game. From REGRESSED replicates on, a regression on the
-    players' places is used if it lowers the error. If the game has a low-precision game that rounds little, most
-    replicates evaluate it (low_precision.py); `evaluations` counts a coalition once, in whichever game. Players in
-    `game.dummies` are worth exactly 0 and are never sampled. If all coalitions cost no more than FEW replicates, they
-    are all evaluated instead. If the first ENOUGH replicates agree on all players, 2n more coalitions check that the
-    mean of a player's first and last contribution agrees with them: only then are errors of 0 reported.
+    A replicate takes 2(n − 1) coalitions of the n players, for each part of the game: two permutations, or a coalition
+    of each size with its complement. Permutations are adjusted by a regression on the players' places, from REGRESSED
+    replicates on, if this lowers the error. If the game has a low-precision game that rounds little, most replicates
+    evaluate it (low_precision.py); `evaluations` counts a coalition once, in whichever game. Players in `game.dummies`
+    are worth exactly 0 and are never sampled. If all coalitions cost no more than FEW replicates, they are all
+    evaluated instead. If the first ENOUGH replicates agree on all players, 2n more coalitions check that the mean of a
+    player's first and last contribution agrees with them: only then are errors of 0 reported.
 
-    Raises InputError if `until` allows fewer evaluations than one replicate takes, or if a player is not in exactly one
-    union.
+    Raises InputError if `until` allows fewer evaluations than one replicate takes, if a player is not in exactly one
+    union, or if a regression is asked for together with an option of permutations.
 
     >>> class Sum:  # of seven players, each of whom is worth its number, and 5 more for the odd ones together
     ...     players = 7
@@ -91,7 +97,18 @@ def sampled_shapley(
     if len(active) < 2 or (unions is None and cheaper_enumerated(len(active), cost, until)):
         return exact_shapley(game)
     parts = parts_of(game)
+    how: dict[str, Any] = {"seed": seed, "progress": progress, "workers": workers}
     low_precision = low_precision_games(parts, game.players)
+    options = antithetic is not None or unions is not None
+    if regression and options:
+        raise InputError("a regression draws no permutations, reversed or with unions: ask for either")
+    if regression is None and not options and not low_precision and len(active) <= LARGEST:
+        regression = affordable(until, len(active))
+        if not regression and store:  # a longer run begins with other replicates
+            store = Store(store.folder / "permutations")
+    if regression:
+        coalitions = Regression(game=game, active=active, parts=parts, ends=worth_of_ends(parts, active))
+        return sampled_values(coalitions, until, cost, pilot=0, store=store, **how)
     sampler = _Permutations(
         game=game,
         active=active,
@@ -103,7 +120,7 @@ def sampled_shapley(
         unions=places,
     )
     pilot = PILOT if antithetic is None or low_precision else 0
-    return sampled_values(sampler, until, cost, pilot, seed=seed, progress=progress, store=store, workers=workers)
+    return sampled_values(sampler, until, cost, pilot, store=store, **how)
 
 
 def drawn_permutation(rng: np.random.Generator, players: int, unions: Sequence[Places] | None) -> Active:
@@ -228,15 +245,11 @@ class _Permutations(Sampler):
             used = (*used, "low_precision")
         return ActiveValues(
             estimate=estimate,
+            means=measured.contributions.mean(1),
             between=deviation_between_parts(contributions),
             variance_reduction=variance_reduction,
             used=used,
         )
-
-    def means(self, replicates: Replicates) -> Means:
-        """The contributions of each replicate, the mean over parts."""
-        means: Means = self.unpacked(replicates).contributions.mean(1)
-        return means
 
     def checked(self, measured: Measured) -> Bool[np.ndarray, " replicate"]:
         """The replicates after the pilot that evaluated both games: the pilot decided, so it may not correct too."""

@@ -1,4 +1,4 @@
-"""What permutations and gradients share: replicates of contributions to each part of a game, and their estimate.
+"""What permutations, regression and gradients share: replicates of each part of a game, and their estimate.
 
 A part is a game of the same players; the game is the mean of its parts. In a restoration game each image is a part.
 """
@@ -27,9 +27,10 @@ Means = Float64[np.ndarray, "replicate active"]
 
 @dataclass(frozen=True)
 class ActiveValues:
-    """The values of the active players, and the methods that lowered their variance (as in ShapleyValues)."""
+    """The values of the active players, those of each replicate, and the methods in use (as in ShapleyValues)."""
 
     estimate: Estimate
+    means: Means  # over parts
     between: PerActive
     variance_reduction: dict[str, float]
     used: tuple[str, ...]
@@ -55,10 +56,6 @@ class Sampler(ABC):
     def estimate(self, replicates: Replicates) -> ActiveValues:
         """The values, from packed replicates."""
 
-    @abstractmethod
-    def means(self, replicates: Replicates) -> Means:
-        """The estimate of each replicate, the mean over parts."""
-
     def continues(self, replicates: Replicates, affordable: float) -> None:
         """Raises an exception if the first ENOUGH replicates show that another sampler is better."""
         return None  # most have no other
@@ -68,10 +65,9 @@ class Sampler(ABC):
         """The largest difference between two estimates that rounding explains."""
         return rounding_of(self.game) * float(np.abs(self.ends).max())
 
-    def agree(self, replicates: Replicates) -> Bool[np.ndarray, " active"]:
+    def agree(self, means: Means) -> Bool[np.ndarray, " active"]:
         """The players of whom all replicates agree; nobody after a single one."""
-        spread = np.ptp(self.means(replicates), axis=0)
-        agree: Bool[np.ndarray, " active"] = (spread <= self.rounding) & (len(replicates) > 1)
+        agree: Bool[np.ndarray, " active"] = (np.ptp(means, axis=0) <= self.rounding) & (len(means) > 1)
         return agree
 
 
@@ -87,14 +83,14 @@ def sampled_values(sampler: Sampler, until: Until, cost: int, pilot: int, **how:
     rounding_of(sampler.game)  # a game on workers asks them for it, which an interrupted run could not do later
 
     def estimate(replicates: Replicates) -> Estimate:
-        return _checked(sampler, sampler.estimate(replicates).estimate, replicates, check)
+        return _checked(sampler, sampler.estimate(replicates), check)
 
     def extra(replicates: Replicates, affordable: float) -> int:
         """The evaluations of the check, if all replicates agree on all players and it is affordable."""
         nonlocal check
         sampler.continues(replicates, affordable)
         needed = 2 * len(sampler.active)
-        if needed > affordable or not sampler.agree(replicates).all():
+        if needed > affordable or not sampler.agree(sampler.estimate(replicates).means).all():
             return 0
         contributions, _ = first_and_last(sampler.game, sampler.active, sampler.ends.mean(0))
         check = contributions.mean(0)
@@ -107,9 +103,8 @@ def sampled_values(sampler: Sampler, until: Until, cost: int, pilot: int, **how:
 
     sampled = sample(sampler.replicate, until, cost, spent=2, estimate=estimate, extra=extra, pilot=pilot, **how)
     values, flags = sampler.estimate(sampled.replicates), np.full(sampler.game.players, "", dtype=object)
-    checked = _checked(sampler, values.estimate, sampled.replicates, check)
-    means, agree = sampler.means(sampled.replicates), sampler.agree(sampled.replicates)
-    flags[sampler.active] = np.select([agree, heavy_tails(means)], [AGREED, HEAVY_TAILS], "")
+    checked, agree = _checked(sampler, values, check), sampler.agree(values.means)
+    flags[sampler.active] = np.select([agree, heavy_tails(values.means)], [AGREED, HEAVY_TAILS], "")
     return ShapleyValues(
         value=of_all(checked.value),
         stderr=of_all(checked.stderr),
@@ -126,7 +121,7 @@ def sampled_values(sampler: Sampler, until: Until, cost: int, pilot: int, **how:
     )
 
 
-def _checked(sampler: Sampler, estimate: Estimate, replicates: Replicates, check: PerActive | None) -> Estimate:
+def _checked(sampler: Sampler, values: ActiveValues, check: PerActive | None) -> Estimate:
     """The estimate, with an error for players of whom all replicates agree, perhaps by luck.
 
     They agree for a reason if they agree on all players, and with `check`, the mean of each player's first and last
@@ -134,7 +129,7 @@ def _checked(sampler: Sampler, estimate: Estimate, replicates: Replicates, check
     three leaves open: with a confidence of 95%, fewer than 3 of as many replicates would differ, each by no more than
     the largest value seen.
     """
-    count, agree = len(replicates), sampler.agree(replicates)
+    estimate, agree, count = values.estimate, sampler.agree(values.means), len(values.means)
     rounding = 4 * sampler.rounding
     confirmed = agree.all() and check is not None and (np.abs(estimate.value - check) <= rounding).all()
     lucky = agree & (not confirmed)
