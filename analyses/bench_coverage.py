@@ -38,11 +38,11 @@ Worths = Callable[[Tensor], Tensor]
 Known = Float64[np.ndarray, " player"]
 
 STOPPED = "stopped at a tolerance"
-DEFAULT = "measured (default)"
+DEFAULT = "regression (default)"
 ESTIMATORS: dict[str, Callable[..., ShapleyValues]] = {
     "antithetic permutations": partial(sampled_shapley, antithetic=True),
     "independent permutations": partial(sampled_shapley, antithetic=False),
-    "measured (default)": sampled_shapley,
+    DEFAULT: sampled_shapley,
     "multilevel": multilevel_shapley,
     "low-precision game, corrected": sampled_shapley,
     STOPPED: sampled_shapley,
@@ -52,7 +52,7 @@ ROUNDING = 1e-9  # an estimate this near, relative to the largest value, is exac
 LOOKS: dict[str, dict[str, Any]] = {
     "antithetic permutations": {"color": BLUE, "marker": "o"},
     "independent permutations": {"color": ORANGE, "marker": "s"},
-    "measured (default)": {"color": GREEN, "marker": "^"},
+    DEFAULT: {"color": GREEN, "marker": "^"},
     "multilevel": {"color": "black", "marker": "D"},
     "low-precision game, corrected": {"color": RED, "marker": "v"},
     STOPPED: {"color": PURPLE, "marker": "P"},
