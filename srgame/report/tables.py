@@ -120,16 +120,19 @@ def _effort(how: pd.Series, symbol: str) -> str:
             f"solved: additive tail, from {how['evaluations']:,} evaluations; largest standard error "
             f"{how['relative_stderr']:.3%} of the range of {symbol}"
         )
+    error = how["relative_stderr"]
+    reached = f"largest standard error {error:.2%} of the range of {symbol}; " if math.isfinite(error) else ""
     return (
         f"{how['evaluations']:,} evaluations in {how['replicates']} independent replicates; "
-        f"largest standard error {how['relative_stderr']:.2%} of the range of {symbol}; ended by: {how['ended']}"
+        f"{reached}ended by: {how['ended']}"
     )
 
 
 def _caution(how: pd.Series, confidence: float) -> list[str]:
     """A warning if there are too few replicates for a standard error, or for intervals."""
-    if how["replicates"] == 1:
-        return [f"one replicate: no error yet; {_advice(how)}"]
+    if math.isinf(how["stderr"]):
+        count = "one replicate" if how["replicates"] == 1 else f"{how['replicates']} replicates"
+        return [f"{count}: no error yet; {_advice(how)}"]
     if how["relative_stderr"] > ROUNDING and 0 < how["replicates"] < DOZEN:
         return [f"fewer than {DOZEN} replicates: intervals of {confidence:.0%} may be too narrow; {_advice(how)}"]
     return []

@@ -75,8 +75,8 @@ class PairInteractions(Estimate):
     def __repr__(self) -> str:
         how = "exact" if self.ended == "exact" else f"{self.replicates} replicates, ended by {self.ended}"
         return (
-            f"<Interactions of {len(self.pairs)} pairs of {self.players} players: largest standard error "
-            f"{self.relative_stderr:.2%} of their range, {self.evaluations:,} evaluations ({how})>"
+            f"<Interactions of {len(self.pairs)} pairs of {self.players} players: {self.precision}, "
+            f"{self.evaluations:,} evaluations ({how})>"
         )
 
     def _repr_html_(self) -> str:

@@ -46,6 +46,13 @@ class Estimate:
         """The root mean square of the standard errors, as a share of the range of the values."""
         return self._share(np.sqrt(np.mean(self.stderr**2)) if self.stderr.size else 0.0)
 
+    @property
+    def precision(self) -> str:
+        """The largest standard error in words."""
+        if np.isinf(self.stderr).any():
+            return "no error yet"
+        return f"largest standard error {self.relative_stderr:.2%} of their range"
+
     def _share(self, error: float) -> float:
         spread = np.ptp(self.value) if self.value.size else 0.0
         return 0.0 if error == 0 else float(error / spread) if spread > 0 else math.inf
@@ -162,8 +169,8 @@ class ShapleyValues(Estimate):
     def __repr__(self) -> str:
         how = "exact" if self.ended == "exact" else f"{self.replicates} replicates, ended by {self.ended}"
         return (
-            f"<Shapley values of {len(self.value)} players: sum {self.grand - self.empty:.4g}, largest standard error "
-            f"{self.relative_stderr:.2%} of their range, {self.evaluations:,} evaluations ({how})>"
+            f"<Shapley values of {len(self.value)} players: sum {self.grand - self.empty:.4g}, {self.precision}, "
+            f"{self.evaluations:,} evaluations ({how})>"
         )
 
     def _repr_html_(self) -> str:

@@ -20,6 +20,7 @@ from games import (
 
 from srgame import Until, exact_shapley, sampled_shapley
 from srgame.errors import InputError
+from srgame.report.tables import shapley_table
 from srgame.shapley.regression import LARGEST, drawn_coalitions, features_of, shapley_of_features
 from srgame.shapley.store import Store
 
@@ -85,6 +86,12 @@ def test_few_replicates_leave_no_degrees_of_freedom_and_so_no_error() -> None:
     game = saturating(12, 0)
     values = [sampled_shapley(game, until=replicates(game, count), regression=True) for count in (1, 2, 3)]
     assert np.isinf([run.stderr for run in values[:2]]).all() and np.isfinite(values[2].stderr).all()
+    assert ["no error yet" in repr(run) for run in values] == [True, True, False]
+    frame = values[1].frame().assign(layer="conv", filter=range(12), replicates=2, evaluations=46, ended="seconds")
+    rest = {"empty": 0.0, "grand": 1.0, "relative_stderr": np.inf, "used": "regression"}
+    rest |= {f"{name}_reduction": np.nan for name in ("antithetic", "control_variates")}
+    printed = shapley_table(frame.assign(**rest), "dB", 0.95)
+    assert "2 replicates: no error yet; allow more seconds" in printed and "inf" not in printed.partition("interval")[0]
 
 
 def test_a_quadratic_game_is_solved_and_confirmed() -> None:
