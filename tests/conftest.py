@@ -28,7 +28,7 @@ settings.load_profile("srgame")
 
 
 def pytest_runtest_setup() -> None:
-    type_checks.first_checks.start()
+    type_checks.start()
 
 
 @pytest.fixture(scope="session")
