@@ -4,10 +4,11 @@ import multiprocessing
 import os
 import re
 import resource
+import runpy
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
@@ -15,8 +16,12 @@ from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from subprocess import CompletedProcess
 
-USED = ("cli.verbs", "evaluation.benchmark", "report.tables", "shapley.cluster", "training.loop", "training.strategies")
+USED = (
+    *("cli.verbs", "evaluation.benchmark", "report.recipe", "report.tables", "shapley.cluster", "training.loop"),
+    "training.strategies",
+)
 
 
 @cache
@@ -38,6 +43,15 @@ def started(
     process = forking().Process(target=_run, args=([*map(str, words)], shown, dict(environment or {}), prepare))
     process.start()
     return process
+
+
+def run_file(file: Path, *words: str) -> CompletedProcess[str]:
+    """Runs a file of Python as a command, in a process of its own."""
+    shown = file.with_suffix(".out"), file.with_suffix(".err")
+    process = forking().Process(target=_run_file, args=(file, words, shown))
+    process.start()
+    process.join()
+    return CompletedProcess(words, process.exitcode, *(path.read_text() for path in shown))
 
 
 def train_together(words: list[object], shown: Path, processes: int = 2) -> None:
@@ -65,13 +79,23 @@ def _run(words: list[str], shown: Path, environment: Mapping[str, str], prepare:
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores Ctrl-C
     os.environ.update(environment)
-    output = os.open(shown, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    for stream in (1, 2):
-        os.dup2(output, stream)
+    _show(shown, shown)
     if prepare:
         prepare()
     sys.argv = ["srgame", *words]
     main()
+
+
+def _run_file(file: Path, words: Sequence[str], shown: tuple[Path, Path]) -> None:
+    _show(*shown)
+    sys.argv = [str(file), *words]
+    runpy.run_path(str(file), run_name="__main__")
+
+
+def _show(output: Path, error: Path) -> None:
+    """Sends what this process prints to files."""
+    for stream, path in ((1, output), (2, error)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND), stream)
 
 
 @contextmanager

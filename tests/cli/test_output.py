@@ -72,6 +72,7 @@ def test_a_full_disk_under_the_output_is_reported_after_the_results_are_saved(
     assert len(pd.read_csv(tmp_path / "out" / "benchmark.csv")) == 2
 
 
+@pytest.mark.usefixtures("blank_pictures")
 @pytest.mark.parametrize("verb", VERBS)
 def test_results_of_two_checkpoints_stand_side_by_side_in_a_folder(
     srgame: Run, checkpoints: list[Path], tmp_path: Path, verb: str
@@ -89,6 +90,7 @@ def test_results_of_two_checkpoints_stand_side_by_side_in_a_folder(
     assert len(files) == (6 if name == "salience" else 4) and len(list(out.iterdir())) == 2 * len(files)
 
 
+@pytest.mark.usefixtures("blank_pictures")
 @pytest.mark.parametrize("foreign", ["responses.json", "responses.png", "responses.pdf"])
 def test_a_foreign_file_of_the_same_name_is_kept(
     srgame: Run, checkpoints: list[Path], tmp_path: Path, foreign: str
@@ -101,6 +103,7 @@ def test_a_foreign_file_of_the_same_name_is_kept(
     assert (out / foreign.replace(".", "-1.")).read_text() == "precious" and (out / foreign).read_bytes() != b"precious"
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_each_setting_has_results_of_its_own_and_the_same_command_replaces_its_own(
     srgame: Run, checkpoints: list[Path], tmp_path: Path
 ) -> None:
@@ -138,6 +141,7 @@ def test_a_mistake_on_the_command_line_is_one_sentence_with_what_was_meant(
     assert all(each in error for each in said)
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_ctrl_c_in_a_probe_keeps_the_checkpoints_that_were_measured(
     srgame: Run, checkpoints: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
