@@ -169,7 +169,7 @@ def worths_of(game: FormulaGame) -> dict[frozenset[int], float]:
 
 
 def enumerated(game: FormulaGame) -> tuple[np.ndarray, np.ndarray]:
-    """All coalitions, "coalition player", and their worths; the binary digits of a coalition's number are its members."""
+    """All coalitions, "coalition player", and their worths; the digits of a coalition's number are its members."""
     present = (np.arange(2**game.players)[:, None] >> np.arange(game.players) & 1).astype(bool)
     return present, game(torch.from_numpy(present)).numpy()
 
@@ -193,5 +193,7 @@ def interaction_by_definition(game: FormulaGame, banzhaf: bool = False) -> np.nd
     for i, j in combinations(range(n), 2):
         without = number[~present[:, i] & ~present[:, j]]
         one, other = without | 1 << i, without | 1 << j
-        value[[i, j], [j, i]] = weight[size[without]] @ (worth[one | other] - worth[one] - worth[other] + worth[without])
+        value[[i, j], [j, i]] = weight[size[without]] @ (
+            worth[one | other] - worth[one] - worth[other] + worth[without]
+        )
     return value
