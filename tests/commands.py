@@ -69,6 +69,13 @@ def train_together(words: list[object], shown: Path, processes: int = 2) -> None
         assert process.exitcode == 0, shown.with_suffix(f".{rank}").read_text()
 
 
+def launched(words: list[str], shown: Path) -> BaseProcess:
+    """Starts `srgame` in two processes by torchrun's launcher, which restarts them; they say "started RANK PID"."""
+    process = forking().Process(target=_launch, args=(words, shown))
+    process.start()
+    return process
+
+
 def write_at_once() -> None:
     """Makes `evaluate` write after each image instead of once a second, so that it is stopped in the middle."""
     import_module("srgame.evaluation.benchmark").SECONDS_BETWEEN_WRITES = 0.0
@@ -82,6 +89,23 @@ def _run(words: list[str], shown: Path, environment: Mapping[str, str], prepare:
     _show(shown, shown)
     if prepare:
         prepare()
+    sys.argv = ["srgame", *words]
+    main()
+
+
+def _launch(words: list[str], shown: Path) -> None:
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    _show(shown, shown)
+    together = {"min_nodes": 1, "max_nodes": 1, "nproc_per_node": 2, "max_restarts": 2, "monitor_interval": 0.1}
+    rendezvous = {"rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0", "run_id": "test"}
+    elastic_launch(LaunchConfig(**together, **rendezvous, start_method="fork"), _run_launched)(words)
+
+
+def _run_launched(words: list[str]) -> None:
+    from srgame.__main__ import main
+
+    print("started", os.environ["RANK"], os.getpid(), flush=True)
     sys.argv = ["srgame", *words]
     main()
 
