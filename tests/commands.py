@@ -76,6 +76,11 @@ def launched(words: list[str], shown: Path) -> BaseProcess:
     return process
 
 
+def fill_output() -> None:
+    """Sends standard output to a full disk."""
+    os.dup2(os.open("/dev/full", os.O_WRONLY), 1)
+
+
 def write_at_once() -> None:
     """Makes `evaluate` write after each image instead of once a second, so that it is stopped in the middle."""
     import_module("srgame.evaluation.benchmark").SECONDS_BETWEEN_WRITES = 0.0

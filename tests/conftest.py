@@ -5,7 +5,8 @@ Fixtures import srgame when they are used: the process that only hands out tests
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +31,16 @@ settings.load_profile("srgame")
 
 def pytest_runtest_setup() -> None:
     type_checks.start()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def same_commit() -> Iterator[None]:
+    """Results name the commit that git named first: it does not change while tests run."""
+    from srgame import provenance
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(provenance, "_commit", cache(provenance._commit))
+        yield
 
 
 @pytest.fixture(scope="session")
