@@ -4,10 +4,11 @@ import multiprocessing
 import os
 import re
 import resource
+import runpy
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
@@ -15,8 +16,12 @@ from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from subprocess import CompletedProcess
 
-USED = ("cli.verbs", "evaluation.benchmark", "report.tables", "shapley.cluster", "training.loop", "training.strategies")
+USED = (
+    *("cli.verbs", "evaluation.benchmark", "report.recipe", "report.tables", "shapley.cluster", "training.loop"),
+    "training.strategies",
+)
 
 
 @cache
@@ -40,6 +45,15 @@ def started(
     return process
 
 
+def run_file(file: Path, *words: str) -> CompletedProcess[str]:
+    """Runs a file of Python as a command, in a process of its own."""
+    shown = file.with_suffix(".out"), file.with_suffix(".err")
+    process = forking().Process(target=_run_file, args=(file, words, shown))
+    process.start()
+    process.join()
+    return CompletedProcess(words, process.exitcode, *(path.read_text() for path in shown))
+
+
 def train_together(words: list[object], shown: Path, processes: int = 2) -> None:
     """Runs `srgame` in processes that train one network, with the variables that torchrun sets for each of them."""
     with socket.socket() as free:
@@ -55,6 +69,18 @@ def train_together(words: list[object], shown: Path, processes: int = 2) -> None
         assert process.exitcode == 0, shown.with_suffix(f".{rank}").read_text()
 
 
+def launched(words: list[str], shown: Path) -> BaseProcess:
+    """Starts `srgame` in two processes by torchrun's launcher, which restarts them; they say "started RANK PID"."""
+    process = forking().Process(target=_launch, args=(words, shown))
+    process.start()
+    return process
+
+
+def fill_output() -> None:
+    """Sends standard output to a full disk."""
+    os.dup2(os.open("/dev/full", os.O_WRONLY), 1)
+
+
 def write_at_once() -> None:
     """Makes `evaluate` write after each image instead of once a second, so that it is stopped in the middle."""
     import_module("srgame.evaluation.benchmark").SECONDS_BETWEEN_WRITES = 0.0
@@ -65,13 +91,40 @@ def _run(words: list[str], shown: Path, environment: Mapping[str, str], prepare:
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores Ctrl-C
     os.environ.update(environment)
-    output = os.open(shown, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    for stream in (1, 2):
-        os.dup2(output, stream)
+    _show(shown, shown)
     if prepare:
         prepare()
     sys.argv = ["srgame", *words]
     main()
+
+
+def _launch(words: list[str], shown: Path) -> None:
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    _show(shown, shown)
+    together = {"min_nodes": 1, "max_nodes": 1, "nproc_per_node": 2, "max_restarts": 2, "monitor_interval": 0.1}
+    rendezvous = {"rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0", "run_id": "test"}
+    elastic_launch(LaunchConfig(**together, **rendezvous, start_method="fork"), _run_launched)(words)
+
+
+def _run_launched(words: list[str]) -> None:
+    from srgame.__main__ import main
+
+    print("started", os.environ["RANK"], os.getpid(), flush=True)
+    sys.argv = ["srgame", *words]
+    main()
+
+
+def _run_file(file: Path, words: Sequence[str], shown: tuple[Path, Path]) -> None:
+    _show(*shown)
+    sys.argv = [str(file), *words]
+    runpy.run_path(str(file), run_name="__main__")
+
+
+def _show(output: Path, error: Path) -> None:
+    """Sends what this process prints to files."""
+    for stream, path in ((1, output), (2, error)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND), stream)
 
 
 @contextmanager

@@ -5,7 +5,9 @@ Fixtures import srgame when they are used: the process that only hands out tests
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +30,17 @@ settings.load_profile("srgame")
 
 
 def pytest_runtest_setup() -> None:
-    type_checks.first_checks.start()
+    type_checks.start()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def same_commit() -> Iterator[None]:
+    """Results name the commit that git named first: it does not change while tests run."""
+    from srgame import provenance
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(provenance, "_commit", cache(provenance._commit))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -69,6 +81,20 @@ def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands and recipes draw their figures but save none: that takes a second each."""
     for module in ("report.style", "report.recipe", "report.results"):
         monkeypatch.setattr(f"srgame.{module}.save_figure", lambda *_: [])
+
+
+@pytest.fixture
+def blank_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands draw their figures but save blank ones, each of another size, so that no two files are equal."""
+    from matplotlib.figure import Figure
+
+    from srgame.report import style
+
+    save, widths = style.save_figure, count(10)
+    for module in ("report.style", "report.recipe", "report.results"):
+        monkeypatch.setattr(
+            f"srgame.{module}.save_figure", lambda stem, _: save(stem, Figure(figsize=(next(widths) / 10, 1)))
+        )
 
 
 @pytest.fixture

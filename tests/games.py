@@ -168,23 +168,32 @@ def worths_of(game: FormulaGame) -> dict[frozenset[int], float]:
     return dict(zip(coalitions, game(present).tolist(), strict=True))
 
 
+def enumerated(game: FormulaGame) -> tuple[np.ndarray, np.ndarray]:
+    """All coalitions, "coalition player", and their worths; the digits of a coalition's number are its members."""
+    present = (np.arange(2**game.players)[:, None] >> np.arange(game.players) & 1).astype(bool)
+    return present, game(torch.from_numpy(present)).numpy()
+
+
 def shapley_by_definition(game: FormulaGame) -> np.ndarray:
     """Each player's marginal contribution, averaged over the coalitions of a size and then over sizes."""
-    n, worths, value = game.players, worths_of(game), np.zeros(game.players)
+    n, (present, worth) = game.players, enumerated(game)
+    number, size, value = np.arange(2**n), present.sum(1), np.zeros(n)
+    weight = np.array([1 / (n * comb(n - 1, k)) for k in range(n)])
     for i in range(n):
-        for members in worths:
-            if i not in members:
-                value[i] += (worths[members | {i}] - worths[members]) / (n * comb(n - 1, len(members)))
+        without = number[~present[:, i]]
+        value[i] = weight[size[without]] @ (worth[without | 1 << i] - worth[without])
     return value
 
 
 def interaction_by_definition(game: FormulaGame, banzhaf: bool = False) -> np.ndarray:
     """The interaction index of each pair (Grabisch & Roubens 1999), over all coalitions without the two."""
-    n, worths, value = game.players, worths_of(game), np.zeros((game.players, game.players))
+    n, (present, worth) = game.players, enumerated(game)
+    number, size, value = np.arange(2**n), present.sum(1), np.zeros((n, n))
+    weight = np.array([2.0 ** (2 - n) if banzhaf else 1 / ((n - 1) * comb(n - 2, k)) for k in range(n - 1)])
     for i, j in combinations(range(n), 2):
-        for without in worths:
-            if i not in without and j not in without:
-                weight = 2 ** (2 - n) if banzhaf else 1 / ((n - 1) * comb(n - 2, len(without)))
-                together = worths[without | {i, j}] - worths[without | {i}] - worths[without | {j}] + worths[without]
-                value[[i, j], [j, i]] += weight * together
+        without = number[~present[:, i] & ~present[:, j]]
+        one, other = without | 1 << i, without | 1 << j
+        value[[i, j], [j, i]] = weight[size[without]] @ (
+            worth[one | other] - worth[one] - worth[other] + worth[without]
+        )
     return value

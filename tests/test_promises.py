@@ -144,6 +144,7 @@ def test_the_same_command_gives_the_same_csv_in_another_process(
         monkeypatch.setattr(sys, "argv", ["srgame", *words(verb, "here")])
         main()
     code = "import sys, torch; from srgame.cli.verbs import main; torch.set_num_threads(1)\n"
+    code += "from srgame.report import results; results.save_figure = lambda *_: []\n"
     code += "\n".join(f"sys.argv = {['srgame', *words(verb, 'there')]!r}; main()" for verb in COMMANDS)
     other = os.environ | {"PYTHONHASHSEED": "1"}
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, env=other)

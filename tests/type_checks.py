@@ -1,43 +1,89 @@
 """Checks of the shapes and types in srgame's signatures: jaxtyping and beartype make them while tests run."""
 
+import ast
+import sys
+from collections import Counter
 from collections.abc import Callable
-from functools import cache
-from pathlib import Path
+from dataclasses import is_dataclass
+from functools import cache, wraps
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from types import CodeType, ModuleType
 from typing import Any
 
 from beartype import beartype
-from jaxtyping import config, install_import_hook
+from jaxtyping import jaxtyped
 
-PACKAGE = Path(__file__).parents[1] / "srgame"
-MOST = 1000  # checks in a test: if it repeats a computation thousands of times, they take most of its time
+MOST = 500  # checks in a test: if it repeats a computation thousands of times, they take most of its time
+MADE = 10  # checked instances of an inner function, which is made anew whenever the outer one is called
 
-
-class FirstChecks:
-    """A type checker that checks the first calls in each test. A function costs nothing until it is called."""
-
-    left = MOST
-
-    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        checked = cache(lambda: beartype(function))
-
-        def check(*arguments: Any, **named: Any) -> Any:
-            self.left -= 1
-            if self.left == 0:
-                config.update("jaxtyping_disable", True)
-            return checked()(*arguments, **named)
-
-        return check
-
-    def start(self) -> None:
-        """Checks are made again, up to MOST."""
-        self.left = MOST
-        config.update("jaxtyping_disable", False)
+_left = MOST
+_made: Counter[CodeType] = Counter()
 
 
-first_checks = FirstChecks()
+def start() -> None:
+    """Checks are made again, up to MOST."""
+    global _left
+    _left = MOST
+
+
+def checked(made: Any) -> Any:
+    """The function with checks of its first calls in each test, or the dataclass with checks of its fields."""
+    if isinstance(made, type):
+        if is_dataclass(made):
+            made.__init__ = checked(made.__init__)
+        return made
+    _made[made.__code__] += 1
+    return made if _made[made.__code__] > MADE else _with_checks(made)
+
+
+def _with_checks(function: Callable[..., Any]) -> Callable[..., Any]:
+    checking = cache(lambda: jaxtyped(function, typechecker=beartype))  # made when it is called: few are in a test
+
+    @wraps(function)
+    def check(*arguments: Any, **named: Any) -> Any:
+        global _left
+        if _left <= 0:
+            return function(*arguments, **named)
+        _left -= 1
+        return checking()(*arguments, **named)
+
+    return check
+
+
+class Loader(SourceFileLoader):
+    """Decorates each function and class of a module with `checked`."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        """The decorated code, which no file keeps."""
+        path = self.get_filename(fullname)
+        tree = ast.parse(self.get_data(path))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef):  # innermost: other decorators may hide the signature
+                node.decorator_list.append(ast.copy_location(ast.Name("__checked__", ast.Load()), node))
+            elif isinstance(node, ast.ClassDef):  # outermost: @dataclass comes first
+                node.decorator_list.insert(0, ast.copy_location(ast.Name("__checked__", ast.Load()), node))
+        code: CodeType = compile(tree, path, "exec", dont_inherit=True)
+        return code
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__dict__["__checked__"] = checked
+        super().exec_module(module)
+
+
+class Finder(MetaPathFinder):
+    """Finds all of srgame but its networks, which torch.fx traces with proxies."""
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        package, *rest = fullname.split(".")
+        if package != "srgame" or not rest or rest[0] == "networks":
+            return None
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec and spec.origin:
+            spec.loader = Loader(fullname, spec.origin)
+        return spec
 
 
 def install() -> None:
-    """Checks all of srgame but its networks, which torch.fx traces with proxies."""
-    modules = [f"srgame.{path.stem}" for path in PACKAGE.iterdir() if path.stem != "networks"]
-    install_import_hook(modules, "type_checks.first_checks")
+    """Checks what is imported from now on."""
+    sys.meta_path.insert(0, Finder())

@@ -24,8 +24,6 @@ from srgame.networks import fingerprint, scale_of
 from srgame.networks.advice import FEW
 from srgame.networks.checkpoints import SUFFIXES
 from srgame.provenance import provenance
-from srgame.report.results import save_results
-from srgame.report.style import with_literal_text
 
 DEFAULTS = {
     "dataset": "photographs",
@@ -121,6 +119,9 @@ def save_measured(
     **flags: Any,
 ) -> None:
     """Writes a csv and a json for each frame and the pictures under the first name, then prints `text`."""
+    from srgame.report.results import save_results  # here, since `evaluate` imports this module and draws nothing
+    from srgame.report.style import with_literal_text
+
     facts = {
         "weights": measured.weights,
         "images": names_of(images),

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
-from scipy import stats
+from scipy.special import ndtri, stdtrit
 from torch import nn
 
 from srgame.data.pairs import Pairs
@@ -210,9 +210,9 @@ def _interval(own: pd.DataFrame, first: pd.DataFrame, confidence: float) -> tupl
     differences = own["value"] - first["value"]
     count, mean = len(differences), float(differences.mean())
     if own["stderr"].notna().all():
-        half = stats.norm.ppf((1 + confidence) / 2) * np.hypot(own["stderr"].iloc[0], first["stderr"].iloc[0])
+        half = ndtri((1 + confidence) / 2) * np.hypot(own["stderr"].iloc[0], first["stderr"].iloc[0])
     elif count > 1:
-        half = stats.t.ppf((1 + confidence) / 2, count - 1) * float(differences.std()) / np.sqrt(count)
+        half = stdtrit(count - 1, (1 + confidence) / 2) * float(differences.std()) / np.sqrt(count)
     else:
         half = np.nan
     return mean, mean - half, mean + half

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float64
-from scipy import stats
+from scipy.special import stdtrit
 
 from srgame.shapley.coalitions import Active, rounding_of
 from srgame.shapley.exact import first_and_last
@@ -140,7 +140,7 @@ def _checked(sampler: Sampler, values: ActiveValues, check: PerActive | None) ->
         floor = np.sqrt(np.mean(others**2))
     else:
         largest = max(np.abs(estimate.value).max(), 0.0 if check is None else np.abs(estimate.value - check).max())
-        floor = 3 / count * largest / stats.t.ppf(0.975, count - 1)
+        floor = 3 / count * largest / stdtrit(count - 1, 0.975)
     return replace(estimate, stderr=np.where(lucky, np.hypot(estimate.stderr, floor), estimate.stderr))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float64
-from scipy import stats
+from scipy.special import stdtrit
 
 from srgame.errors import InputError
 from srgame.files import write_atomic
@@ -64,7 +64,7 @@ class Estimate:
         cover less (analyses/bench_coverage.py).
         """
         freedom = self.replicates - 1 if self.freedom is None else self.freedom
-        quantile = stats.t.ppf((1 + confidence) / 2, freedom) if self.replicates > 1 else 1.0
+        quantile = stdtrit(freedom, (1 + confidence) / 2) if self.replicates > 1 else 1.0
         return self.value - quantile * self.stderr, self.value + quantile * self.stderr
 
 

@@ -45,6 +45,16 @@ def checkpoint(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of four small images: the middles of the photographs."""
+    folder = tmp_path_factory.mktemp("scenes")
+    pairs = load_pairs("photographs", crop=64)
+    for name, hr in zip(pairs.names, pairs.hr, strict=True):
+        cv2.imwrite(str(folder / f"{name}.png"), (hr * 255).round().byte().permute(1, 2, 0).numpy()[..., ::-1])
+    return folder
+
+
 def test_shapley_prints_a_table_and_writes_csv_json_and_pictures(srgame: Run, checkpoint: Path, tmp_path: Path) -> None:
     words = ["--layers", "conv_hr", "conv_first", "--crop", 32, "--images", 2, "--evaluations", 300, "--seed", 3]
     status, printed, _ = srgame("shapley", checkpoint, *words, "--output", tmp_path / "out")
@@ -298,20 +308,21 @@ def test_a_second_run_in_a_folder_is_refused_by_each_verb_that_goes_on_there(
 
 @pytest.mark.parametrize("degradation", ["bicubic", "second-order", "bsrgan", "second-order:noise"])
 def test_degrade_writes_lr_images_and_a_manifest_that_makes_them_again(
-    srgame: Run, tmp_path: Path, degradation: str
+    srgame: Run, scenes: Path, tmp_path: Path, degradation: str
 ) -> None:
-    status, printed, _ = srgame("degrade", "photographs", "--output", tmp_path / "lr", "--degradation", degradation)
+    words = ["degrade", scenes, "--degradation", degradation, "--sheet", 0, "--output"]
+    status, printed, _ = srgame(*words, tmp_path / "lr")
     assert status == 0 and "4 LR images" in printed
     manifest = json.loads((tmp_path / "lr" / "manifest.json").read_text())
     assert manifest["settings"] == {"degradation": degradation, "scale": 4, "sharpen": False, "seed": 0}
-    pairs = load_pairs("photographs")
+    pairs = load_pairs(str(scenes))
     assert [entry["lr"] for entry in manifest["images"]] == [f"{name}.png" for name in pairs.names]
     for entry, hr in zip(manifest["images"], pairs.hr, strict=True):
         written = read_image(tmp_path / "lr" / entry["lr"])
         assert written.shape == (3, hr.shape[1] // 4, hr.shape[2] // 4)
         if entry["drawn"]:
             assert torch.equal(degraded(hr[None], [entry["drawn"]])[0], written)
-    srgame("degrade", "photographs", "--output", tmp_path / "other", "--degradation", degradation, "--seed", 1)
+    srgame(*words, tmp_path / "other", "--seed", 1)
     same = (tmp_path / "lr" / "rocket.png").read_bytes() == (tmp_path / "other" / "rocket.png").read_bytes()
     assert same == (degradation == "bicubic")
 
@@ -338,7 +349,7 @@ def test_degrade_never_replaces_images_of_another_run(srgame: Run, tmp_path: Pat
     for name, seed in (("a", 0), ("b", 1)):
         pixels = np.random.default_rng(seed).integers(0, 256, (24, 24, 3), dtype=np.uint8)
         cv2.imwrite(str(tmp_path / "hr" / f"{name}.png"), pixels)
-    words = ["degrade", tmp_path / "hr", "--output", tmp_path / "lr"]
+    words = ["degrade", tmp_path / "hr", "--output", tmp_path / "lr", "--sheet", 0]
     assert srgame(*words)[0] == 0
     files = {path: path.read_bytes() for path in (*(tmp_path / "hr").iterdir(), *(tmp_path / "lr").iterdir())}
     for other, said in (
@@ -349,7 +360,7 @@ def test_degrade_never_replaces_images_of_another_run(srgame: Run, tmp_path: Pat
         status, _, error = srgame(*words, *other)
         assert status == 2 and said in error
     assert {path: path.read_bytes() for path in files} == files
-    assert {path.name for path in tmp_path.rglob("*.*")} == {path.name for path in files} | {"lr-sheet.png"}
+    assert {path.name for path in tmp_path.rglob("*.*")} == {path.name for path in files}
     (tmp_path / "lr" / "b.png").unlink()
     assert srgame(*words)[0] == 0
     assert {path: path.read_bytes() for path in files} == files
@@ -367,9 +378,9 @@ def test_degrade_never_replaces_images_of_another_run(srgame: Run, tmp_path: Pat
 
 @pytest.mark.parametrize("patches", [[], ["--patches", 2, "--patch", 32]])
 def test_ctrl_c_in_degrade_says_that_the_same_command_resumes(
-    srgame: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patches: list[object]
+    srgame: Run, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patches: list[object]
 ) -> None:
-    words = ["degrade", "photographs", "--output", tmp_path / "lr", *patches]
+    words = ["degrade", scenes, "--output", tmp_path / "lr", "--sheet", 0, *patches]
     assert srgame(*words, "--output", tmp_path / "whole")[0] == 0
     with monkeypatch.context() as during:
         module = "training.patch_store._bytes" if patches else "data.degradations.folder.write_png"
@@ -507,24 +518,24 @@ def test_an_unknown_strategy_is_refused(srgame: Run, tmp_path: Path) -> None:
     ],
 )
 def test_a_strategy_reads_its_own_flags(
-    srgame: Run, tmp_path: Path, strategy: str, given: list[object], default: list[object]
+    srgame: Run, scenes: Path, tmp_path: Path, strategy: str, given: list[object], default: list[object]
 ) -> None:
     small = ["--features", 4, "--blocks", 1, "--steps", 1, "--batch", 1, "--patch", 32, "--crop", 0, "--pool", 1]
     small += ["--validation-degradations", "--degradation", "bicubic", "--strategy", strategy]
     weights = []
     for flags in ([], default, given):
         output = tmp_path / str(len(weights))
-        assert srgame("train", "photographs", *small, *flags, "--output", output)[0] == 0
+        assert srgame("train", scenes, *small, *flags, "--output", output)[0] == 0
         weights.append((output / "weights.safetensors").read_bytes())
     assert weights[0] == weights[1] != weights[2]
 
 
 @pytest.fixture
-def patch_store(srgame: Run, tmp_path: Path) -> Path:
+def patch_store(srgame: Run, scenes: Path, tmp_path: Path) -> Path:
     """Six patches of scale 2."""
     store = tmp_path / "patches"
-    words = ["--patches", 6, "--patch", 32, "--crop", 48, "--scale", 2, "--sharpen"]
-    status, printed, _ = srgame("degrade", "photographs", "--output", store, *words)
+    words = ["--patches", 6, "--patch", 32, "--crop", 48, "--scale", 2, "--sharpen", "--sheet", 0]
+    status, printed, _ = srgame("degrade", scenes, "--output", store, *words)
     assert status == 0 and "6 patches" in printed and str(store / "patches.json") in printed
     return store
 
@@ -558,11 +569,11 @@ def test_a_training_on_patches_resumes_only_with_the_same_flags_on_the_same_patc
 
 
 @pytest.fixture
-def types(srgame: Run, tmp_path: Path) -> list[Path]:
+def types(srgame: Run, scenes: Path, tmp_path: Path) -> list[Path]:
     """Six patches of each type of distortion."""
-    small = ["--patches", 6, "--patch", 32, "--crop", 48]
+    small = ["--patches", 6, "--patch", 32, "--crop", 48, "--sheet", 0]
     for kind in DISTORTIONS:
-        assert srgame("degrade", "photographs", "--output", tmp_path / kind, "--degradation", kind, *small)[0] == 0
+        assert srgame("degrade", scenes, "--output", tmp_path / kind, "--degradation", kind, *small)[0] == 0
     return [tmp_path / kind for kind in DISTORTIONS]
 
 
@@ -588,10 +599,12 @@ def test_dil_trains_on_one_store_for_each_type(srgame: Run, types: list[Path], t
         assert len(torch.load(file, weights_only=True)["inner"]["state"]) > 10
 
 
-def test_stores_that_are_not_one_for_each_type_are_refused(srgame: Run, types: list[Path], tmp_path: Path) -> None:
+def test_stores_that_are_not_one_for_each_type_are_refused(
+    srgame: Run, scenes: Path, types: list[Path], tmp_path: Path
+) -> None:
     other = tmp_path / "other"
-    words = ["--patches", 6, "--patch", 32, "--crop", 64, "--degradation", "second-order:blur"]
-    assert srgame("degrade", "photographs", "--output", other, *words)[0] == 0
+    words = ["--patches", 6, "--patch", 32, "--crop", 64, "--degradation", "second-order:blur", "--sheet", 0]
+    assert srgame("degrade", scenes, "--output", other, *words)[0] == 0
     for folders, strategy, said in (
         (types[:1], "dil", "second-order:blur"),
         ([types[0], types[0]], "dil", "second-order:blur, second-order:blur"),
@@ -672,6 +685,7 @@ def test_validation_includes_subfolders_if_the_training_does(
     assert abs(without - within) > 1
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_files_have_the_mode_that_the_umask_gives(
     srgame: Run, training: list[object], checkpoint: Path, tmp_path: Path
 ) -> None:
@@ -684,7 +698,7 @@ def test_files_have_the_mode_that_the_umask_gives(
             ["evaluate", checkpoint, "--sets", images, "--degradations", "clean", "--output", out],
             ["restore", checkpoint, "--dataset", images, "--output", out / "restored"],
             ["degrade", images, "--output", out / "lr"],
-            ["degrade", images, "--output", out / "patches", "--patches", 2, "--patch", 16, "--crop", 0],
+            ["degrade", images, "--output", out / "patches", "--patches", 2, "--patch", 16, "--crop", 0, "--sheet", 0],
         )
         for words in commands:
             assert srgame(*words)[0] == 0

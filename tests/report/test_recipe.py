@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from commands import run_file
 from matplotlib.figure import Figure
 
 from srgame.provenance import provenance, save_frame
@@ -47,11 +48,6 @@ def analysis(tmp_path: Path) -> Path:
     file = tmp_path / "analyses" / "fig0.py"
     file.write_text(RECIPE)
     return file
-
-
-def run_apart(analysis: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Runs a recipe in its own process; the type checks of these tests would hide the help of its flags."""
-    return subprocess.run([sys.executable, str(analysis), *words], capture_output=True, text=True, check=False)
 
 
 @pytest.fixture
@@ -109,9 +105,10 @@ def test_a_recipe_measures_once_and_then_redraws(run: Run, analysis: Path, tmp_p
 
 
 def test_a_recipe_prints_its_answer_and_explains_its_flags(analysis: Path) -> None:
+    """In a process of its own: the type checks of these tests would hide the help of its flags."""
     analysis.write_text(RECIPE.replace("measure, draw)", "measure, draw, lambda frame: f'{len(frame)} rows.')"))
-    assert run_apart(analysis, "--rows", "4").stdout.splitlines()[1] == "4 rows."
-    shown = " ".join(run_apart(analysis, "--help").stdout.replace("│", " ").split())
+    assert run_file(analysis, "--rows", "4").stdout.splitlines()[1] == "4 rows."
+    shown = " ".join(run_file(analysis, "--help").stdout.replace("│", " ").split())
     assert HELP["store"] in shown and HELP["again"] in shown
 
 
@@ -125,15 +122,15 @@ def test_a_changed_flag_never_overwrites_a_result(run: Run, analysis: Path, tmp_
 
 
 def test_where_a_recipe_keeps_what_it_measures_is_no_setting(analysis: Path, tmp_path: Path) -> None:
-    first = run_apart(analysis, "--store", "store")
+    first = run_file(analysis, "--store", "store")
     assert "measured, stored in store" in first.stdout and "draft" not in first.stdout
     assert json.loads((tmp_path / "figures" / "fig0.json").read_text())["settings"] == {"rows": 3, "name": "a"}
-    assert "stored in" not in run_apart(analysis).stdout
+    assert "stored in" not in run_file(analysis).stdout
 
 
 def test_an_interrupted_recipe_says_whether_it_goes_on(analysis: Path) -> None:
     for store, message in ((), "interrupted"), (("--store", "store"), "interrupted: the same command continues"):
-        ended = run_apart(analysis, "--rows", "0", *store)
+        ended = run_file(analysis, "--rows", "0", *store)
         assert (ended.returncode, ended.stderr.strip()) == (130, f"fig0.py: {message}")
 
 
@@ -158,7 +155,7 @@ def test_drawing_again_in_another_process_gives_the_same_files(run: Run, analysi
     run(analysis)
     pictures = [tmp_path / "figures" / f"fig0.{kind}" for kind in ("png", "pdf")]
     before = [picture.read_bytes() for picture in pictures]
-    run_apart(analysis)
+    run_file(analysis)
     assert [picture.read_bytes() for picture in pictures] == before
 
 

@@ -7,17 +7,28 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TextIO
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from commands import forking
 from torch import Tensor
-from trainings import IMAGES, batches
+from trainings import IMAGES, batches, tiny
 
 from srgame.errors import InputError
+from srgame.training.loop import Schedule, fit
 from srgame.training.patches import Patches, mixed, moved, prefetched
+from srgame.training.strategies import Original
+
+Made = Callable[[int], tuple[Tensor, Tensor]]
 
 
 def test_patches_are_cut_from_the_images_and_repeat() -> None:
@@ -113,37 +124,36 @@ def test_no_thread_and_no_process_outlives_prefetching(workers: int) -> None:
     assert set(threading.enumerate()) <= threads and set(multiprocessing.active_children()) <= processes
 
 
-def training_by_workers(batches: str) -> "subprocess.Popen[str]":
-    """A process that trains on batches from two workers; it prints when it begins and why it ends."""
-    script = f"""
-from functools import partial
-from pathlib import Path
-from tempfile import mkdtemp
-from srgame.training.loop import Schedule, fit
-from srgame.training.strategies import Original
-from test_patches import *
-from trainings import tiny
-def announced(made, step):
+def training_by_workers(batches: Made, **how: Any) -> tuple[BaseProcess, TextIO]:
+    """A process that trains on batches from two workers; it prints when it begins and why it ends.
+
+    What it prints ends when every process that could print has ended.
+    """
+    printed, out = forking().Pipe(duplex=False)
+    process = forking().Process(target=_train, args=(batches, how, out))
+    process.start()
+    out.close()
+    return process, os.fdopen(os.dup(printed.fileno()))
+
+
+def _train(batches: Made, how: dict[str, Any], out: Connection) -> None:
+    multiprocessing.set_start_method("fork", force=True)  # as in a program that a shell starts
+    os.setsid()
+    os.dup2(out.fileno(), 1)
+    try:
+        with prefetched(batches, workers=2, **how) as made, TemporaryDirectory() as folder:
+            fit(Original(tiny()), partial(_announced, made), Schedule(10**6, save_every=10**6), Path(folder))
+            log = torch.load(Path(folder) / "state.pt", weights_only=True)["log"]
+            print("saved", len(log), log[0]["step"] > 0, flush=True)
+    except InputError as error:
+        print(error, flush=True)
+
+
+def _announced(made: Made, step: int) -> tuple[Tensor, Tensor]:
     batch = made(step)
     if step == 0:
         print("made", flush=True)
     return batch
-try:
-    with prefetched({batches}, workers=2) as made:
-        fit(Original(tiny()), partial(announced, made), Schedule(10**6, save_every=10**6), folder := Path(mkdtemp()))
-except InputError as error:
-    print(error, flush=True)
-else:
-    log = torch.load(folder / "state.pt", weights_only=True)["log"]
-    print("saved", len(log), log[0]["step"] > 0, flush=True)
-"""
-    return subprocess.Popen(
-        [sys.executable, "-c", script],
-        cwd=Path(__file__).parent,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
 
 
 def killed(step: int) -> tuple[Tensor, Tensor]:
@@ -154,7 +164,9 @@ def killed(step: int) -> tuple[Tensor, Tensor]:
 
 
 def test_a_worker_that_is_killed_ends_the_training_with_a_sentence() -> None:
-    printed, _ = training_by_workers("killed, ahead=8").communicate(timeout=120)
+    process, shown = training_by_workers(killed, ahead=8)
+    printed = shown.read()
+    process.join()
     assert printed.startswith("made\na worker ") and "was killed" in printed and printed.count("\n") == 2
 
 
@@ -201,18 +213,20 @@ def slow(step: int) -> tuple[Tensor, Tensor]:
 
 
 def test_a_process_group_that_receives_sigterm_saves_and_stops() -> None:
-    process = training_by_workers("slow, ahead=0")
-    assert process.stdout and process.stdout.readline() == "made\n"
+    process, shown = training_by_workers(slow, ahead=0)
+    assert shown.readline() == "made\n"
     time.sleep(2)  # by now it waits for patches
     os.killpg(process.pid, signal.SIGTERM)
-    assert process.communicate(timeout=120)[0] == "saved 1 True\n"
+    assert shown.read() == "saved 1 True\n"
+    process.join()
 
 
 def test_workers_end_with_a_training_that_is_killed() -> None:
-    process = training_by_workers("batches(), ahead=0")
-    assert process.stdout and process.stdout.readline() == "made\n"
+    process, shown = training_by_workers(batches(), ahead=0)
+    assert shown.readline() == "made\n"
     process.kill()
-    process.communicate(timeout=120)  # waits for every process that has the pipe open
+    assert shown.read() == ""  # after the end of every process that has the pipe open
+    process.join()
 
 
 def test_an_unknown_degradation_to_train_on_is_refused() -> None:

@@ -2,10 +2,7 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -13,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from commands import train_together
+from commands import launched, train_together
 from safetensors.torch import load_file
 
 from srgame.cli.train import train
@@ -34,9 +31,6 @@ def images(tmp_path: Path) -> Path:
     folder.mkdir()
     cv2.imwrite(str(folder / "one.png"), np.random.default_rng(0).integers(0, 256, (48, 48, 3), dtype=np.uint8))
     return folder
-
-
-LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "--max-restarts=2"]
 
 
 def training(images: Path, output: Path, strategy: str, steps: int) -> list[str]:
@@ -77,30 +71,23 @@ def together(shards: list[Patches]) -> Batches:
 def test_a_killed_process_is_restarted_and_the_run_resumes(images: Path, tmp_path: Path) -> None:
     train_together(training(images, tmp_path / "whole", "eats", steps=60), tmp_path / "of-whole")
     out, shown = tmp_path / "killed", tmp_path / "shown"
-    with shown.open("w") as stream:
-        command = [*LAUNCH, "-m", "srgame", *training(images, out, "eats", steps=60)]
-        run = subprocess.Popen(command, stdout=stream, stderr=stream)
-        while not (out / STATES[1]).exists() and run.poll() is None:
-            time.sleep(0.02)
-        worker = next(pid for pid in descendants(run.pid) if b"RANK=1" in environment(pid))
-        os.kill(worker, signal.SIGKILL)
-        assert run.wait(timeout=120) == 0, shown.read_text()
+    run = launched(training(images, out, "eats", steps=60), shown)
+    while not (out / STATES[1]).exists() and run.is_alive():
+        time.sleep(0.02)
+    (worker,) = (number for rank, number in started_by(shown) if rank == 1)
+    os.kill(worker, signal.SIGKILL)
+    run.join(timeout=120)
+    assert run.exitcode == 0 and len(started_by(shown)) == 4, shown.read_text()
     whole, killed = (load_file(tmp_path / name / "weights.safetensors") for name in ("whole", "killed"))
     assert all(torch.equal(whole[name], killed[name]) for name in whole)
     steps = pd.read_csv(out / "log.csv")["step"]
     assert steps.tolist() == list(range(3, 61, 3))
 
 
-def descendants(pid: int) -> list[int]:
-    parents = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
-    return [child for child, parent in parents.items() if parent == pid]
-
-
-def environment(pid: int) -> list[bytes]:
-    return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+def started_by(shown: Path) -> list[tuple[int, int]]:
+    """The rank and the number of each process that a launcher started."""
+    lines = [line.split() for line in shown.read_text().splitlines() if line.startswith("started ")]
+    return [(int(rank), int(number)) for _, rank, number in lines]
 
 
 def test_processes_that_cannot_share_a_batch_say_so(

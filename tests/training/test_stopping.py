@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -44,6 +46,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the network, and with `whole`, a training that nothing stopped."""
     folder = tmp_path_factory.mktemp("stopping")
     (folder / "held.py").write_text(NETWORK)
+    (folder / "images").mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (48, 48, 3), dtype=np.uint8)
+    cv2.imwrite(str(folder / "images" / "one.png"), noise)
     ended = started(words(folder, "whole"), shown := folder / "whole.txt")
     ended.join()
     assert ended.exitcode == 0 and "weights.safetensors" in shown.read_text(), shown.read_text()
@@ -76,7 +81,7 @@ def held(place: Path) -> Iterator[Start]:
 def words(place: Path, name: str) -> list[object]:
     amount = ["--steps", STEPS, "--save-every", SAVE_EVERY, "--batch", 2, "--patch", 32, "--crop", 0, "--pool", 2]
     what = ["--network", f"{place / 'held.py'}:build", "--strategy", "dropout", "--degradation", "bicubic"]
-    return ["train", "photographs", *amount, *what, "--validation-degradations", "--output", place / name]
+    return ["train", place / "images", *amount, *what, "--validation-degradations", "--output", place / name]
 
 
 def log(folder: Path) -> list[int]:
