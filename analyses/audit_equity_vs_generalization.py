@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from audited import FAMILY, NETWORKS, correlated, headed, in_words, per_network
+from audited import FAMILY, NETWORKS, headed, per_network
 from families import AUTO, Architectures, Checkpoints, colours_in, group_named, measured
+from intervals import correlated, in_words
 from matplotlib.figure import Figure
 from printed import judged
 from torch import nn

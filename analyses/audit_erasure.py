@@ -7,8 +7,9 @@ upsampling loses nothing: its skip connection remains, and that was all it used.
 import numpy as np
 import pandas as pd
 import torch
-from audited import NETWORKS, headed, legend, mean_interval, per_network, strategies_in
+from audited import NETWORKS, headed, legend, per_network, strategies_in
 from families import AUTO, Architectures, Checkpoints, colours_in, measured
+from intervals import mean_interval
 from matplotlib.figure import Figure
 from torch import nn
 

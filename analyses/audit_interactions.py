@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from audited import NETWORKS, correlated, headed, in_words, mean_interval, per_network, strategies_in
+from audited import NETWORKS, headed, per_network, strategies_in
 from families import AUTO, Architectures, Checkpoints, colours_in, measured
+from intervals import correlated, in_words, mean_interval
 from matplotlib.figure import Figure
 from printed import judged
 from torch import nn

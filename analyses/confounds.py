@@ -7,8 +7,9 @@ Original correlate for that reason alone; Dropout's gain shows how much.
 
 import pandas as pd
 import psnr_tables
-from audited import NETWORKS, correlated, family_in, gain_against_bicubic, headed
+from audited import NETWORKS, family_in, gain_against_bicubic, headed
 from families import AUTO, Architectures, Checkpoints, empty, group_named
+from intervals import correlated
 from matplotlib.figure import Figure
 from printed import UNKNOWN
 from psnr_tables import NONE, SET_COLOURS, SETS
@@ -31,9 +32,9 @@ def measure(
 ) -> pd.DataFrame:
     """One row per set and degradation, in dB of RGB: dataset, degradation, gain, below, over_pull, dropout.
 
-    gain is EATS − Original and over_pull EATS − BicubicPull, both with _low and _high, the ends of a 95% paired
-    bootstrap interval over images and seeds; below is bicubic − Original, dropout Dropout − Original; reason says why a
-    number is missing.
+    gain is EATS − Original and over_pull EATS − BicubicPull, both with _low and _high, the ends of a 95% interval
+    (`paired_interval`: over seeds if there are several, otherwise over images); below is bicubic − Original, dropout
+    Dropout − Original; reason says why a number is missing.
 
     A file takes the part of the strategy that its name states, as eats.safetensors or eats/weights.safetensors does.
     """

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from audited import mean_interval
 from crops import bare
 from families import (
     AUTO,
@@ -28,6 +27,7 @@ from families import (
     missing_strategies,
     sample_title,
 )
+from intervals import mean_interval
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from audited import mean_interval
+from intervals import mean_interval
 from matplotlib.figure import Figure
 from printed import number, printed
 

@@ -205,18 +205,6 @@ def test_the_runner_tells_how_recipes_fared(
     assert "audit_equity" in printed and (tmp_path / "audit_submodularity.png").exists()
 
 
-def test_intervals_are_textbook() -> None:
-    assert audited.proportion(5, 10)[1:] == pytest.approx((0.2366, 0.7634), abs=1e-4)  # Wilson
-    assert audited.mean_interval(np.array([1.0, 2.0, 3.0])) == pytest.approx((2, -0.4841, 4.4841), abs=1e-3)
-    assert audited.correlated(np.arange(3.0), np.arange(3.0))[0] == pytest.approx(1)
-    assert audited.in_words(audited.correlated(np.arange(2.0), np.arange(2.0))) == "unknown"
-    assert audited.in_words(audited.correlated(np.arange(3.0), -np.arange(3.0))) == "−1.00"
-    assert (
-        audited.in_words((0.5, -0.25, 0.75))
-        == "+0.50\N{NO-BREAK SPACE}(−0.25\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}+0.75)"
-    )
-
-
 def test_networks_whose_pairs_tell_opposite_things_tell_nothing_together() -> None:
     cosine = np.linspace(-1, 1, 9)
     wave = np.cos(7 * cosine)
