@@ -97,8 +97,7 @@ def _alike(network: nn.Module, lr: Any, layers: tuple[str, ...]) -> dict[tuple[s
 
 def _sizes_of_cosines(response: Tensor) -> Tensor:
     """The mean |cos| over the pairs of channels of one image: as they are, and centred."""
-    centred = response - response.mean(dim=(2, 3), keepdim=True)
-    return torch.stack([_off_diagonal(cosines(each).abs()) for each in (response, centred)])
+    return torch.stack([_off_diagonal(cosines(response, centred).abs()) for centred in (False, True)])
 
 
 def _off_diagonal(matrix: Tensor) -> Tensor:

@@ -148,7 +148,7 @@ def draw(frame: pd.DataFrame) -> Figure:
         panels[0].set_ylabel("PSNR, mean of settings (dB)")
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
-    return headed(figure, found(frame), frame)
+    return headed(figure, "Equal shares of filters against PSNR on degraded images", frame)
 
 
 if __name__ == "__main__":

@@ -116,7 +116,7 @@ def draw(frame: pd.DataFrame) -> Figure:
                     panel.fill_between(share, own["low"], own["high"], color=colours[strategy], alpha=0.2, linewidth=0)
             panel.set(title=setting, xlabel="filters erased (%)", ylabel="PSNR (dB)")
         legend(figure, panels[0])
-    return headed(figure, found(frame), frame)
+    return headed(figure, "PSNR while filters are erased at random", frame)
 
 
 if __name__ == "__main__":

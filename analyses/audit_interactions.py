@@ -54,7 +54,7 @@ def measure(
         pairs = load_pairs(dataset, degradation, scale_of(net), images=images, crop=crop)
         frames = []
         for layer in layers:
-            cosine = channel_cosine(net, pairs.lr, [layer])
+            cosine = channel_cosine(net, pairs.lr, [layer])[["layer", "filter", "partner", "cosine"]]
             drawn = np.random.default_rng(seed).permutation(len(cosine))[:chosen_pairs]
             asked = cosine.iloc[np.sort(drawn)].reset_index(drop=True)
             game = RestorationGame(net, filters_of(net, [layer]), pairs)
@@ -127,7 +127,7 @@ def draw(frame: pd.DataFrame) -> Figure:
             panel.set_ylabel("interaction (mdB)")
         for panel in panels[-1]:
             panel.set_xlabel("cosine of responses")
-    return headed(figure, found(frame), frame)
+    return headed(figure, "Interaction of two filters against the cosine of their responses", frame)
 
 
 if __name__ == "__main__":

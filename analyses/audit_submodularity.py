@@ -19,7 +19,7 @@ from srgame.networks import scale_of
 from srgame.report.recipe import run
 from srgame.report.style import styled
 from srgame.shapley.coalitions import active_players, evaluated, with_dummies
-from srgame.shapley.game import RestorationGame
+from srgame.shapley.game import Game, RestorationGame
 
 ROUNDING = 1e-6  # dB: rounding errors of float32; smaller differences are ties
 SMOKE = {
@@ -53,14 +53,15 @@ def measure(
         for layer in layers:
             for ablation in ablations:
                 game = RestorationGame(net, filters_of(net, [layer]), pairs, ablation=ablation)
-                rows.append({"layer": layer, "ablation": ablation} | _diminishing(game, draws, seed))
+                rows.append({"layer": layer, "ablation": ablation} | diminishing(game, draws, seed))
         return pd.DataFrame(rows)
 
     settings = f"{dataset}, {degradation}: {images} crops of {crop} px; {draws} draws of i, S ⊂ T per point."
     return per_network(networks, network, of_network, settings)
 
 
-def _diminishing(game: RestorationGame, draws: int, seed: int) -> dict[str, float]:
+def diminishing(game: Game, draws: int, seed: int) -> dict[str, float]:
+    """The columns draws to drop of `measure`, of one game."""
     early, late = contributions(game, draws, seed)
     share, low, high = proportion(int((early - late > ROUNDING).sum()), draws)
     ties = float((np.abs(early - late) <= ROUNDING).mean())
@@ -69,7 +70,7 @@ def _diminishing(game: RestorationGame, draws: int, seed: int) -> dict[str, floa
 
 
 def contributions(
-    game: RestorationGame, draws: int, seed: int
+    game: Game, draws: int, seed: int
 ) -> tuple[Float64[np.ndarray, " draw"], Float64[np.ndarray, " draw"]]:
     """What a filter adds to S and to T, in random draws."""
     active = active_players(game)
@@ -125,7 +126,7 @@ def draw(frame: pd.DataFrame) -> Figure:
             panel.set_xticks(range(len(layers)), layers)
         panels[0].set_ylabel("returns diminish (% of draws)")
         legend(figure, panels[0])
-    return headed(figure, found(frame), frame)
+    return headed(figure, "How often do returns diminish?", frame)
 
 
 if __name__ == "__main__":

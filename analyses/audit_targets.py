@@ -157,7 +157,7 @@ def draw(frame: pd.DataFrame) -> Figure:
         panels[-1].set_ylabel("other seeds − first (dB)")
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=max(1, len(labels)))
-    return headed(figure, found(frame), frame)
+    return headed(figure, "EATS − Original, by what the networks are trained towards", frame)
 
 
 if __name__ == "__main__":

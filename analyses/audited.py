@@ -1,16 +1,15 @@
 """What the audits share: their networks, the strategies that are missing, and the head of a picture."""
 
 from collections.abc import Callable, Iterable, Sequence
-from textwrap import fill
 from typing import Any
 
 import pandas as pd
 from families import identified, in_order, measured, measured_in_each, missing_strategies
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from psnr_tables import SET_COLOURS, WIDTH
+from psnr_tables import SET_COLOURS
 from torch import nn
-from zoo_names import SMALL, along_training, family_named, missing_networks, shipped
+from zoo_names import SMALL, along_training, family_named, shipped
 
 FAMILY = SMALL
 NETWORKS = shipped(FAMILY)
@@ -45,10 +44,9 @@ def strategies_in(frame: pd.DataFrame) -> list[str]:
     return in_order(measured(frame)["strategy"])
 
 
-def headed(figure: Figure, sentence: str, frame: pd.DataFrame, width: int = WIDTH) -> Figure:
-    """`figure`, headed by the answer, the settings and the missing networks."""
-    notes = [str(frame["settings"].iloc[0]), missing_networks(frame["reason"])]
-    figure.suptitle("\n".join(fill(line, width) for line in [sentence, *notes] if line), fontsize=8)
+def headed(figure: Figure, title: str, frame: pd.DataFrame) -> Figure:
+    """`figure`, headed by a title and, in a second line, the settings."""
+    figure.suptitle(f"{title}\n{frame['settings'].iloc[0]}", fontsize=8)
     return figure
 
 

@@ -150,4 +150,4 @@ def draw(frame: pd.DataFrame) -> Figure:
                 panel.set_title(label if score == scores[0] else "")
             line[0].set_ylabel(_NAMES.get(score, score))
         legend(figure, panels[0, 0])
-    return headed(figure, found(frame), frame)
+    return headed(figure, "How equally a layer's filters share their scores", frame)

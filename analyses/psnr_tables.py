@@ -6,7 +6,6 @@ Networks that are not in the zoo, and sets whose images are missing, stay visibl
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from printed import CELL, judged, number, signed
 from printed import cells as printed_cells
-from zoo_names import NOT_THERE, missing_networks, shipped
+from zoo_names import NOT_THERE, shipped
 
 from srgame.evaluation.benchmark import BASELINE, benchmark, common_scale
 from srgame.report.style import BLUE, GREEN, GREY, ORANGE, RED, STRATEGIES, styled
@@ -37,7 +36,6 @@ SIZES = {"Set5": 5, "Set14": 14, "BSD100": 100, "Urban100": 100, "Manga109": 109
 SETS = tuple(SIZES)
 SET_COLOURS = dict(zip(SETS, (BLUE, ORANGE, GREEN, RED, GREY), strict=True))
 COLOUR_SPACES = ("rgb", "y")
-WIDTH = 112  # characters in a line above a picture
 NONE = "nothing"  # a row of PSNR itself, not of a difference
 COLUMNS = [
     "strategy", "against", *CELL, "colour", "psnr", "low", "high", "by_seed", "images", "seeds", "reported", "reason",
@@ -231,9 +229,7 @@ def draw(frame: pd.DataFrame, title: str) -> Figure:
         _legend(figure, panels[0, 0], colours)
         if not set(colours) <= {BASELINE, *STRATEGIES}:
             title = f"{len(colours) - 1} networks"
-        lines = [f"{title}; RGB; b: blur, n: noise, j: JPEG", found(frame)]
-        lines.append(missing_networks(rgb.loc[rgb["against"] == NONE, "reason"]))
-        figure.suptitle("\n".join(fill(line, WIDTH) for line in lines if line), fontsize=8)
+        figure.suptitle(f"{title}; RGB\nb: blur, n: noise, j: JPEG; dots: means, bars: 95% intervals", fontsize=8)
     return figure
 
 
