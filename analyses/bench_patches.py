@@ -33,7 +33,7 @@ ORIGINAL = "original"
 
 
 def measure(
-    strategies: tuple[str, ...] = ("original", "dropout", "bicubic-pull", "eats"),
+    strategies: tuple[str, ...] = ("original", "bicubic-pull", "eats"),
     features: int = 32,
     blocks: int = 8,
     batch: int = 8,

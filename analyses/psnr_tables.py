@@ -229,7 +229,8 @@ def draw(frame: pd.DataFrame, title: str) -> Figure:
         _legend(figure, panels[0, 0], colours)
         if not set(colours) <= {BASELINE, *STRATEGIES}:
             title = f"{len(colours) - 1} networks"
-        figure.suptitle(f"{title}; RGB\nb: blur, n: noise, j: JPEG; dots: means, bars: 95% intervals", fontsize=8)
+        bars = "; bars: 95% intervals" if rgb["low"].notna().any() else ""
+        figure.suptitle(f"{title}; RGB\nb: blur, n: noise, j: JPEG{bars}", fontsize=8)
     return figure
 
 
