@@ -65,6 +65,9 @@ def measure(
     of the first), with low and high, the ends of a 95% interval (`paired_interval`: over seeds if there are several,
     otherwise over images); below is bicubic − Original. A variant without networks has one row, whose reason says so.
 
+    The differences of the last variant share the first seed's network, so they are not independent, and their interval
+    is too narrow.
+
     The name of a network, or of a file, ends in its kind and seed, as eats-hr-0 or eats-hr; raises InputError if not.
     """
     trained = _by_kind(networks)
