@@ -13,8 +13,8 @@ from audited import FAMILY, gain_against_bicubic, headed
 from families import AUTO, Architectures, Checkpoints, empty, load_each, measured, reason_of
 from intervals import correlated, in_words, paired_interval
 from matplotlib.figure import Figure
-from printed import CELL, judged
-from psnr_tables import SETS
+from printed import CELL, judged, signed
+from psnr_tables import SETS, decided, of_each_seed
 from zoo_names import NOT_THERE
 
 from srgame.cli.comparison import labels
@@ -63,7 +63,8 @@ def measure(
 
     gain is EATS − Original over the seeds that both have (in the last variant, Original of the other seeds − Original
     of the first), with low and high, the ends of a 95% interval (`paired_interval`: over seeds if there are several,
-    otherwise over images); below is bicubic − Original. A variant without networks has one row, whose reason says so.
+    otherwise over images), and by_seed the means of the seeds; below is bicubic − Original. A variant without networks
+    has one row, whose reason says so.
 
     The differences of the last variant share the first seed's network, so they are not independent, and their interval
     is too narrow.
@@ -114,7 +115,8 @@ def _cells(
         )
         gain, low, high = paired_interval(eats - original)
         below = by_network.loc[BASELINE].mean() - original.mean()
-        numbers = {"gain": gain, "low": low, "high": high, "below": below, "seeds": len(seeds)}
+        by_seed = "" if variant == LUCK else of_each_seed(eats - original)
+        numbers = {"gain": gain, "low": low, "high": high, "by_seed": by_seed, "below": below, "seeds": len(seeds)}
         yield {"variant": variant, **dict(zip(CELL, cell, strict=True)), **numbers, "reason": ""}
 
 
@@ -123,10 +125,7 @@ def found(frame: pd.DataFrame) -> str:
     parts = []
     for variant, rows in measured(frame).groupby("variant", sort=False):
         r = in_words(correlated(rows["below"].to_numpy(), rows["gain"].to_numpy()))
-        gain, seeds = f"{rows['gain'].mean():+.2f} dB".replace("-", "−"), int(rows["seeds"].max())
-        signs = f"better in {(rows['low'] > 0).sum()}, worse in {(rows['high'] < 0).sum()}"
-        over = f"{seeds} seeds" if seeds > 1 else "1 seed, intervals over images"
-        parts.append(f"{variant}: {gain} ({over}; {signs}; r with bicubic − Original {r})")
+        parts.append(f"{variant}: {signed(rows['gain'].mean())} dB ({decided(rows)}; r with bicubic − Original {r})")
     if not parts:
         return "No variant of EATS was measured with its Original: nothing to compare."
     return f"EATS minus Original, mean over {len(rows)} sets and settings, by targets: {'; '.join(parts)}."

@@ -23,6 +23,7 @@ from families import (
     scale_named,
 )
 from intervals import decided_by_luck, luck_in_words, paired_interval
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from printed import CELL, judged, number, signed
@@ -134,8 +135,8 @@ def _measured(where: pd.DataFrame, strategy: str, against: str, score: str) -> d
         return {"reason": f"{strategy} and {against} have no seed in common"}
     mean, low, high = paired_interval(differences)
     seeds, images = differences.shape
-    means = " ".join(f"{of_seed:.6f}" for of_seed in differences.mean(1))
-    return {"psnr": mean, "low": low, "high": high, "by_seed": means, "images": images, "seeds": seeds}
+    numbers = {"psnr": mean, "low": low, "high": high, "by_seed": of_each_seed(differences)}
+    return numbers | {"images": images, "seeds": seeds}
 
 
 def _reported(reported: pd.DataFrame, cell: tuple[str, str], strategy: str, against: str) -> float:
@@ -154,7 +155,7 @@ def found(frame: pd.DataFrame) -> str:
     if differences.empty:
         return ""
     by_other = list(differences.groupby("against", sort=False))
-    parts = [f"{other} {signed(each['psnr'].mean())} dB ({_decided(each)})" for other, each in by_other]
+    parts = [f"{other} {signed(each['psnr'].mean())} dB ({decided(each)})" for other, each in by_other]
     cells = len(by_other[-1][1])
     means = f"{strategy} minus the others, mean over {cells} sets and settings{_kind_of_interval(differences)}"
     return f"{means}: {'; '.join(parts)}."
@@ -171,15 +172,23 @@ def _kind_of_interval(differences: pd.DataFrame) -> str:
     return f" (95% intervals over seeds; luck alone decides most cells in 1 of {ways} ways to swap strategies in seeds)"
 
 
-def _decided(each: pd.DataFrame) -> str:
-    """The number of seeds; in how many cells the intervals exclude 0, and in how many by luck."""
+def of_each_seed(differences: Float[np.ndarray, "seed image"]) -> str:
+    """The means of the seeds, separated by spaces: the column by_seed."""
+    return " ".join(f"{of_seed:.6f}" for of_seed in differences.mean(1))
+
+
+def decided(each: pd.DataFrame) -> str:
+    """The number of seeds; in how many cells the intervals exclude 0, and in how many by luck.
+
+    The cells have the columns seeds, low, high and by_seed; luck is left out where by_seed is empty.
+    """
     seeds = int(each["seeds"].max())
     words = f"{seeds} seed{'s' * (seeds > 1)}"
     if each["low"].isna().all():
         return words
     over = "" if seeds > 1 else "over its images "
     words += f"; {over}better in {(each['low'] > 0).sum()}, worse in {(each['high'] < 0).sum()}, the rest undecided"
-    if seeds > 1:
+    if seeds > 1 and each["by_seed"].fillna("").astype(bool).all():
         differences = np.array([[float(of_seed) for of_seed in str(cell).split()] for cell in each["by_seed"]])
         words += f"; {luck_in_words(decided_by_luck(differences))}"
     return words
