@@ -48,8 +48,8 @@ def measure(
 
     Filters: filter, shapley with stderr, low and high (95%), leave_one_out, and eq6: "held", "violated", or "open" if
     the interval contains leave_one_out; ties up to rounding are "held". By default a game of 32 filters has 12
-    replicates, the fewest whose intervals cover as often as they say. Sizes: size, contribution (mean over filters) with stderr. The worth is the
-    mean PSNR of the images.
+    replicates, the fewest whose intervals cover as often as they say. Sizes: size, contribution (mean over filters)
+    with stderr. The worth is the mean PSNR of the images.
     """
 
     def of_network(net: nn.Module) -> pd.DataFrame:
