@@ -4,12 +4,14 @@ The network of a variant is named FAMILY-eats-VARIANT, such as rrdbnet-x4-eats-r
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 import table_files
 from families import AUTO, Architectures, Checkpoints, load_each
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from printed import CELL, cells
+from printed import CELL, cells, signed
 from psnr_tables import SET_COLOURS
 from torch import nn
 from zoo_names import NOT_THERE
@@ -19,6 +21,8 @@ from srgame.errors import InputError
 from srgame.evaluation.benchmark import benchmark
 from srgame.networks import zoo
 from srgame.report.style import styled
+
+LARGEST = 0.6  # dB: larger differences are drawn at the edge, with their values
 
 
 def there(variants: Mapping[str, str]) -> tuple[str, ...]:
@@ -90,8 +94,11 @@ def texts(frame: pd.DataFrame) -> dict[str, str]:
     return table_files.texts(pd.DataFrame(columns).reset_index().rename(columns={"degradation": "setting"}))
 
 
-def draw(frame: pd.DataFrame, against: str, sentence: str) -> Figure:
-    """The PSNR of each cell minus that of the variant `against`: printed hollow, measured filled."""
+def draw(frame: pd.DataFrame, against: str, title: str) -> Figure:
+    """The PSNR of each cell minus that of the variant `against`: printed hollow, measured filled.
+
+    Cells beyond LARGEST dB are drawn at the edge as triangles, with their values.
+    """
     variants = list(frame["variant"].unique())
     with styled():
         figure = Figure(figsize=(7.2, 3.2))
@@ -103,13 +110,23 @@ def draw(frame: pd.DataFrame, against: str, sentence: str) -> Figure:
                     x = [spot + (place - 2) * 0.13] * len(rows)
                     label = str(dataset) if fill == "none" and not spot else None
                     colour = SET_COLOURS.get(str(dataset), "black")
-                    panel.plot(x, rows[variant], "o", markersize=3, color=colour, fillstyle=fill, label=label)
+                    inside = rows[variant].where(rows[variant].abs() <= LARGEST)
+                    panel.plot(x, inside, "o", markersize=3, color=colour, fillstyle=fill, label=label)
+                    for value in rows[variant][rows[variant].abs() > LARGEST]:
+                        _outlier(panel, x[0], value, colour)
         panel.axhline(0, color="black", linewidth=0.6)
         panel.set_xticks(range(len(variants)), [f"{name}\nbest in {best(frame)[name]}" for name in variants])
         panel.set_ylabel(f"PSNR − that of {against} (dB)")
         figure.legend(loc="outside lower center", ncols=5)
-        none_there = bool(frame["psnr"].isna().all())
-        figure.suptitle(
-            sentence + ("\nHollow: printed. None of these networks is in the zoo." * none_there), fontsize=8
-        )
+        measured_too = ", filled: measured" * bool(frame["psnr"].notna().any())
+        figure.suptitle(f"{title}; a dot per set and setting\nhollow: printed{measured_too}", fontsize=8)
     return figure
+
+
+def _outlier(panel: Axes, x: float, value: float, colour: str) -> None:
+    """A triangle at the edge of the panel, with the value that lies beyond it."""
+    edge = LARGEST if value > 0 else -LARGEST
+    panel.plot([x], [edge], "^" if value > 0 else "v", markersize=4, color=colour, clip_on=False)
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}  # hides the grid line
+    style: dict[str, Any] = {"va": "center", "fontsize": 7, "color": colour, "bbox": box}
+    panel.annotate(signed(value), (x, edge), (5, 0), textcoords="offset points", **style)

@@ -3,11 +3,8 @@
 The page is figures/atlas.html. Its layers are a shallow and a deep one, and the last feature layer.
 """
 
-from textwrap import fill
-
 import pandas as pd
 from matplotlib.figure import Figure
-from psnr_tables import WIDTH
 from zoo_names import first_of_each
 
 from srgame.atlas.measure import Sample, measured
@@ -94,7 +91,7 @@ def draw(frame: pd.DataFrame) -> Figure:
         for panel in panels[-1]:
             panel.set_xlabel("filters, sorted", fontsize=7)
         panels[0, 0].legend(fontsize=6)
-        figure.suptitle(fill(f"Shapley values of filters. {found(frame)}", WIDTH), fontsize=8)
+        figure.suptitle("Shapley values of filters, with 95% intervals", fontsize=8)
     return figure
 
 

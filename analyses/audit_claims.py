@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from audited import mean_interval
 from families import AUTO, Architectures, Checkpoints, load_each
+from intervals import mean_interval
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from printed import judged
@@ -97,8 +97,7 @@ def _alike(network: nn.Module, lr: Any, layers: tuple[str, ...]) -> dict[tuple[s
 
 def _sizes_of_cosines(response: Tensor) -> Tensor:
     """The mean |cos| over the pairs of channels of one image: as they are, and centred."""
-    centred = response - response.mean(dim=(2, 3), keepdim=True)
-    return torch.stack([_off_diagonal(cosines(each).abs()) for each in (response, centred)])
+    return torch.stack([_off_diagonal(cosines(response, centred).abs()) for centred in (False, True)])
 
 
 def _off_diagonal(matrix: Tensor) -> Tensor:

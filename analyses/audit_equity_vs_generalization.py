@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from audited import FAMILY, NETWORKS, correlated, headed, in_words, per_network
+from audited import FAMILY, NETWORKS, headed, per_network
 from families import AUTO, Architectures, Checkpoints, colours_in, group_named, measured
+from intervals import correlated, in_words
 from matplotlib.figure import Figure
 from printed import judged
 from torch import nn
@@ -147,7 +148,7 @@ def draw(frame: pd.DataFrame) -> Figure:
         panels[0].set_ylabel("PSNR, mean of settings (dB)")
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
-    return headed(figure, found(frame), frame)
+    return headed(figure, "Equal shares of filters against PSNR on degraded images", frame)
 
 
 if __name__ == "__main__":

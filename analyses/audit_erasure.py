@@ -7,8 +7,9 @@ upsampling loses nothing: its skip connection remains, and that was all it used.
 import numpy as np
 import pandas as pd
 import torch
-from audited import NETWORKS, headed, legend, mean_interval, per_network, strategies_in
+from audited import NETWORKS, headed, legend, per_network, strategies_in
 from families import AUTO, Architectures, Checkpoints, colours_in, measured
+from intervals import mean_interval
 from matplotlib.figure import Figure
 from torch import nn
 
@@ -115,7 +116,7 @@ def draw(frame: pd.DataFrame) -> Figure:
                     panel.fill_between(share, own["low"], own["high"], color=colours[strategy], alpha=0.2, linewidth=0)
             panel.set(title=setting, xlabel="filters erased (%)", ylabel="PSNR (dB)")
         legend(figure, panels[0])
-    return headed(figure, found(frame), frame)
+    return headed(figure, "PSNR while filters are erased at random", frame)
 
 
 if __name__ == "__main__":

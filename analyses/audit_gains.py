@@ -63,7 +63,8 @@ def _points(panel: Axes, rows: pd.DataFrame, x: str) -> None:
 
 def _note(panel: Axes, lines: list[str]) -> None:
     text = "\n".join(lines).replace("-", "−")
-    panel.text(0.04, 0.98, text, transform=panel.transAxes, va="top", fontsize=7)
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # no grid line passes through the text
+    panel.text(0.04, 0.98, text, transform=panel.transAxes, va="top", fontsize=7, bbox=box)
 
 
 def _mark(panel: Axes, rows: pd.DataFrame, x: str, dataset: str, filled: bool) -> None:

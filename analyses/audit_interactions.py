@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from audited import NETWORKS, correlated, headed, in_words, mean_interval, per_network, strategies_in
+from audited import NETWORKS, headed, per_network, strategies_in
 from families import AUTO, Architectures, Checkpoints, colours_in, measured
+from intervals import correlated, in_words, mean_interval
 from matplotlib.figure import Figure
 from printed import judged
 from torch import nn
@@ -53,7 +54,7 @@ def measure(
         pairs = load_pairs(dataset, degradation, scale_of(net), images=images, crop=crop)
         frames = []
         for layer in layers:
-            cosine = channel_cosine(net, pairs.lr, [layer])
+            cosine = channel_cosine(net, pairs.lr, [layer])[["layer", "filter", "partner", "cosine"]]
             drawn = np.random.default_rng(seed).permutation(len(cosine))[:chosen_pairs]
             asked = cosine.iloc[np.sort(drawn)].reset_index(drop=True)
             game = RestorationGame(net, filters_of(net, [layer]), pairs)
@@ -126,7 +127,7 @@ def draw(frame: pd.DataFrame) -> Figure:
             panel.set_ylabel("interaction (mdB)")
         for panel in panels[-1]:
             panel.set_xlabel("cosine of responses")
-    return headed(figure, found(frame), frame)
+    return headed(figure, "Interaction of two filters against the cosine of their responses", frame)
 
 
 if __name__ == "__main__":

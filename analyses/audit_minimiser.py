@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from audited import mean_interval
 from families import AUTO, Architectures, Checkpoints, load_each
+from intervals import mean_interval
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from printed import judged

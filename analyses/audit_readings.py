@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from audited import mean_interval
 from families import AUTO, Architectures, Checkpoints, load_each
+from intervals import mean_interval
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure

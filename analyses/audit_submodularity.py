@@ -1,13 +1,14 @@
-"""How often do returns diminish: is v(S ∪ i) − v(S) ≥ v(T ∪ i) − v(T) for coalitions S ⊂ T without filter i?
+"""How often do returns diminish: is v(S ∪ i) − v(S) > v(T ∪ i) − v(T) for coalitions S ⊂ T without filter i?
 
-If it always holds, the bound of the paper's Eq. 6 follows. If filters neither replace nor need each other, it holds as
-often as a coin shows heads.
+If returns never grow, the bound of the paper's Eq. 6 follows. Ties, differences within rounding, are counted on their
+own. If replacing and needing each other balance, returns diminish as often as a coin shows heads.
 """
 
 import numpy as np
 import pandas as pd
-from audited import NETWORKS, headed, legend, per_network, proportion, strategies_in
+from audited import NETWORKS, headed, legend, per_network, strategies_in
 from families import AUTO, Architectures, Checkpoints, colours_in, measured
+from intervals import proportion
 from jaxtyping import Bool, Float64
 from matplotlib.figure import Figure
 from torch import nn
@@ -18,9 +19,9 @@ from srgame.networks import scale_of
 from srgame.report.recipe import run
 from srgame.report.style import styled
 from srgame.shapley.coalitions import active_players, evaluated, with_dummies
-from srgame.shapley.game import RestorationGame
+from srgame.shapley.game import Game, RestorationGame
 
-ROUNDING = 1e-7  # dB: rounding errors of float32
+ROUNDING = 1e-6  # dB: rounding errors of float32; smaller differences are ties
 SMOKE = {
     "networks": NETWORKS[:1], "layers": ("conv_hr",), "dataset": "photographs", "images": 1, "crop": 16, "draws": 10,
 }  # fmt: skip
@@ -38,11 +39,12 @@ def measure(
     draws: int = 300,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """One row per network, layer and ablation: draws, diminishing (their share) with low and high, drop.
+    """One row per network, layer and ablation: draws, diminishing (their share) with low and high, ties, drop.
 
     A draw is a random filter i and the first s and t filters of a random permutation of the others, s < t. low and high
-    are the ends of Wilson's 95% interval; drop is the mean of [v(S ∪ i) − v(S)] − [v(T ∪ i) − v(T)] divided by the mean
-    absolute v(S ∪ i) − v(S). The worth v is the mean PSNR of the images.
+    are the ends of Wilson's 95% interval; ties is the share of draws in which both contributions are equal up to
+    rounding, which do not count as diminishing; drop is the mean of [v(S ∪ i) − v(S)] − [v(T ∪ i) − v(T)] divided by
+    the mean absolute v(S ∪ i) − v(S). The worth v is the mean PSNR of the images.
     """
 
     def of_network(net: nn.Module) -> pd.DataFrame:
@@ -51,22 +53,24 @@ def measure(
         for layer in layers:
             for ablation in ablations:
                 game = RestorationGame(net, filters_of(net, [layer]), pairs, ablation=ablation)
-                rows.append({"layer": layer, "ablation": ablation} | _diminishing(game, draws, seed))
+                rows.append({"layer": layer, "ablation": ablation} | diminishing(game, draws, seed))
         return pd.DataFrame(rows)
 
     settings = f"{dataset}, {degradation}: {images} crops of {crop} px; {draws} draws of i, S ⊂ T per point."
     return per_network(networks, network, of_network, settings)
 
 
-def _diminishing(game: RestorationGame, draws: int, seed: int) -> dict[str, float]:
+def diminishing(game: Game, draws: int, seed: int) -> dict[str, float]:
+    """The columns draws to drop of `measure`, of one game."""
     early, late = contributions(game, draws, seed)
-    share, low, high = proportion(int((early - late >= -ROUNDING).sum()), draws)
+    share, low, high = proportion(int((early - late > ROUNDING).sum()), draws)
+    ties = float((np.abs(early - late) <= ROUNDING).mean())
     drop = float((early - late).mean() / np.abs(early).mean())
-    return {"draws": draws, "diminishing": share, "low": low, "high": high, "drop": drop}
+    return {"draws": draws, "diminishing": share, "low": low, "high": high, "ties": ties, "drop": drop}
 
 
 def contributions(
-    game: RestorationGame, draws: int, seed: int
+    game: Game, draws: int, seed: int
 ) -> tuple[Float64[np.ndarray, " draw"], Float64[np.ndarray, " draw"]]:
     """What a filter adds to S and to T, in random draws."""
     active = active_players(game)
@@ -93,12 +97,14 @@ def found(frame: pd.DataFrame) -> str:
         f"{strategy} {own['diminishing'].min():.0%} to {own['diminishing'].max():.0%}"
         for strategy, own in rows.groupby("strategy", sort=False)
     ]
-    return f"Share of draws in which returns diminish (range over networks, layers and ablations): {', '.join(parts)}."
+    over = f"range over networks, layers and ablations; at most {rows['ties'].max():.0%} are ties, which do not count"
+    return f"Share of draws in which returns diminish ({over}): {', '.join(parts)}."
 
 
 def verdict(frame: pd.DataFrame) -> str:
-    """Whether returns always diminish, as the first inequality of Eq. 6 needs."""
-    return "differs" if (measured(frame)["high"] < 1).any() else "agrees so far"
+    """Whether returns never grow, as the first inequality of Eq. 6 needs."""
+    rows = measured(frame)
+    return "differs" if (rows["high"] < 1 - rows["ties"]).any() else "agrees so far"
 
 
 def draw(frame: pd.DataFrame) -> Figure:
@@ -120,7 +126,7 @@ def draw(frame: pd.DataFrame) -> Figure:
             panel.set_xticks(range(len(layers)), layers)
         panels[0].set_ylabel("returns diminish (% of draws)")
         legend(figure, panels[0])
-    return headed(figure, found(frame), frame)
+    return headed(figure, "How often do returns diminish?", frame)
 
 
 if __name__ == "__main__":

@@ -9,11 +9,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
-from audited import FAMILY, correlated, gain_against_bicubic, headed, in_words
+from audited import FAMILY, gain_against_bicubic, headed
 from families import AUTO, Architectures, Checkpoints, empty, load_each, measured, reason_of
+from intervals import correlated, in_words, paired_interval
 from matplotlib.figure import Figure
-from printed import CELL, judged
-from psnr_tables import SETS, paired_bootstrap
+from printed import CELL, judged, signed
+from psnr_tables import SETS, decided, of_each_seed
 from zoo_names import NOT_THERE
 
 from srgame.cli.comparison import labels
@@ -61,8 +62,12 @@ def measure(
     """One row per variant, set and degradation, in dB of RGB: variant, dataset, degradation, gain, below, seeds.
 
     gain is EATS − Original over the seeds that both have (in the last variant, Original of the other seeds − Original
-    of the first), with low and high, the ends of a 95% paired bootstrap interval over images and seeds; below is
-    bicubic − Original. A variant without networks has one row, whose reason says so.
+    of the first), with low and high, the ends of a 95% interval (`paired_interval`: over seeds if there are several,
+    otherwise over images), and by_seed the means of the seeds; below is bicubic − Original. A variant without networks
+    has one row, whose reason says so.
+
+    The differences of the last variant share the first seed's network, so they are not independent, and their interval
+    is too narrow.
 
     The name of a network, or of a file, ends in its kind and seed, as eats-hr-0 or eats-hr; raises InputError if not.
     """
@@ -108,9 +113,10 @@ def _cells(
             by_network.loc[[of[seed] for seed in pair]].to_numpy()
             for of, pair in zip(there, zip(*seeds, strict=True), strict=True)
         )
-        low, high = paired_bootstrap(eats - original)
+        gain, low, high = paired_interval(eats - original)
         below = by_network.loc[BASELINE].mean() - original.mean()
-        numbers = {"gain": (eats - original).mean(), "low": low, "high": high, "below": below, "seeds": len(seeds)}
+        by_seed = "" if variant == LUCK else of_each_seed(eats - original)
+        numbers = {"gain": gain, "low": low, "high": high, "by_seed": by_seed, "below": below, "seeds": len(seeds)}
         yield {"variant": variant, **dict(zip(CELL, cell, strict=True)), **numbers, "reason": ""}
 
 
@@ -119,9 +125,7 @@ def found(frame: pd.DataFrame) -> str:
     parts = []
     for variant, rows in measured(frame).groupby("variant", sort=False):
         r = in_words(correlated(rows["below"].to_numpy(), rows["gain"].to_numpy()))
-        gain, seeds = f"{rows['gain'].mean():+.2f} dB".replace("-", "−"), int(rows["seeds"].max())
-        signs = f"better in {(rows['low'] > 0).sum()}, worse in {(rows['high'] < 0).sum()}"
-        parts.append(f"{variant}: {gain} ({seeds} seed{'s' * (seeds > 1)}; {signs}; r with bicubic − Original {r})")
+        parts.append(f"{variant}: {signed(rows['gain'].mean())} dB ({decided(rows)}; r with bicubic − Original {r})")
     if not parts:
         return "No variant of EATS was measured with its Original: nothing to compare."
     return f"EATS minus Original, mean over {len(rows)} sets and settings, by targets: {'; '.join(parts)}."
@@ -155,7 +159,7 @@ def draw(frame: pd.DataFrame) -> Figure:
         panels[-1].set_ylabel("other seeds − first (dB)")
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=max(1, len(labels)))
-    return headed(figure, found(frame), frame)
+    return headed(figure, "EATS − Original, by what the networks are trained towards", frame)
 
 
 if __name__ == "__main__":

@@ -1,19 +1,15 @@
-"""What the audits share: their networks, the strategies that are missing, intervals, and the head of a picture."""
+"""What the audits share: their networks, the strategies that are missing, and the head of a picture."""
 
 from collections.abc import Callable, Iterable, Sequence
-from textwrap import fill
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from families import identified, in_order, measured, measured_in_each, missing_strategies
-from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from psnr_tables import SET_COLOURS, WIDTH
-from scipy import stats
+from psnr_tables import SET_COLOURS
 from torch import nn
-from zoo_names import SMALL, along_training, family_named, missing_networks, shipped
+from zoo_names import SMALL, along_training, family_named, shipped
 
 FAMILY = SMALL
 NETWORKS = shipped(FAMILY)
@@ -48,10 +44,9 @@ def strategies_in(frame: pd.DataFrame) -> list[str]:
     return in_order(measured(frame)["strategy"])
 
 
-def headed(figure: Figure, sentence: str, frame: pd.DataFrame, width: int = WIDTH) -> Figure:
-    """`figure`, headed by the answer, the settings and the missing networks."""
-    notes = [str(frame["settings"].iloc[0]), missing_networks(frame["reason"])]
-    figure.suptitle("\n".join(fill(line, width) for line in [sentence, *notes] if line), fontsize=8)
+def headed(figure: Figure, title: str, frame: pd.DataFrame) -> Figure:
+    """`figure`, headed by a title and, in a second line, the settings."""
+    figure.suptitle(f"{title}\n{frame['settings'].iloc[0]}", fontsize=8)
     return figure
 
 
@@ -71,41 +66,3 @@ def gain_against_bicubic(panel: Axes, rows: pd.DataFrame) -> None:
         style: dict[str, Any] = {"markersize": 3, "elinewidth": 0.5, "color": SET_COLOURS.get(str(dataset), "black")}
         panel.errorbar(each["below"], each["gain"], error, fmt="o", label=str(dataset), **style)
     panel.set(xlabel="bicubic − Original (dB)", ylabel="EATS − Original (dB)")
-
-
-def proportion(hits: int, of: int, confidence: float = 0.95) -> tuple[float, float, float]:
-    """A share and the ends of its Wilson interval, for independent draws."""
-    if not of:
-        return float("nan"), float("nan"), float("nan")
-    interval = stats.binomtest(hits, of).proportion_ci(confidence, method="wilson")
-    return hits / of, float(interval.low), float(interval.high)
-
-
-def correlated(
-    x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"], confidence: float = 0.95
-) -> tuple[float, float, float]:
-    """Pearson's r and the ends of its interval (Fisher's z); the ends are NaN for three points, and r too for fewer."""
-    if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return float("nan"), float("nan"), float("nan")
-    found = stats.pearsonr(x, y)
-    if len(x) < 4:
-        return float(found.statistic), float("nan"), float("nan")
-    interval = found.confidence_interval(confidence)
-    return float(found.statistic), float(interval.low), float(interval.high)
-
-
-def in_words(found: tuple[float, float, float]) -> str:
-    """The result of `correlated` as "+0.06 (−0.39 to +0.49)", without line breaks; "unknown" if r is NaN."""
-    r, low, high = (f"{number:+.2f}".replace("-", "−") for number in found)
-    if np.isnan(found[0]):
-        return "unknown"
-    return r if np.isnan(found[1]) else f"{r} ({low} to {high})".replace(" ", "\N{NO-BREAK SPACE}")
-
-
-def mean_interval(values: Float[np.ndarray, " n"], confidence: float = 0.95) -> tuple[float, float, float]:
-    """The mean of independent values and the ends of its interval (Student's t); NaN ends for fewer than two."""
-    mean = float(np.mean(values))
-    if len(values) < 2:
-        return mean, float("nan"), float("nan")
-    half = float(stats.t.ppf((1 + confidence) / 2, len(values) - 1) * stats.sem(values))
-    return mean, mean - half, mean + half

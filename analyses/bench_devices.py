@@ -6,7 +6,6 @@ if the variance of its rounding is below 1/400 of the variance of permutations. 
 thread, which other work on the machine hardly changes.
 """
 
-import textwrap
 from collections.abc import Callable
 from time import perf_counter, process_time
 from typing import Any
@@ -129,8 +128,8 @@ def draw(frame: pd.DataFrame) -> Figure:
         panel.set_yticks(place, names)
         panel.set_xlim(right=1.6 * float(there[["float32_per_s", "bfloat16_per_s"]].to_numpy().max()))
         panel.set_xlabel("coalitions per second, on one crop")
-        figure.suptitle("\n".join(textwrap.wrap(found(frame), 90)), fontsize=8)
-        panel.legend(loc="upper right", frameon=False)
+        figure.suptitle("Speed of sampling in float32 and in bfloat16", fontsize=8)
+        panel.legend(loc="upper right")
     return figure
 
 

@@ -7,11 +7,12 @@ Original correlate for that reason alone; Dropout's gain shows how much.
 
 import pandas as pd
 import psnr_tables
-from audited import NETWORKS, correlated, family_in, gain_against_bicubic, headed
+from audited import NETWORKS, family_in, gain_against_bicubic, headed
 from families import AUTO, Architectures, Checkpoints, empty, group_named
+from intervals import correlated
 from matplotlib.figure import Figure
 from printed import UNKNOWN
-from psnr_tables import NONE, SET_COLOURS, SETS
+from psnr_tables import NONE, SET_COLOURS, SETS, offsets
 
 from srgame.report.style import styled
 
@@ -31,9 +32,9 @@ def measure(
 ) -> pd.DataFrame:
     """One row per set and degradation, in dB of RGB: dataset, degradation, gain, below, over_pull, dropout.
 
-    gain is EATS − Original and over_pull EATS − BicubicPull, both with _low and _high, the ends of a 95% paired
-    bootstrap interval over images and seeds; below is bicubic − Original, dropout Dropout − Original; reason says why a
-    number is missing.
+    gain is EATS − Original and over_pull EATS − BicubicPull, both with _low and _high, the ends of a 95% interval
+    (`paired_interval`: over seeds if there are several, otherwise over images); below is bicubic − Original, dropout
+    Dropout − Original; reason says why a number is missing.
 
     A file takes the part of the strategy that its name states, as eats.safetensors or eats/weights.safetensors does.
     """
@@ -101,10 +102,13 @@ def draw(frame: pd.DataFrame) -> Figure:
         gain_against_bicubic(left, known.rename(columns={"gain_low": "low", "gain_high": "high"}))
         left.set_title("line: the two are equal")
         pulled = frame.dropna(subset="over_pull")
+        settings, shifts = list(frame["degradation"].unique()), offsets(list(frame["dataset"].unique()))
         for dataset, rows in pulled.groupby("dataset", sort=False):
             error = [rows["over_pull"] - rows["over_pull_low"], rows["over_pull_high"] - rows["over_pull"]]
             colour = SET_COLOURS.get(str(dataset), "black")
-            right.errorbar(rows["degradation"], rows["over_pull"], error, fmt="o", markersize=3, color=colour)
+            place = rows["degradation"].map(settings.index) + shifts[str(dataset)]
+            right.errorbar(place, rows["over_pull"], error, fmt="o", markersize=3, elinewidth=1, color=colour)
+        right.set_xticks(range(len(settings)), settings)
         handles, labels = left.get_legend_handles_labels()
         right.axhline(0, color="black", linewidth=0.6)
         right.set(ylabel="EATS − BicubicPull (dB)", title="against the pull alone")
@@ -113,4 +117,4 @@ def draw(frame: pd.DataFrame) -> Figure:
             empty(right, reason)
             right.set_title("against the pull alone")
         figure.legend(handles, labels, loc="outside lower center", ncols=max(1, len(labels)))
-    return headed(figure, found(frame), frame)
+    return headed(figure, "The gain of EATS against bicubic upsampling, and against a control without erasures", frame)

@@ -1,7 +1,5 @@
 """How alike the responses of a layer's filters are: what Figures 4, 7 and 8 share."""
 
-from textwrap import fill
-
 import numpy as np
 import pandas as pd
 from families import (
@@ -9,26 +7,26 @@ from families import (
     Architectures,
     Checkpoints,
     colours_in,
-    empty,
     family_of,
     layer_title,
     measured,
+    nothing_measured,
     probed,
-    reason_of,
     sample_title,
 )
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from printed import judged
-from psnr_tables import WIDTH
-from zoo_names import PAPERS, family_title, first_of_each, missing_networks
+from zoo_names import PAPERS, family_title, first_of_each
 
 from srgame.data.lazy import lr_images
 from srgame.probes.cosine import channel_cosine, cosine_matrix
 from srgame.report.style import styled
 
 NETWORKS = first_of_each(PAPERS)
-COLUMNS = ["strategy", "checkpoint", "layer", "filter", "partner", "cosine", "sample", "reason"]
+MEASURES = ["cosine", "correlation", "cosine_size", "correlation_size"]
+COLUMNS = ["strategy", "checkpoint", "layer", "filter", "partner", *MEASURES, "sample", "reason"]
 CHEAP = {"dataset": "photographs", "images": 1, "crop": 32}
 
 
@@ -43,10 +41,11 @@ def measure(
 ) -> pd.DataFrame:
     """One row per strategy, layer and pair of filters.
 
-    Columns: strategy, checkpoint, layer, filter, partner, cosine, sample, reason; checkpoint and sample stand only in
-    the first row of each strategy, so that the csv stays small.
+    Columns: strategy, checkpoint, layer, filter, partner, the four columns of `channel_cosine`, sample, reason;
+    checkpoint and sample stand only in the first row of each strategy, so that the csv stays small.
 
-    Cosines are means over the central crops of the first `images` images of `dataset`, taken as LR images.
+    Cosines and correlations are means over the central crops of the first `images` images of `dataset`, taken as LR
+    images.
     """
     lr = lr_images(dataset, images=images, crop=crop)
     frame = probed(networks, family, lambda net: channel_cosine(net, lr, layers), network)
@@ -54,83 +53,92 @@ def measure(
     frame.loc[frame["strategy"].duplicated(), ["checkpoint", "sample"]] = ""
     return (
         frame.reindex(columns=COLUMNS)
-        .astype({"filter": "Int64", "partner": "Int64", "cosine": float})
-        .round({"cosine": 4})
+        .astype({"filter": "Int64", "partner": "Int64"} | dict.fromkeys(MEASURES, float))
+        .round(4)
     )
+
+
+def sizes(frame: pd.DataFrame) -> pd.DataFrame:
+    """Means over the pairs of each layer and strategy: cosine_size, correlation_size, and |cosine|, |correlation|.
+
+    The first two are means over images of the sizes, the others sizes of the means over images.
+    """
+    means = frame.assign(cosine=frame["cosine"].abs(), correlation=frame["correlation"].abs())
+    return means.groupby(["layer", "strategy"], sort=False)[MEASURES].mean()
 
 
 def found(frame: pd.DataFrame) -> str:
     """The answer in a sentence."""
-    family, size = family_of(frame), frame.assign(size=frame["cosine"].abs())
-    means = size.groupby(["layer", "strategy"], sort=False)["size"].mean()
-    parts = []
+    family, means, parts = family_of(frame), sizes(measured(frame)), []
     names = frame["strategy"].unique()
     for layer in measured(frame)["layer"].dropna().unique():
-        own = [f"{name} {means[layer, name]:.2f}" for name in names if (layer, name) in means]
-        parts.append(f"{layer_title(layer, family)}: {', '.join(own)}")
-    return f"Mean |cosine| between the filters of a layer: {'; '.join(parts)}." if parts else ""
+        for measure_, words in (("correlation", "correlation"), ("cosine", "cosine")):
+            own = [
+                f"{name} {means.loc[(layer, name), f'{measure_}_size']:.2f} ({means.loc[(layer, name), measure_]:.2f})"
+                for name in names
+                if (layer, name) in means.index
+            ]
+            parts.append(f"{layer_title(layer, family)}, {words}: {', '.join(own)}")
+    over = "Mean size between the filters of a layer, over images (in brackets: size of the mean over images)"
+    return f"{over}: {'; '.join(parts)}." if parts else ""
 
 
 def verdict(frame: pd.DataFrame) -> str:
-    """Whether filters are less alike with EATS than with Original, in each layer."""
-    means = frame.assign(size=frame["cosine"].abs()).groupby(["layer", "strategy"])["size"].mean().unstack()
+    """Whether filters are less correlated with EATS than with Original, in each layer and by cosine too."""
+    means = sizes(measured(frame))[["cosine_size", "correlation_size"]].stack().unstack("strategy")
     return judged(means["eats"] < means["original"] if {"original", "eats"} <= set(means) else [])
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    """A row per layer: the matrix of each strategy, and the share of pairs with a |cosine| below x."""
-    family, colours = family_of(frame), colours_in(frame)
-    title = f"Cosine between responses of filters, {family_title(family)}"
-    layers = list(measured(frame)["layer"].dropna().unique()) or [""]
+    """A row per layer: a matrix per strategy, cosines below its diagonal and correlations above; shares of pairs."""
+    family, there = family_of(frame), measured(frame)
+    colours, layers = colours_in(there), list(there["layer"].dropna().unique())
+    title = f"Likeness of filters, {family_title(family)}; {frame['sample'].iloc[0]}"
+    if not layers:
+        return nothing_measured(title)
     with styled():
-        figure = Figure(figsize=(7.2, 1.1 + 1.5 * len(layers) if len(measured(frame)) else 1.4))
+        figure = Figure(figsize=(7.2, 1.0 + 1.55 * len(layers)))
         panels = figure.subplots(len(layers), len(colours) + 1, squeeze=False)
-        image = None
         for row, layer in zip(panels, layers, strict=True):
-            of_layer = frame[frame["layer"] == layer]
+            of_layer = there[there["layer"] == layer]
             for panel, strategy in zip(row, colours, strict=False):
-                pairs = of_layer[of_layer["strategy"] == strategy]
-                if pairs.empty:
-                    empty(panel, reason_of(frame, strategy))
-                else:
-                    matrix = cosine_matrix(pairs.astype({"filter": int, "partner": int}))
-                    image = panel.imshow(matrix, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
-                    panel.set_title(f"mean |cos| {pairs['cosine'].abs().mean():.3f}", fontsize=7, pad=2)
-                    panel.grid(False)
-                    panel.tick_params(labelsize=6)
+                image = _matrix(panel, of_layer[of_layer["strategy"] == strategy])
             row[0].set_ylabel(layer_title(layer, family))
             _distributions(row[-1], of_layer, colours)
         for panel, strategy in zip(panels[0], colours, strict=False):
-            own = panel.get_title()
-            panel.set_title(f"{strategy}\n{own}".strip(), fontsize=7, pad=2, color=colours[strategy])
-        panels[0, -1].set_title("pairs below |cos|", fontsize=7, pad=2)
-        panels[-1, -1].set_xlabel("|cos|" if panels[-1, -1].lines else "", fontsize=7)
+            panel.set_title(f"{strategy}\n{panel.get_title()}", fontsize=7, pad=2, color=colours[strategy])
+        panels[0, -1].set_title("pairs below x\n— correlation, ··· cosine", fontsize=7, pad=2)
+        panels[-1, -1].set_xlabel("size", fontsize=7)
         for panel in panels[-1, :-1]:
-            panel.set_xlabel("filter" if panel.images else "", fontsize=7)
-        if image is not None:
-            bar = figure.colorbar(
-                image,
-                ax=panels[:, :-1],
-                location="bottom",
-                shrink=0.4,
-                aspect=40,
-                pad=0.02,
-                ticks=[-1, -0.5, 0, 0.5, 1],
-            )
-            bar.set_label("cosine", fontsize=7)
-            bar.ax.tick_params(labelsize=6)
-        lines = [f"{title}. {frame['sample'].iloc[0]}", found(frame), missing_networks(frame["reason"])]
-        figure.suptitle("\n".join(fill(line, WIDTH) for line in lines if line), fontsize=8)
+            panel.set_xlabel("filter", fontsize=7)
+        bar = figure.colorbar(
+            image, ax=panels[:, :-1], location="bottom", shrink=0.5, aspect=40, pad=0.02, ticks=[-1, -0.5, 0, 0.5, 1]
+        )
+        bar.set_label("below the diagonal: cosine; above: correlation (means over images)", fontsize=7)
+        bar.ax.tick_params(labelsize=6)
+        figure.suptitle(title, fontsize=8)
     return figure
 
 
+def _matrix(panel: Axes, pairs: pd.DataFrame) -> AxesImage:
+    """Cosines below the diagonal and correlations above it, and the means of their sizes."""
+    pairs = pairs.astype({"filter": int, "partner": int})
+    matrix = np.tril(cosine_matrix(pairs)) + np.triu(cosine_matrix(pairs, "correlation"), 1)
+    panel.set_title(
+        f"|cos| {pairs['cosine_size'].mean():.2f}, |r| {pairs['correlation_size'].mean():.2f}", fontsize=7, pad=2
+    )
+    panel.grid(False)
+    panel.tick_params(labelsize=6)
+    return panel.imshow(matrix, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
+
+
 def _distributions(panel: Axes, of_layer: pd.DataFrame, colours: dict[str, str]) -> None:
+    """The share of pairs below each size: correlations solid, cosines dotted."""
     for strategy, colour in colours.items():
-        sizes = np.sort(of_layer.loc[of_layer["strategy"] == strategy, "cosine"].abs().to_numpy(dtype=float))
-        if len(sizes):
-            panel.plot(sizes, np.linspace(0, 100, len(sizes)), color=colour, linewidth=1.2)
-    if not panel.lines:
-        return empty(panel, "nothing measured")
+        own = of_layer[of_layer["strategy"] == strategy]
+        for column, style in (("correlation_size", "-"), ("cosine_size", ":")):
+            ordered = np.sort(own[column].to_numpy(dtype=float))
+            panel.plot(ordered, np.linspace(0, 100, len(ordered)), style, color=colour, linewidth=1.1)
     panel.set_xlim(0, 1)
     panel.set_ylim(0, 100)
     panel.yaxis.tick_right()

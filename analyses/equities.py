@@ -1,24 +1,28 @@
 """How equally a layer's filters share their scores: what audit_equity and audit_equity_srresnet share.
 
 Equal shares alone prove nothing, because idle filters share equally too. So the size of the scores is measured as well.
+Errors of sampling make shares more equal, because noise spreads over all filters; so their variance is subtracted.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
-from audited import NETWORKS, headed, legend, mean_interval, per_network, strategies_in
+from audited import NETWORKS, headed, legend, per_network, strategies_in
 from families import AUTO, Architectures, Checkpoints, colours_in, measured
+from intervals import mean_interval
 from jaxtyping import Float
 from matplotlib.figure import Figure
 from printed import eats_over, judged
 from torch import nn
 
 from srgame.data.pairs import Pairs, load_pairs
+from srgame.filters import filters_of
 from srgame.networks import scale_of
 from srgame.probes.equity import effective_players, entropy, gini
 from srgame.probes.scores import filter_scores
 from srgame.report.style import styled
+from srgame.shapley.audit import network_values
 from srgame.shapley.until import Until
 
 SMOKE = {
@@ -45,18 +49,20 @@ def measure(
     crop: int = 32,
     evaluations: int = 700,
 ) -> pd.DataFrame:
-    """One row per network, layer and score: filters, total, and three measures of equality with their intervals.
+    """One row per network, layer and score: filters, total, noise, and three measures of equality with their intervals.
 
-    Scores are measured for each image alone. gini, entropy and effective_share (the effective number of filters divided
-    by their number) are means over images; _low and _high are the ends of a 95% interval (Student's t). total is the
-    mean sum of the absolute scores of a layer, in the unit of the score: dB for φ.
+    Scores are measured for each image alone. The squared standard error of φ is subtracted from φ², and the root is
+    taken; noise is the share of Σφ² that is subtracted, a mean over images (0 for other scores). gini, entropy and
+    effective_share (the effective number of filters divided by their number) are means over images; _low and _high are
+    the ends of a 95% interval (Student's t). total is the mean sum of the absolute scores of a layer, in the unit of
+    the score: dB for φ.
     """
 
     def of_network(net: nn.Module) -> pd.DataFrame:
         pairs = load_pairs(dataset, degradation, scale_of(net), images=images, crop=crop)
         each = [Pairs((n,), (lr,), (hr,)) for n, lr, hr in zip(pairs.names, pairs.lr, pairs.hr, strict=True)]
         until = Until(evaluations=evaluations)
-        frames = [filter_scores(net, one, layers, scores, until).assign(image=one.names[0]) for one in each]
+        frames = [_scored(net, one, layers, scores, until).assign(image=one.names[0]) for one in each]
         groups = pd.concat(frames).groupby(["layer", "score"], sort=False)
         return pd.DataFrame([{"layer": key[0], "score": key[1], **_equity(rows)} for key, rows in groups])
 
@@ -66,9 +72,32 @@ def measure(
     return per_network(networks, network, of_network, settings)
 
 
+def _scored(
+    network: nn.Module, pairs: Pairs, layers: Sequence[str], scores: Sequence[str], until: Until
+) -> pd.DataFrame:
+    """The scores of one image: layer, score, value, and stderr (0 for scores that are not sampled)."""
+    exact = [score for score in scores if score != "shapley"]
+    frames = [filter_scores(network, pairs, layers, exact, until).assign(stderr=0.0)] if exact else []
+    if "shapley" in scores:
+        phi = network_values(network, filters_of(network, layers), pairs, until=until)
+        frames.insert(0, phi.rename(columns={"shapley": "value"}).assign(score="shapley"))
+    return pd.concat([frame[["layer", "score", "value", "stderr"]] for frame in frames])
+
+
+def without_noise(
+    values: Float[np.ndarray, " player"], stderr: Float[np.ndarray, " player"]
+) -> Float[np.ndarray, " player"]:
+    """The sizes of the values, after the variance of their errors was subtracted from their squares; at least 0."""
+    sizes: Float[np.ndarray, " player"] = np.sqrt(np.clip(values**2 - stderr**2, 0, None))
+    return sizes
+
+
 def _equity(rows: pd.DataFrame) -> dict[str, float]:
-    by_image = [own["value"].to_numpy(dtype=float) for _, own in rows.groupby("image", sort=False)]
-    row: dict[str, float] = {"filters": len(by_image[0]), "total": float(np.mean([abs(v).sum() for v in by_image]))}
+    images = [(own["value"].to_numpy(float), own["stderr"].to_numpy(float)) for _, own in rows.groupby("image")]
+    by_image = [without_noise(values, stderr) for values, stderr in images]
+    noise = [float((stderr**2).sum() / max((values**2).sum(), 1e-30)) for values, stderr in images]
+    row: dict[str, float] = {"filters": len(by_image[0]), "total": float(np.mean([v.sum() for v in by_image]))}
+    row["noise"] = float(np.mean(noise))
     for name, of_values in MEASURES.items():
         mean, low, high = mean_interval(np.array([of_values(values) for values in by_image]))
         row |= {name: mean, f"{name}_low": low, f"{name}_high": high}
@@ -86,6 +115,8 @@ def found(frame: pd.DataFrame) -> str:
     ]
     sizes = rows[rows["score"] == "shapley"].groupby("strategy", sort=False)["total"].mean()
     size = "; a layer's |φ| sum to " + ", ".join(f"{name} {total:.2f} dB" for name, total in sizes.items())
+    noise = rows.loc[rows["score"] == "shapley", "noise"].max()
+    size += f"; of Σφ², errors of sampling made up at most {noise:.1%}, which were subtracted"
     return f"Effective share of a layer's filters, mean over layers: {'; '.join(parts)}{size if len(sizes) else ''}."
 
 
@@ -119,4 +150,4 @@ def draw(frame: pd.DataFrame) -> Figure:
                 panel.set_title(label if score == scores[0] else "")
             line[0].set_ylabel(_NAMES.get(score, score))
         legend(figure, panels[0, 0])
-    return headed(figure, found(frame), frame)
+    return headed(figure, "How equally a layer's filters share their scores", frame)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import tyro
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from torch import nn
 from zoo_names import KNOWN, NOT_THERE, PAPERS, family_named, first_of_each, strategy_of
 
@@ -19,7 +20,7 @@ from srgame.cli.loading import architectures_of
 from srgame.errors import InputError
 from srgame.evaluation.benchmark import common_scale
 from srgame.networks import load_network, zoo
-from srgame.report.style import STRATEGIES, colours
+from srgame.report.style import STRATEGIES, colours, styled
 
 Checkpoints = Annotated[
     tuple[str, ...],
@@ -215,6 +216,14 @@ def empty(panel: Axes, reason: str) -> None:
         spine.set_color("0.8")
     text = reason.replace(": ", ":\n").replace(", ", ",\n")
     panel.text(0.5, 0.5, text, transform=panel.transAxes, ha="center", va="center", color="0.4", fontsize=6)
+
+
+def nothing_measured(title: str) -> Figure:
+    """A figure of one line, for a recipe whose networks are all missing; its caption says which."""
+    with styled():
+        figure = Figure(figsize=(7.2, 0.6))
+        figure.suptitle(f"{title}: nothing measured", fontsize=8)
+    return figure
 
 
 def family_of(frame: pd.DataFrame) -> str:

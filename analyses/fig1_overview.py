@@ -6,12 +6,10 @@ The paper's layer is the 2nd of 16 blocks; in small networks, the 1st of 8 block
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from textwrap import fill
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from audited import mean_interval
 from crops import bare
 from families import (
     AUTO,
@@ -28,16 +26,17 @@ from families import (
     missing_strategies,
     sample_title,
 )
+from intervals import mean_interval
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure, SubFigure
 from printed import eats_over, judged
-from psnr_tables import WIDTH, offsets
+from psnr_tables import offsets
 from rasters import LINE, extremes, picture_of, raster
 from torch import nn
 from torch.nn.functional import adaptive_avg_pool2d
-from zoo_names import SMALL, family_title, missing_networks, shipped
+from zoo_names import SMALL, family_title, shipped
 
 from srgame.data.images import Image
 from srgame.data.lazy import LRImages, lr_images
@@ -200,8 +199,6 @@ def draw(frame: pd.DataFrame) -> Figure:
         grid = figure.add_gridspec(2, 1, height_ratios=[0.4 + 1.4 * max(1, len(there)), 2.2])
         _activity(figure.add_subfigure(grid[0]), frame, there)
         _restoration(figure.add_subfigure(grid[1]), frame, there)
-        lines = [fill(found(frame), WIDTH), missing_networks(frame["reason"].dropna())]
-        figure.suptitle("\n".join(filter(None, lines)), fontsize=8)
     return figure
 
 

@@ -31,7 +31,7 @@ from matplotlib.patches import FancyArrowPatch, Rectangle
 from rasters import LINE, extremes, picture_of, raster
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
-from zoo_names import NOT_THERE, PAPERS, family_title, first_of_each, missing_networks, strategy_of
+from zoo_names import NOT_THERE, PAPERS, family_title, first_of_each, strategy_of
 
 from srgame.data.images import image_paths, read_rgb, upsample
 from srgame.probes.features import listening
@@ -47,7 +47,9 @@ NETWORKS = tuple(name for name in first_of_each(PAPERS) if (strategy_of(name, PA
 CROP = 160  # HR pixels of the stored crops in which training draws patches
 LOSSES = ["original", "awaken", "erasure", "to_bicubic"]
 PICTURES = ["picture", "filter", *LINE]
-COLUMNS = ["strategy", "checkpoint", "draw", "layer", "erased", "donor", *LOSSES, *PICTURES, "sample", "reason"]
+GRADIENTS = ["gradient_erased", "gradient_others"]
+COLUMNS = ["strategy", "checkpoint", "draw", "layer", "erased", "donor"]
+COLUMNS += [*LOSSES, *GRADIENTS, *PICTURES, "sample", "reason"]
 LEAST = 1e-6  # end of the logarithmic axis: smaller values are drawn here
 
 STRIPS = {
@@ -76,7 +78,9 @@ def measure(
     """One row per network and erasure with its losses; and one row per line of the pictures of one erasure.
 
     Columns: strategy, checkpoint, draw; layer, erased, donor (filters); original, awaken, erasure, to_bicubic: the
-    losses of `EATS` (mean absolute differences of values in [0, 1]); picture ("LR", "HR", "bicubic" of the patch;
+    losses of `EATS` (mean absolute differences of values in [0, 1]); gradient_erased and gradient_others: the largest
+    size of the awakening loss's gradient on the weights of the erased filter, and of the layer's other filters; picture
+    ("LR", "HR", "bicubic" of the patch;
     "before" and "after" of a filter; "f", "f′", and "|f − f′|"), filter, line, low, high, pixels (rasters.py); sample;
     reason.
     """
@@ -111,17 +115,20 @@ def _shown(images: Float[Tensor, "1 c h w"]) -> Float[np.ndarray, "h w c"]:
     return images[0].permute(1, 2, 0).numpy()
 
 
-@torch.inference_mode()
 def _losses(
     network: nn.Module, lr: Float[Tensor, "1 3 h w"], hr: Float[Tensor, "1 3 H W"], draws: int, seed: int
 ) -> pd.DataFrame:
-    """A row per erasure: its layer and filters, and the losses of EATS's step with it."""
+    """A row per erasure: its layer and filters, the losses of EATS's step with it, and gradients of L_awa."""
     eats, rows = EATS(network), []
     for draw in range(draws):
-        losses = {
-            name: loss.item() for name, loss in eats(lr, hr, np.random.default_rng([seed, draw])).logged().items()
-        }
-        rows.append({"draw": draw} | _drawn(eats, draw, seed) | losses)
+        drawn = _drawn(eats, draw, seed)
+        losses = eats(lr, hr, np.random.default_rng([seed, draw]))
+        weight = network.get_submodule(str(drawn["layer"])).get_parameter("weight")
+        (gradient,) = torch.autograd.grad(losses.minimised["awaken"], weight)
+        of_filter = gradient.abs().flatten(1).amax(1)
+        others = np.delete(of_filter.numpy(), int(drawn["erased"]))
+        sizes = {"gradient_erased": of_filter[int(drawn["erased"])].item(), "gradient_others": float(others.max())}
+        rows.append({"draw": draw} | drawn | {name: loss.item() for name, loss in losses.logged().items()} | sizes)
     return pd.DataFrame(rows).round(dict.fromkeys(LOSSES, 9))
 
 
@@ -169,7 +176,19 @@ def found(frame: pd.DataFrame) -> str:
     )
     return (
         f"The median of {losses['draw'].nunique()} erasures changes f by {changed}. "
-        f"The median L_awa = ‖f′ − Bic‖ is {awaken}; without an erasure, ‖f − Bic‖ is {to_bicubic}."
+        f"The median L_awa = ‖f′ − Bic‖ is {awaken}; without an erasure, ‖f − Bic‖ is {to_bicubic}. "
+        f"{_gradients(losses)}."
+    )
+
+
+def _gradients(losses: pd.DataFrame) -> str:
+    """The largest gradient of L_awa on the erased filter's own weights, and on those of the other filters."""
+    largest = losses.groupby("strategy", sort=False)["gradient_others"].max()
+    others = " and ".join(f"{_number(value)} ({name})" for name, value in largest.items())
+    own = losses["gradient_erased"].max()
+    return (
+        f"The gradient of L_awa on the erased filter's own weights is {'exactly 0' if own == 0 else _number(own)} in "
+        f"all erasures; on those of the layer's other filters it is at most {others}"
     )
 
 
@@ -186,16 +205,11 @@ def draw(frame: pd.DataFrame) -> Figure:
         figure = Figure(figsize=(7.2, 0.6 + BLOCK * len(there) + 1.65))
         figure.set_layout_engine("none")
         for place, strategy in enumerate(there):
-            _Diagram(figure, 0.6 + BLOCK * place).paradigm(frame, strategy, colours[strategy])
+            _Diagram(figure, 0.3 + BLOCK * place).paradigm(frame, strategy, colours[strategy])
         panel = _axes(figure, 1.15, 0.8 + BLOCK * len(there), 5.95, 1.05)
         _strip(panel, frame, {name: colours[name] for name in there})
         sample = frame["sample"].dropna().iloc[0]
-        lines = [
-            f"{family_title(family_of(frame))}; {sample}",
-            fill(found(frame), 110),
-            missing_networks(frame["reason"]),
-        ]
-        title = "\n".join(filter(None, lines))
+        title = f"{family_title(family_of(frame))}; {sample}"
         figure.suptitle(title, fontsize=7.5, y=1 - 0.05 / figure.get_figheight(), va="top")
     return figure
 
@@ -339,7 +353,7 @@ def _strip(panel: Axes, frame: pd.DataFrame, colours: Mapping[str, str]) -> None
     panel.grid(axis="x")
     panel.tick_params(axis="x", labelsize=6.5)
     panel.set_xlabel("mean absolute difference of values in [0, 1] (0 is drawn at 10⁻⁶)", fontsize=7)
-    panel.set_title("a dot per erasure; ring: the one above", fontsize=7, loc="left")
+    panel.set_title(f"a dot per erasure; ring: the one above\n{fill(_gradients(losses), 120)}", fontsize=7, loc="left")
     handles = [panel.plot([], [], "o", color=colour, markersize=4, label=name)[0] for name, colour in colours.items()]
     panel.legend(handles=handles, loc="upper left", fontsize=7)
 

@@ -13,11 +13,10 @@ from families import (
     Architectures,
     Checkpoints,
     colours_in,
-    empty,
     family_of,
     measured,
+    nothing_measured,
     probed,
-    reason_of,
     sample_title,
 )
 from jaxtyping import Float
@@ -26,7 +25,7 @@ from matplotlib.figure import Figure
 from printed import eats_over, judged
 from rasters import LINE, extremes, picture_of, raster
 from torch import nn
-from zoo_names import PAPERS, family_title, first_of_each, missing_networks
+from zoo_names import PAPERS, family_title, first_of_each
 
 from srgame.data.images import Image
 from srgame.data.lazy import LRImages, lr_images
@@ -92,30 +91,25 @@ def verdict(frame: pd.DataFrame) -> str:
 
 def draw(frame: pd.DataFrame) -> Figure:
     """A column per strategy: features, salience maps, and below them the sorted shares of all salience."""
-    colours = colours_in(frame)
+    colours = colours_in(measured(frame))
+    title = f"{family_title(family_of(frame))}; {frame['sample'].iloc[0]}; maps of the first"
+    if not colours:
+        return nothing_measured(title)
     with styled():
         figure = Figure(figsize=(7.2, 5.3))
         panels = figure.subplots(3, len(colours), squeeze=False, height_ratios=[1.25, 1.25, 1])
         for column, strategy in zip(panels.T, colours, strict=True):
-            rows = frame[(frame["strategy"] == strategy)]
-            reason = reason_of(frame, strategy)
-            _column(column, rows, colours[strategy], reason)
+            _column(column, frame[frame["strategy"] == strategy], colours[strategy])
             column[0].set_title(strategy, color=colours[strategy])
         for panel, label in zip(
             panels[:, 0], ("feature maps", "salience maps (CSM)", "share of salience (%)\n(dashed: equal)"), strict=True
         ):
             panel.set_ylabel(label)
-        layer = str(measured(frame)["layer"].iloc[0]) if len(measured(frame)) else ""
-        title = f"Filters of {layer}, {family_title(family_of(frame))}\n{frame['sample'].iloc[0]}; maps of the first"
-        figure.suptitle(f"{title}\n{missing_networks(frame['reason'])}".strip(), fontsize=8)
+        figure.suptitle(f"Filters of {measured(frame)['layer'].iloc[0]}, {title}", fontsize=8)
     return figure
 
 
-def _column(column: Float[np.ndarray, " panel"], rows: pd.DataFrame, colour: str, reason: str) -> None:
-    if reason:
-        for panel in column:
-            empty(panel, reason)
-        return
+def _column(column: Float[np.ndarray, " panel"], rows: pd.DataFrame, colour: str) -> None:
     features, salience = (_mosaic(rows[rows["map"] == name]) for name in ("feature", "salience"))
     strong = np.nanquantile(np.abs(features), 0.995) or 1.0
     _picture(column[0], features, "RdBu_r", -strong, strong, f"red, blue: ±{strong:.2g}")

@@ -1,13 +1,9 @@
 """Figure 6: what does training with EATS converge to, in losses, effect of an erasure and distance to bicubic?"""
 
-from textwrap import fill
-
 import pandas as pd
-from families import empty
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from printed import judged
-from psnr_tables import WIDTH
 from zoo_names import LOGS, SMALL, family_title, strategy_of
 
 from srgame.errors import InputError
@@ -71,11 +67,11 @@ def verdict(frame: pd.DataFrame) -> str:
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    """Losses; distances to the erased network and to bicubic; PSNR; and an empty panel for RRDBNet."""
+    """Losses; distances to the erased network and to bicubic; and PSNR."""
     ends = frame.groupby("strategy")["step"].max()
     with styled():
         figure = Figure(figsize=(7.2, 2.7))
-        losses, distances, quality, rrdbnet = figure.subplots(1, 4)
+        losses, distances, quality = figure.subplots(1, 3)
         _curves(losses, frame, {"original": "-", "awaken": "--"})
         _curves(distances, frame, {"to_bicubic": "-", "pull": "-", "erasure": ":"})
         _curves(quality, frame, {"psnr_y": "-"})
@@ -84,17 +80,13 @@ def draw(frame: pd.DataFrame) -> Figure:
         quality.set_title("PSNR on clean Set5\n(Y, dB)")
         for panel in (losses, distances):
             panel.set_yscale("log")
-        empty(rrdbnet, "no log of a training\nof RRDBNet is in\nanalyses/logs")
-        rrdbnet.set_title("RRDBNet-EATS\n")
         shown = [name for name in STRATEGIES if name in ends]
         handles = [losses.plot([], [], color=STRATEGIES[name], linewidth=2)[0] for name in shown]
         labels = [f"{name} ({ends[name]:,} steps)" for name in shown]
         figure.legend(handles, labels, loc="outside lower center", ncols=len(shown))
         family = str(frame["checkpoint"].iloc[0]).split(f"-{frame['strategy'].iloc[0]}")[0]
         figure.suptitle(
-            f"Training of {family_title(family)}; a point is the mean of the steps since the previous one\n"
-            + fill(found(frame), WIDTH),
-            fontsize=8,
+            f"Training of {family_title(family)}; a point is the mean of the steps since the previous one", fontsize=8
         )
     return figure
 

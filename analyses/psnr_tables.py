@@ -6,7 +6,6 @@ Networks that are not in the zoo, and sets whose images are missing, stay visibl
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -23,12 +22,13 @@ from families import (
     missing_strategies,
     scale_named,
 )
+from intervals import decided_by_luck, luck_in_words, paired_interval
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from printed import CELL, judged, number, signed
 from printed import cells as printed_cells
-from zoo_names import NOT_THERE, missing_networks, shipped
+from zoo_names import NOT_THERE, shipped
 
 from srgame.evaluation.benchmark import BASELINE, benchmark, common_scale
 from srgame.report.style import BLUE, GREEN, GREY, ORANGE, RED, STRATEGIES, styled
@@ -37,9 +37,10 @@ SIZES = {"Set5": 5, "Set14": 14, "BSD100": 100, "Urban100": 100, "Manga109": 109
 SETS = tuple(SIZES)
 SET_COLOURS = dict(zip(SETS, (BLUE, ORANGE, GREEN, RED, GREY), strict=True))
 COLOUR_SPACES = ("rgb", "y")
-WIDTH = 112  # characters in a line above a picture
 NONE = "nothing"  # a row of PSNR itself, not of a difference
-COLUMNS = ["strategy", "against", *CELL, "colour", "psnr", "low", "high", "images", "seeds", "reported", "reason"]
+COLUMNS = [
+    "strategy", "against", *CELL, "colour", "psnr", "low", "high", "by_seed", "images", "seeds", "reported", "reason",
+]  # fmt: skip
 CHEAP = {"sets": ("photographs",), "degradations": ("clean", "b+n"), "images": 1, "crop": 48}  # a table in a second
 
 
@@ -58,8 +59,9 @@ def measure(
     """One row per strategy, difference, set and setting: a table of the paper, measured anew.
 
     Columns: strategy; against, the strategy whose PSNR is subtracted, or "nothing"; dataset; degradation; colour (rgb
-    or y); psnr (dB, mean over images and seeds); low and high, a 95% paired bootstrap interval of differences; images;
-    seeds; reported, the paper's number (RGB); reason, why there is no psnr.
+    or y); psnr (dB, mean over images and seeds); of differences, low and high, the ends of a 95% interval
+    (`paired_interval`: over seeds if there are several, otherwise over images), and by_seed, the means of the seeds,
+    separated by spaces; images; seeds; reported, the paper's number (RGB); reason, why there is no psnr.
 
     Of each set the first `images` images are measured, which are all images of Set5 and Set14. Checkpoints that are not
     of `family` are compared by their file names. Raises InputError as `benchmark` does for the scores in `store`.
@@ -131,14 +133,10 @@ def _measured(where: pd.DataFrame, strategy: str, against: str, score: str) -> d
     differences = np.asarray((values - (others.iloc[0] if against == BASELINE else others)).dropna(), dtype=float)
     if not len(differences):
         return {"reason": f"{strategy} and {against} have no seed in common"}
-    low, high = paired_bootstrap(differences)
-    return {
-        "psnr": differences.mean(),
-        "low": low,
-        "high": high,
-        "images": differences.shape[1],
-        "seeds": differences.shape[0],
-    }
+    mean, low, high = paired_interval(differences)
+    seeds, images = differences.shape
+    numbers = {"psnr": mean, "low": low, "high": high, "by_seed": of_each_seed(differences)}
+    return numbers | {"images": images, "seeds": seeds}
 
 
 def _reported(reported: pd.DataFrame, cell: tuple[str, str], strategy: str, against: str) -> float:
@@ -149,42 +147,51 @@ def _reported(reported: pd.DataFrame, cell: tuple[str, str], strategy: str, agai
     return first - sum(rest)
 
 
-def paired_bootstrap(
-    differences: Float[np.ndarray, "seed image"], confidence: float = 0.95, resamples: int = 10_000, seed: int = 0
-) -> tuple[float, float]:
-    """The percentile interval of the mean of paired differences, resampling both images and training seeds.
-
-    All seeds see the same images, so whole rows and whole columns are resampled (Owen 2007, the pigeonhole bootstrap).
-    NaN for a single image; for a single seed, the interval is over images alone. With few images or seeds it is too
-    narrow.
-    """
-    seeds, images = differences.shape
-    if images < 2:
-        return float("nan"), float("nan")
-    rng = np.random.default_rng(seed)
-    of_images = rng.multinomial(images, np.full(images, 1 / images), resamples) / images
-    of_seeds = rng.multinomial(seeds, np.full(seeds, 1 / seeds), resamples) / seeds
-    means = ((of_seeds @ differences) * of_images).sum(1)
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
-
-
 def found(frame: pd.DataFrame) -> str:
     """EATS, or else the last network, minus the others over the cells of the table (RGB), in a sentence; or ""."""
     strategy = "eats" if "eats" in set(frame["strategy"]) else str(frame["strategy"].iloc[-1])
     rows = frame[(frame["strategy"] == strategy) & (frame["colour"] == "rgb")].dropna(subset=["psnr"])
-    parts, several = [], False
-    for other, each in rows[rows["against"] != NONE].groupby("against", sort=False):
-        better, worse = (each["low"] > 0).sum(), (each["high"] < 0).sum()
-        seeds = int(each["seeds"].max())
-        several |= seeds > 1
-        trained = f"{seeds} seed{'s' * (seeds > 1)}"
-        signs = f"better in {better}, worse in {worse}, the rest undecided"
-        parts.append(f"{other} {signed(each['psnr'].mean())} dB ({trained}; {signs})")
-    if not parts:
+    differences = rows[rows["against"] != NONE]
+    if differences.empty:
         return ""
-    cells = f"{len(each)} sets and settings (95% intervals over images{' and seeds' if several else ''})"
-    return f"{strategy} minus the others, mean over {cells}: {'; '.join(parts)}."
+    by_other = list(differences.groupby("against", sort=False))
+    parts = [f"{other} {signed(each['psnr'].mean())} dB ({decided(each)})" for other, each in by_other]
+    cells = len(by_other[-1][1])
+    means = f"{strategy} minus the others, mean over {cells} sets and settings{_kind_of_interval(differences)}"
+    return f"{means}: {'; '.join(parts)}."
+
+
+def _kind_of_interval(differences: pd.DataFrame) -> str:
+    """What the intervals vary, and what they cannot show; "" if there are none."""
+    if differences["low"].isna().all():
+        return ""
+    seeds = int(differences["seeds"].max())
+    if seeds < 2:
+        return " (95% intervals over images of one training; they say nothing about another seed)"
+    ways = 2 ** (seeds - 1)
+    return f" (95% intervals over seeds; luck alone decides most cells in 1 of {ways} ways to swap strategies in seeds)"
+
+
+def of_each_seed(differences: Float[np.ndarray, "seed image"]) -> str:
+    """The means of the seeds, separated by spaces: the column by_seed."""
+    return " ".join(f"{of_seed:.6f}" for of_seed in differences.mean(1))
+
+
+def decided(each: pd.DataFrame) -> str:
+    """The number of seeds; in how many cells the intervals exclude 0, and in how many by luck.
+
+    The cells have the columns seeds, low, high and by_seed; luck is left out where by_seed is empty.
+    """
+    seeds = int(each["seeds"].max())
+    words = f"{seeds} seed{'s' * (seeds > 1)}"
+    if each["low"].isna().all():
+        return words
+    over = "" if seeds > 1 else "over its images "
+    words += f"; {over}better in {(each['low'] > 0).sum()}, worse in {(each['high'] < 0).sum()}, the rest undecided"
+    if seeds > 1 and each["by_seed"].fillna("").astype(bool).all():
+        differences = np.array([[float(of_seed) for of_seed in str(cell).split()] for cell in each["by_seed"]])
+        words += f"; {luck_in_words(decided_by_luck(differences))}"
+    return words
 
 
 def verdict(frame: pd.DataFrame) -> str:
@@ -231,9 +238,8 @@ def draw(frame: pd.DataFrame, title: str) -> Figure:
         _legend(figure, panels[0, 0], colours)
         if not set(colours) <= {BASELINE, *STRATEGIES}:
             title = f"{len(colours) - 1} networks"
-        lines = [f"{title}; RGB; b: blur, n: noise, j: JPEG", found(frame)]
-        lines.append(missing_networks(rgb.loc[rgb["against"] == NONE, "reason"]))
-        figure.suptitle("\n".join(fill(line, WIDTH) for line in lines if line), fontsize=8)
+        bars = "; bars: 95% intervals" if rgb["low"].notna().any() else ""
+        figure.suptitle(f"{title}; RGB\nb: blur, n: noise, j: JPEG{bars}", fontsize=8)
     return figure
 
 

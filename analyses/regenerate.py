@@ -1,4 +1,4 @@
-"""Runs all recipes, updates the findings that quote them, and prints a table of the outcomes."""
+"""Runs all recipes, updates the findings that quote them and the gallery, and prints a table of the outcomes."""
 
 import re
 from importlib import import_module
@@ -7,6 +7,7 @@ from time import monotonic
 
 import pandas as pd
 import torch
+from gallery import PAGE, gallery
 from printed import UNKNOWN
 
 from srgame.errors import InputError
@@ -27,7 +28,8 @@ def regenerate(names: tuple[str, ...] = (), smoke: bool = False, again: bool = F
     """Makes the recipes `names` (default: all) and prints a table; returns 1 if one could not be made, else 0.
 
     With `smoke` each has the tiny settings of its SMOKE and writes to figures/draft/; without, what was measured with
-    the same settings is only drawn anew, unless `again`, and FINDINGS.md quotes what was found.
+    the same settings is only drawn anew, unless `again`, FINDINGS.md quotes what was found, and figures/README.md shows
+    all figures.
     """
     rows = []
     for name in names or recipes():
@@ -35,6 +37,7 @@ def regenerate(names: tuple[str, ...] = (), smoke: bool = False, again: bool = F
         rows.append(_row(name, smoke, again))
     if not smoke:
         write_atomic(FINDINGS, quoting(FINDINGS.read_text(encoding="utf-8")).encode())
+        write_atomic(PAGE, gallery(recipes()).encode())
     print(pd.DataFrame(rows).to_string(index=False, max_colwidth=48))
     return int(any(row["paper"].startswith("failed") for row in rows))
 
@@ -60,7 +63,8 @@ def _row(name: str, smoke: bool, again: bool) -> dict[str, str]:
         changed = getattr(module, "SMOKE", {}) if smoke else {}
         stem = stem_of(HERE / f"{name}.py", draft=smoke)
         texts = getattr(module, "texts", None)
-        make(stem, module.measure, module.draw, defaults(module.measure) | changed, again or smoke, texts)
+        found = getattr(module, "found", None)
+        make(stem, module.measure, module.draw, defaults(module.measure) | changed, again or smoke, found, texts)
         frame = pd.read_csv(stem.with_suffix(".csv"))
         paper = module.verdict(frame) if hasattr(module, "verdict") else UNKNOWN
     except InputError as error:

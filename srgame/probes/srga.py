@@ -2,6 +2,9 @@
 
 A generalized Gaussian is fitted to the deepest features of each set of patches, along the set's own principal
 components. SRGA is log₁₀(KL + 1e-5) + 5 of the divergence between two such fits: 0 for equal sets; smaller is better.
+
+The shape β is matched to E[x²] / E[|x − μ|]², as the paper writes it: the second moment is raw, the first absolute
+moment is centred. Components have mean 0, so a centred second moment differs only by the outliers that are left out.
 """
 
 from collections.abc import Iterable, Mapping
@@ -60,7 +63,9 @@ def srga_index(kl: float) -> float:
 def generalized_gaussian(values: ArrayLike) -> tuple[float, float]:
     """Scale α and shape β of exp(−(|x − μ|/α)^β) by moment matching; β is between 0.2 and 10, in steps of 0.001.
 
-    Values at least 5 standard deviations from the mean are left out.
+    β is matched to E[x²] / E[|x − μ|]² with the raw second moment of the paper's formula, so values should have mean 0
+    as principal components do; α is matched to the standard deviation. Values at least 5 standard deviations from the
+    mean are left out.
     """
     x = np.asarray(values, dtype=np.float64).ravel()
     x = x[np.abs(x - x.mean()) < 5 * x.std()]

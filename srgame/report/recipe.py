@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from srgame.errors import INTERRUPTED, InputError
 from srgame.networks import zoo
-from srgame.provenance import provenance, save_files, save_frame
+from srgame.provenance import as_json, provenance, save_files, save_frame
 from srgame.report.style import save_figure, styled
 
 FILES = "files"  # attrs of a measured frame: contents of further files by suffix, such as ".html"
@@ -116,14 +116,14 @@ def run(
 
     They go to figures/, or to figures/draft/ if a flag differs from its default. The parameters of `measure` are the
     flags. If the json shows the same settings, the csv is redrawn, unless --again is given. `found` puts the answer
-    into a sentence; without it, the title of the picture is printed. `texts` returns further files by suffix, such as
-    a table in Markdown.
+    into a sentence, which is printed and begins the caption in the json; without it, the title of the picture is
+    printed. `texts` returns further files by suffix, such as a table in Markdown.
     """
     settings, again, store = _flags(measure)
     try:
         stem = stem_of(Path(file), draft=settings != defaults(measure))
         again = again or not measured_with(settings, stem)
-        figure = make(stem, partial(measure, **store), draw, settings, again, texts)
+        figure = make(stem, partial(measure, **store), draw, settings, again, found, texts)
     except InputError as error:
         print(f"{Path(file).name}: {error}", file=sys.stderr)
         sys.exit(2)
@@ -146,9 +146,12 @@ def make(
     draw: Callable[[pd.DataFrame], Figure],
     settings: dict[str, Any],
     again: bool = False,
+    found: Callable[[pd.DataFrame], str] | None = None,
     texts: Texts | None = None,
 ) -> Figure:
     """The picture of the numbers measured with `settings`; writes both under `stem`.
+
+    The json holds its title, of at most two lines, and its caption: all else that a reader needs.
 
     What `measure` puts into the frame's attrs under FILES, contents by suffix, is written too.
 
@@ -167,7 +170,19 @@ def make(
     with styled():
         figure = draw(frame)
         save_figure(stem, figure)
+    source: dict[str, Any] = json.loads(stem.with_suffix(".json").read_text(encoding="utf-8"))
+    source |= {"title": figure.get_suptitle(), "caption": caption(frame, found)}
+    save_files(stem, {".json": as_json(source)})
     return figure
+
+
+def caption(frame: pd.DataFrame, found: Callable[[pd.DataFrame], str] | None = None) -> str:
+    """The text below a picture: the answer, the settings in the frame, and what it lacks."""
+    parts = [found(frame) if found else ""]
+    parts += frame["settings"].dropna().unique()[:1].tolist() if "settings" in frame else []
+    reasons = frame["reason"].dropna().unique().tolist() if "reason" in frame else []
+    lacking = "; ".join(str(reason) for reason in reasons if reason)
+    return " ".join([*filter(None, parts), *([f"Not measured: {lacking}."] if lacking else [])])
 
 
 def _flags(measure: Callable[..., pd.DataFrame]) -> tuple[dict[str, Any], bool, dict[str, Path | None]]:

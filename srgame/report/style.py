@@ -22,7 +22,8 @@ STYLE: dict[str, Any] = {
     "axes.grid.axis": "y",
     "axes.axisbelow": True,
     "grid.color": "0.9",
-    "legend.frameon": False,
+    "legend.facecolor": "white",  # without a line around it, but no grid line passes through its text
+    "legend.edgecolor": "none",
     "figure.dpi": 100,
     "savefig.dpi": 200,
     "figure.constrained_layout.use": True,

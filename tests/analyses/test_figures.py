@@ -18,6 +18,7 @@ from zoo_names import first_of_each
 
 from srgame.data.images import upsample
 from srgame.data.pairs import load_pairs
+from srgame.report.recipe import caption
 
 NAMES = [
     "fig1_overview",
@@ -49,7 +50,7 @@ def test_a_figure_shows_every_strategy_or_says_why_not(name: str) -> None:
     recipe = import_module(name)
     frame = recipe.measure(**recipe.SMOKE)
     figure = recipe.draw(frame)
-    assert isinstance(figure, Figure) and figure.axes
+    assert isinstance(figure, Figure) and (figure.axes or "nothing measured" in figure.get_suptitle())
     there = set(by_strategy(first_of_each("small-x4"), "small-x4"))
     if name == "fig6_convergence":
         assert set(frame["strategy"]) <= there and frame["step"].max() == 4000
@@ -89,10 +90,19 @@ def test_the_erasure_shown_is_the_median_of_the_first_network(erasures: pd.DataF
     assert losses[erasures.loc[erasures["picture"] == "f", "draw"].iloc[0]] == losses.median()
 
 
+def test_the_awakening_loss_teaches_the_erased_filter_nothing(erasures: pd.DataFrame) -> None:
+    """Its response is replaced, so its weights change no image; the other filters' weights do."""
+    losses = erasures[erasures["erasure"].notna()]
+    assert (losses["gradient_erased"] == 0).all() and (losses["gradient_others"] > 0).all()
+    assert "own weights is exactly 0 in all erasures" in fig2_erasure.found(erasures)
+    assert "is 0.5 in all" in fig2_erasure.found(erasures.assign(gradient_erased=0.5))
+
+
 def test_without_one_of_the_two_networks_the_paradigm_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fig2_erasure, "NETWORKS", ("srresnet-x4-original-0",))
     frame = fig2_erasure.measure(networks=("srresnet-x4-original-0",), **fig2_erasure.SMOKE)
-    assert "not in the zoo: srresnet-x4-eats" in fig2_erasure.draw(frame).get_suptitle()
+    assert fig2_erasure.draw(frame).axes
+    assert "not in the zoo: srresnet-x4-eats" in caption(frame, fig2_erasure.found)
 
 
 def test_channels_are_chosen_by_rank() -> None:
@@ -142,10 +152,25 @@ def test_the_end_of_training_is_the_mean_of_a_strategys_networks() -> None:
         assert "‖f − f′‖ eats 0.2000" in fig6_convergence.found(shuffled)
 
 
-def test_cosines_agree_where_channels_are_less_alike_with_eats() -> None:
+@pytest.fixture
+def likeness() -> pd.DataFrame:
+    """Two layers in which EATS is less alike than Original, and more; the mean over images is half of the size."""
     rows = [("a", "original", 0.4), ("a", "eats", -0.2), ("b", "original", -0.1), ("b", "eats", 0.3)]
-    frame = pd.DataFrame(rows, columns=["layer", "strategy", "cosine"])
-    assert cosines.verdict(frame) == "partly"
-    assert cosines.verdict(frame[frame["layer"] == "a"]) == "agrees so far"
-    assert cosines.verdict(frame[frame["layer"] == "b"]) == "differs"
-    assert cosines.verdict(frame[frame["strategy"] == "eats"]) == "—"
+    frame = pd.DataFrame(rows, columns=["layer", "strategy", "correlation"]).assign(reason="", checkpoint="")
+    size = frame["correlation"].abs() * 2
+    return frame.assign(cosine=frame["correlation"], correlation_size=size, cosine_size=size + 0.1)
+
+
+def test_cosines_agree_where_channels_are_less_alike_with_eats(likeness: pd.DataFrame) -> None:
+    assert cosines.verdict(likeness) == "partly"
+    assert cosines.verdict(likeness[likeness["layer"] == "a"]) == "agrees so far"
+    assert cosines.verdict(likeness[likeness["layer"] == "b"]) == "differs"
+    assert cosines.verdict(likeness[likeness["strategy"] == "eats"]) == "—"
+    torn = likeness.assign(cosine_size=1 - likeness["cosine_size"])
+    assert cosines.verdict(torn[torn["layer"] == "a"]) == "partly"  # less correlated, but of larger cosine
+
+
+def test_correlations_and_cosines_are_said_side_by_side_and_over_images_too(likeness: pd.DataFrame) -> None:
+    sentence = cosines.found(likeness[likeness["layer"] == "a"])
+    assert "a, correlation: original 0.80 (0.40), eats 0.40 (0.20)" in sentence
+    assert "a, cosine: original 0.90 (0.40), eats 0.50 (0.20)" in sentence

@@ -1,10 +1,12 @@
 """The findings quote what the figures' numbers say."""
 
 import inspect
+import json
 import re
 from importlib import import_module
 from pathlib import Path
 
+import gallery
 import pandas as pd
 import pytest
 import regenerate
@@ -25,6 +27,21 @@ def test_every_recipe_that_finds_something_of_the_paper_is_quoted() -> None:
     finding = {name for name in of_paper if hasattr(import_module(name), "found")}
     silent = {name for name in finding if not import_module(name).found(pd.read_csv(FIGURES / f"{name}.csv"))}
     assert finding - silent == {name for name, _ in QUOTED}
+
+
+def test_the_gallery_shows_every_figure_with_its_question_answer_and_command() -> None:
+    page = gallery.PAGE.read_text(encoding="utf-8")
+    assert page == gallery.gallery(regenerate.recipes()), "python -m analyses"
+    for name in regenerate.recipes():
+        assert f"]({name}.png)" in page and f"`python analyses/{name}.py`" in page
+
+
+@pytest.mark.parametrize("name", regenerate.recipes())
+def test_a_title_has_two_lines_at_most_and_the_caption_begins_with_what_was_found(name: str) -> None:
+    source = json.loads((FIGURES / f"{name}.json").read_text(encoding="utf-8"))
+    assert source["title"].count("\n") <= 1 and all(len(line) <= 125 for line in source["title"].split("\n"))
+    if hasattr(module := import_module(name), "found"):
+        assert source["caption"].startswith(module.found(pd.read_csv(FIGURES / f"{name}.csv")))
 
 
 def test_every_flag_of_a_recipe_has_help() -> None:

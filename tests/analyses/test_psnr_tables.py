@@ -9,10 +9,8 @@ import psnr_tables
 import pytest
 import torch
 import zoo_names
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from psnr_tables import NONE, paired_bootstrap
-from scipy import stats
+from intervals import paired_interval
+from psnr_tables import NONE
 from small_networks import small
 from torch import nn
 from zoo_names import along_training, shipped
@@ -20,43 +18,9 @@ from zoo_names import along_training, shipped
 from srgame.data.pairs import load_pairs
 from srgame.evaluation import benchmark as benchmarks
 from srgame.evaluation.evaluate import bicubic, evaluate
+from srgame.report.recipe import caption
 
 CHEAP = {"sets": ("photographs", "Manga109"), "degradations": ("clean", "b+n"), "images": 2, "crop": 64}
-
-
-def test_the_interval_is_scipys() -> None:
-    differences = np.random.default_rng(0).normal(0.3, 1, (1, 40))
-    expected = stats.bootstrap(differences, np.mean, method="percentile", rng=1).confidence_interval
-    assert paired_bootstrap(differences) == pytest.approx((expected.low, expected.high), abs=0.03)
-
-
-@pytest.mark.parametrize(("seeds", "images", "least", "most"), [(8, 30, 0.88, 0.98), (3, 5, 0.78, 0.93)])
-def test_the_interval_covers_the_mean_and_of_few_seeds_and_images_too_seldom(
-    seeds: int, images: int, least: float, most: float
-) -> None:
-    """Seeds and images both have an effect of their own; drawn 300 times. Three and five are what the tables have."""
-    rng = np.random.default_rng(0)
-    covered = 0
-    for _ in range(300):
-        effects = rng.normal(0, 0.1, (seeds, 1)) + rng.normal(0, 0.3, (1, images))
-        low, high = paired_bootstrap(0.2 + effects + rng.normal(0, 0.1, (seeds, images)), resamples=500)
-        covered += low <= 0.2 <= high
-    assert least < covered / 300 < most
-
-
-@given(shift=st.floats(-5, 5), scale=st.floats(0.01, 10))
-@settings(deadline=None, max_examples=20)
-def test_the_interval_moves_with_the_differences(shift: float, scale: float) -> None:
-    differences = np.random.default_rng(0).normal(size=(3, 5))
-    low, high = paired_bootstrap(differences, resamples=200)
-    moved = paired_bootstrap(shift + scale * differences, resamples=200)
-    assert low < differences.mean() < high
-    assert moved == pytest.approx((shift + scale * low, shift + scale * high), abs=1e-9)
-
-
-def test_one_image_has_no_interval_and_equal_differences_have_none_to_speak_of() -> None:
-    assert np.isnan(paired_bootstrap(np.ones((3, 1)))).all()
-    assert paired_bootstrap(np.full((2, 4), 0.25)) == pytest.approx((0.25, 0.25))
 
 
 @pytest.fixture
@@ -99,10 +63,13 @@ def test_a_table_holds_means_and_paired_differences(trained: dict[str, nn.Module
     level, gain = one(frame, "eats"), one(frame, "eats", "original")
     assert (level["psnr"], level["images"], level["seeds"]) == (pytest.approx(eats.mean()), 2, 2)
     assert gain["psnr"] == pytest.approx((eats - original).mean())
-    assert (gain["low"], gain["high"]) == pytest.approx(paired_bootstrap(eats - original))
+    assert (gain["low"], gain["high"]) == pytest.approx(paired_interval(eats - original)[1:])
+    assert [float(of_seed) for of_seed in gain["by_seed"].split()] == pytest.approx((eats - original).mean(1), abs=1e-6)
     alone = psnr_tables.measure(1, "small-x4", ["small-x4-eats-0", "small-x4-original-0"], **CHEAP)
-    assert "(95% intervals over images and seeds)" in psnr_tables.found(frame)
-    assert "(95% intervals over images)" in psnr_tables.found(alone)
+    assert "(95% intervals over seeds; luck" in psnr_tables.found(frame)
+    assert "intervals over images of one training" in psnr_tables.found(alone)
+    lone = one(alone, "eats", "original")
+    assert (lone["low"], lone["high"]) == pytest.approx(paired_interval((eats - original)[:1])[1:])
     assert one(frame, "bicubic")["psnr"] == pytest.approx(evaluate(bicubic(4), pairs)["psnr_y"].mean())
 
 
@@ -125,7 +92,8 @@ def test_a_table_is_drawn_from_its_csv(trained: dict[str, nn.Module], tmp_path: 
     assert level.get_title(loc="left") == "photographs: all 2 images" and "not measured" in missing.get_title(
         loc="left"
     )
-    assert "not in the zoo: small-x4-bicubic-pull" in figure.get_suptitle()
+    frame = pd.read_csv(tmp_path / "t.csv")
+    assert "not in the zoo: small-x4-bicubic-pull" in caption(frame, psnr_tables.found)
     assert len(gain.collections) > 0
 
 
@@ -161,7 +129,18 @@ def test_a_table_agrees_where_eats_is_ahead_in_every_cell() -> None:
     assert psnr_tables.verdict(pd.DataFrame([behind])) == "differs"
     assert psnr_tables.verdict(pd.DataFrame([behind | {"psnr": np.nan}])) == "—"
     sentence = psnr_tables.found(pd.DataFrame([*rows, behind | {"high": -0.05}]))
+    assert "original +0.20 dB (1 seed; over its images better in 0, worse in 0, the rest undecided)" in sentence
+    assert "dropout +0.00 dB (1 seed; over its images better in 0, worse in 1, the rest undecided)" in sentence
+    without = pd.DataFrame(rows).assign(low=np.nan, high=np.nan)
+    assert "original +0.20 dB (1 seed); dropout +0.10 dB (1 seed)." in psnr_tables.found(without)
+
+
+def test_decided_cells_are_counted_beside_those_of_swapped_seeds() -> None:
+    cell = {"strategy": "eats", "against": "original", "colour": "rgb", "seeds": 3}
+    ahead = [{"psnr": 0.2, "low": 0.1, "high": 0.3, "by_seed": "0.19 0.20 0.21"}] * 2
+    torn = {"psnr": -0.1, "low": -0.8, "high": 0.6, "by_seed": "0.20 -0.20 -0.22"}
+    sentence = psnr_tables.found(pd.DataFrame([cell | row for row in (*ahead, torn)]))
     assert (
-        "original +0.20 dB (1 seed; better in 0, worse in 0, the rest undecided); dropout +0.00 dB (1 seed; better in 0"
-        in sentence
+        "3 seeds; better in 2, worse in 0, the rest undecided; 0 to 1 decided if the strategies are swapped" in sentence
     )
+    assert "in 1 of 4 ways" in sentence

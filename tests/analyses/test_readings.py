@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import table_files
 import torch
-from audited import mean_interval
+from intervals import mean_interval
 from printed import cells
 from readings import kind_of
 from torch import Tensor, nn

@@ -5,6 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from scipy.special import gamma
 from scipy.stats import gennorm
 from slow_responses import some_images
 from small_networks import with_filters
@@ -43,6 +44,18 @@ def test_srga_grows_with_a_change_of_shape_that_is_estimated() -> None:
     sampled = [generalized_gaussian(gennorm.rvs(beta, size=50_000, random_state=0)) for beta in (1, 1.3, 2)]
     moved = [srga_index(divergence(sampled[0], shape)) for shape in sampled]
     assert moved[0] == 0 and moved[0] < moved[1] < moved[2]
+
+
+def test_the_second_moment_is_raw_and_the_first_absolute_one_centred_as_in_the_papers_formula() -> None:
+    values = gennorm.rvs(2, size=20_000, random_state=0)  # none is left out as an outlier
+    values -= values.mean()
+    shifted = values + 0.5 * values.std()
+    wanted = (shifted**2).mean() / np.abs(shifted - shifted.mean()).mean() ** 2
+    betas = np.arange(0.2, 10, 0.001)
+    ratio = gamma(1 / betas) * gamma(3 / betas) / gamma(2 / betas) ** 2
+    _, beta = generalized_gaussian(shifted)
+    assert beta == pytest.approx(betas[np.abs(ratio - wanted).argmin()], abs=0.002)
+    assert beta < generalized_gaussian(values)[1] - 0.1  # a centred second moment would ignore the shift
 
 
 def test_a_layer_that_never_changes_has_no_distribution() -> None:
