@@ -8,8 +8,6 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
-
 from srgame.networks import zoo
 from srgame.report.style import STRATEGIES
 
@@ -62,9 +60,3 @@ def family_named(name: str) -> str:
 def family_title(family: str) -> str:
     """A family in words."""
     return KNOWN[family][0] if family in KNOWN else family
-
-
-def missing_networks(reasons: pd.Series) -> str:
-    """The networks that the zoo lacks, from the reasons why rows are empty; "" if none is lacking."""
-    named = [str(reason) for reason in reasons.unique() if str(reason).startswith(NOT_THERE)]
-    return NOT_THERE + ", ".join(reason.removeprefix(NOT_THERE) for reason in named) if named else ""
