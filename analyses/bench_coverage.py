@@ -421,12 +421,21 @@ def _panel(panel: Axes, rows: pd.DataFrame) -> None:
         panel.text(rows["replicates"].min(), 0.99, "exact", va="top", fontsize=6)
     panel.set(
         xscale="log",
-        xticks=sorted(set(rows.loc[rows["estimator"] != STOPPED, "replicates"].round())),
+        xticks=_apart(sorted(set(rows.loc[rows["estimator"] != STOPPED, "replicates"].round()))),
         ylim=(0.795, 1.01),
     )
     panel.tick_params(labelsize=6)
     panel.xaxis.set_major_formatter("{x:.0f}")
     panel.minorticks_off()
+
+
+def _apart(ticks: list[float]) -> list[float]:
+    """The ticks without those whose labels would cover that of the one before."""
+    chosen: list[float] = []
+    for tick in ticks:
+        if not chosen or tick >= 1.25 * chosen[-1]:
+            chosen.append(tick)
+    return chosen
 
 
 if __name__ == "__main__":
