@@ -7,8 +7,10 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from functools import cache
+from importlib import import_module
 from itertools import count
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import pytest
@@ -76,11 +78,16 @@ def photographs() -> "Pairs":
     return load_pairs("photographs", "clean", scale=4, images=2, crop=24)
 
 
+def modules_that_save() -> list[ModuleType]:
+    """All modules with a name for `save_figure`: one imported later would keep the name of a patched one."""
+    return [import_module(f"srgame.report.{module}") for module in ("style", "recipe", "results")]
+
+
 @pytest.fixture
 def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands and recipes draw their figures but save none: that takes a second each."""
-    for module in ("report.style", "report.recipe", "report.results"):
-        monkeypatch.setattr(f"srgame.{module}.save_figure", lambda *_: [])
+    for module in modules_that_save():
+        monkeypatch.setattr(module, "save_figure", lambda *_: [])
 
 
 @pytest.fixture
@@ -88,13 +95,10 @@ def blank_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands draw their figures but save blank ones, each of another size, so that no two files are equal."""
     from matplotlib.figure import Figure
 
-    from srgame.report import style
-
+    style, *others = modules_that_save()
     save, widths = style.save_figure, count(10)
-    for module in ("report.style", "report.recipe", "report.results"):
-        monkeypatch.setattr(
-            f"srgame.{module}.save_figure", lambda stem, _: save(stem, Figure(figsize=(next(widths) / 10, 1)))
-        )
+    for module in (style, *others):
+        monkeypatch.setattr(module, "save_figure", lambda stem, _: save(stem, Figure(figsize=(next(widths) / 10, 1))))
 
 
 @pytest.fixture
