@@ -89,6 +89,9 @@ def sample(
                 if extra and len(replicates) == ENOUGH:
                     left = float(until.evaluations or math.inf) - spent - len(replicates) * cost
                     spent += extra(np.stack(replicates), left)
+                if estimating and len(replicates) in SCHEDULE:
+                    current = estimate(np.stack(replicates))
+                    before, errors = errors, Errors(current.relative_stderr, current.relative_rms)
             except KeyboardInterrupt:
                 if not replicates:
                     raise
@@ -102,9 +105,6 @@ def sample(
                     ) from None
                 ended = "seconds"
                 break
-            if estimating and len(replicates) in SCHEDULE:
-                current = estimate(np.stack(replicates))
-                before, errors = errors, Errors(current.relative_stderr, current.relative_rms)
     if not replicates:
         raise InputError(
             f"{until.evaluations} evaluations are fewer than one replicate takes ({spent + cost}): allow more"

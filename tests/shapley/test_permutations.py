@@ -36,6 +36,8 @@ from srgame.shapley.exact import exact_shapley
 from srgame.shapley.game import Grouped, RestorationGame
 from srgame.shapley.low_precision import NEGLIGIBLE
 from srgame.shapley.permutations import sampled_shapley
+from srgame.shapley.regression import Regression
+from srgame.shapley.sampler import ActiveValues
 from srgame.shapley.until import Effort, Errors, Until
 from srgame.shapley.values import ShapleyValues, heavy_tails, mean_of
 
@@ -407,6 +409,20 @@ def test_an_interruption_keeps_what_was_measured() -> None:
     expected = sampled_shapley(saturating(6, 0), until=Until(evaluations=2 + 10 * 4))
     assert values.ended == "interrupted" and values.replicates == 4
     np.testing.assert_array_equal(values.value, expected.value)
+
+
+def test_an_interruption_of_the_estimate_keeps_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    estimate, looks = Regression.estimate, []
+
+    def interrupted(self: Regression, replicates: np.ndarray) -> ActiveValues:
+        looks.append(len(replicates))
+        if len(looks) == 2:
+            raise KeyboardInterrupt
+        return estimate(self, replicates)
+
+    monkeypatch.setattr(Regression, "estimate", interrupted)
+    values = sampled_shapley(saturating(12, 0), until=Until(tolerance=1e-9))
+    assert values.ended == "interrupted" and values.replicates == looks[1] and np.isfinite(values.stderr).all()
 
 
 def test_intervals_are_students_t_over_replicates() -> None:
