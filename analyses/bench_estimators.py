@@ -36,12 +36,12 @@ from srgame.shapley.additive import additive_shapley, additive_tail
 from srgame.shapley.exact import exact_shapley
 from srgame.shapley.game import LR_PIXELS, Coalitions, Game, RestorationGame, Worth
 from srgame.shapley.permutations import sampled_shapley
-from srgame.shapley.until import DOZEN, Until
+from srgame.shapley.until import Until
 
 SMOKE = {"layers": ("conv_hr",), "images": 1, "evaluations": (256,), "seeds": 1, "truth": 512, "shapiq": False}
 
 Values = Float64[np.ndarray, " player"]
-Run = tuple[Values, Values | None, int]  # values, their standard errors if there are any, and the evaluations used
+Run = tuple[Values, int]  # values, and the evaluations used
 Runs = list[Run]
 Estimator = Callable[[Game, int, int], Run]  # takes a game, evaluations and a seed
 
@@ -76,12 +76,13 @@ def measure(
     truth: int = 8192,
     shapiq: bool = True,
 ) -> pd.DataFrame:
-    """One row per layer, payoff, estimator and number of evaluations: seconds, overhead_us, error, covered, and others.
+    """One row per layer, payoff, estimator and number of evaluations.
 
+    Columns: seconds, overhead_us, evaluations, error, truth_error, players.
     An evaluation is one coalition on all images; seconds are those of all evaluations and of the estimator. The error
     is ‖φ̂ − φ‖ / ‖φ‖, the root mean square over seeds, corrected for the error of the truth; the truth is exact if the
-    game is quadratic, else a separate run with `truth` evaluations. covered is the share of 95% intervals that meet the
-    truth within its own error. captum runs 25 permutations, its default, which a caller cannot change.
+    game is quadratic, else a separate run with `truth` evaluations. captum runs 25 permutations, its default, which a
+    caller cannot change.
     """
     torch.set_num_threads(1)
     net, pairs = load_network(network), load_pairs("photographs", images=images, crop=crop)
@@ -100,7 +101,7 @@ def measure(
                 for name, estimator in estimators.items():
                     for limit in evaluations:
                         runs = [estimator(game, limit, seed) for seed in range(seeds)]
-                        seconds = runs[0][2] * (cost + 1e-6 * overhead[name])
+                        seconds = runs[0][1] * (cost + 1e-6 * overhead[name])
                         row = {"estimator": name, "seconds": seconds, "overhead_us": overhead[name]}
                         found.append((runs, row))
                 for runs, row in found:
@@ -110,12 +111,9 @@ def measure(
 
 
 def _judged(runs: Runs, known: Values, unsure: Values) -> dict[str, float]:
-    """The evaluations of a run, the error of several, and how often their intervals meet the truth."""
-    squared = sum(_squared(values - known, known) for values, _, _ in runs) / len(runs)
-    margins = [abs(values - known) / np.hypot(stderr, unsure) for values, stderr, _ in runs if stderr is not None]
-    covered = float(np.mean(np.array(margins) < 1.96)) if margins else np.nan
-    error = math.sqrt(max(0.0, squared - _squared(unsure, known)))
-    return {"evaluations": runs[0][2], "error": error, "covered": covered}
+    """The evaluations of a run, and the error of several."""
+    squared = sum(_squared(values - known, known) for values, _ in runs) / len(runs)
+    return {"evaluations": runs[0][1], "error": math.sqrt(max(0.0, squared - _squared(unsure, known)))}
 
 
 def _squared(error: Values, known: Values) -> float:
@@ -195,7 +193,7 @@ def _tail(network: nn.Module, layer: str, pairs: Pairs, payoff: str) -> _Tail | 
 
 
 def _solved(tail: _Tail) -> tuple[Runs, dict[str, Any]]:
-    return [(tail.value, tail.stderr, tail.evaluations)], {"estimator": SOLVED, "seconds": tail.seconds}
+    return [(tail.value, tail.evaluations)], {"estimator": SOLVED, "seconds": tail.seconds}
 
 
 @contextmanager
@@ -212,14 +210,14 @@ def _estimators(shapiq: bool) -> Iterator[dict[str, Estimator]]:
 
 def _sampled(game: Game, evaluations: int, seed: int, antithetic: bool | None = None) -> Run:
     found = sampled_shapley(game, until=Until(evaluations=evaluations), seed=seed, antithetic=antithetic)
-    return found.value, found.stderr if found.replicates >= DOZEN else None, found.evaluations
+    return found.value, found.evaluations
 
 
 def _of_shapiq(peer: Rivals, name: str, game: Game, evaluations: int, seed: int) -> Run:
     values, used, seconds = peer.estimate(name, game, evaluations, seed)
     if isinstance(game, _Trivial):
         game.elsewhere += seconds
-    return values, None, used
+    return values, used
 
 
 class _Trivial:
@@ -243,7 +241,7 @@ def _overhead(estimator: Estimator, evaluations: int, repeats: int = 3) -> float
     spent = []
     for seed in range(repeats + 1):
         game, start = _Trivial(), process_time()
-        _, _, used = estimator(game, evaluations, seed)
+        _, used = estimator(game, evaluations, seed)
         here = process_time() - start - game.seconds
         spent.append(1e6 * (game.elsewhere or here) / used)
     return median(spent[1:])
@@ -280,7 +278,7 @@ def _captum(network: nn.Module, layer: str, pairs: Pairs, payoff: str) -> tuple[
         mask = torch.arange(width)[None, :, None, None]
         found = sampling.attribute(lr, layer_mask=mask, perturbations_per_eval=batch)
     values = found[:, :, 0, 0].double().mean(0).numpy()
-    return [(values, None, sum(played))], {"estimator": CAPTUM, "seconds": process_time() - start}
+    return [(values, sum(played))], {"estimator": CAPTUM, "seconds": process_time() - start}
 
 
 def costs(frame: pd.DataFrame) -> pd.DataFrame:
