@@ -143,8 +143,8 @@ def network_values(
     if gradients is None:
         others = regression is not None or antithetic is not None or restoration.get("bfloat16")
         gradients = game == "all filters" and not others and cheaper_than_a_permutation(len(filters))
-    if gradients and restoration.get("bfloat16"):
-        raise InputError("bfloat16 is an option of permutations, and gradients use none: ask for either")
+    if (gradients or regression) and restoration.get("bfloat16"):
+        raise InputError("bfloat16 is an option of permutations, and gradients and regression use none: ask for either")
     plain = regression is None and antithetic is None and not gradients
     frames: list[pd.DataFrame] = []
     with lock(store), executor(network, pairs) as running:

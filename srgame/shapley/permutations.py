@@ -79,7 +79,7 @@ def sampled_shapley(
     player's first and last contribution agrees with them: only then are errors of 0 reported.
 
     Raises InputError if `until` allows fewer evaluations than one replicate takes, if a player is not in exactly one
-    union, or if a regression is asked for together with an option of permutations.
+    union, or if a regression is asked for of more than LARGEST players or together with an option of permutations.
 
     >>> class Sum:  # of seven players, each of whom is worth its number, and 5 more for the odd ones together
     ...     players = 7
@@ -102,6 +102,10 @@ def sampled_shapley(
     options = antithetic is not None or unions is not None
     if regression and options:
         raise InputError("a regression draws no permutations, reversed or with unions: ask for either")
+    if regression and len(active) > LARGEST:
+        raise InputError(
+            f"a regression takes at most {LARGEST} players, not {len(active)}: sample permutations instead"
+        )
     if regression is None and not options and not low_precision and len(active) <= LARGEST:
         regression = affordable(until, len(active))
         if not regression and store:  # a longer run begins with other replicates

@@ -109,6 +109,8 @@ def test_bfloat16_is_used_for_games_of_layers_too(
     )
 
 
-def test_bfloat16_and_gradients_are_not_for_one_game(small: SRResNet, photographs: Pairs, filters: Filters) -> None:
+def test_bfloat16_is_for_permutations_alone(small: SRResNet, photographs: Pairs, filters: Filters) -> None:
     with pytest.raises(InputError, match="ask for either"):
         network_values(small, filters, photographs, until=Until(evaluations=9), gradients=True, bfloat16=True)
+    with pytest.raises(InputError, match="ask for either"):
+        network_values(small, filters, photographs, until=Until(evaluations=9), regression=True, bfloat16=True)

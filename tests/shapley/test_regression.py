@@ -118,6 +118,8 @@ def test_permutations_are_drawn_where_regression_does_not_pay() -> None:
     for options in ({"antithetic": True}, {"unions": [[0, 1], list(range(2, 12))]}):
         with pytest.raises(InputError, match="ask for either"):
             sampled_shapley(game, until=replicates(game, 4), regression=True, **options)
+    with pytest.raises(InputError, match="at most 256 players, not 257"):
+        sampled_shapley(many, until=replicates(many, 4), regression=True)
 
 
 def test_a_stored_run_goes_on_with_the_same_bits_even_after_a_short_one(tmp_path: Path) -> None:
