@@ -1,5 +1,6 @@
 """Workers of a dask cluster: what they find is what one process finds, whoever dies, comes late or is not there."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -61,6 +62,7 @@ def threads() -> Iterator[Callable[[int], LocalCluster]]:
     yield opening
     for each in opened:
         each.close()
+    gc.collect()  # tasks that failed unheard log it when they are collected: here, and in no later test
 
 
 Opened = Callable[[int], LocalCluster]
