@@ -68,10 +68,10 @@ def decided_by_luck(differences: Float[np.ndarray, "cell seed"], confidence: flo
     [1, 0, 0, 0]
     """
     seeds = differences.shape[1]
-    counts = []
-    for rest in product((1, -1), repeat=seeds - 1):
-        ends = [mean_interval(np.asarray(cell) * (1, *rest), confidence)[1:] for cell in differences]
-        counts.append(sum(low > 0 or high < 0 for low, high in ends))
+    signs = np.array([(1, *rest) for rest in product((1, -1), repeat=seeds - 1)])
+    flipped = differences * signs[:, None]  # sign, cell, seed
+    half = stats.t.ppf((1 + confidence) / 2, seeds - 1) * stats.sem(flipped, axis=-1)
+    counts: list[int] = (abs(flipped.mean(-1)) > half).sum(-1).tolist()
     return counts
 
 
