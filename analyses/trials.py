@@ -30,6 +30,7 @@ import torch
 from matplotlib.figure import Figure
 
 from srgame.__main__ import main
+from srgame.cli.verbs import app
 from srgame.errors import InputError
 from srgame.networks import SRResNet
 from srgame.networks.weights import save_weights
@@ -97,6 +98,9 @@ def warm() -> None:
     figure = Figure()
     figure.subplots().set_title("fonts")
     figure.savefig(io.BytesIO())
+    for verb in ("train", "shapley", "evaluate", "interactions"):  # tyro remembers what it has read in docstrings
+        with contextlib.suppress(SystemExit), contextlib.redirect_stdout(StringIO()):
+            app.cli(prog="srgame", args=[verb, "--help"])
     gc.freeze()  # forks then copy nothing that they do not change
 
 

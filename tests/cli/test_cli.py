@@ -808,7 +808,7 @@ def test_compare_puts_networks_side_by_side_with_differences(srgame: Run, two_ru
 
 
 def test_compare_draws_many_layers(srgame: Run, two_runs: list[Path], tmp_path: Path) -> None:
-    words = ["--images", 1, "--crop", 16, "--layers", "all", "--evaluations", 400, "--output", tmp_path]
+    words = ["--images", 1, "--crop", 16, "--layers", "all", "--evaluations", 200, "--output", tmp_path]
     assert srgame("compare", two_runs[0], *words)[0] == 0
     layers = pd.read_csv(tmp_path / "compare_layers.csv")
     assert layers["layer"].nunique() == 10 and layers["difference"].isna().all()

@@ -10,8 +10,8 @@ from srgame.data.pairs import Pairs, load_pairs
 from srgame.evaluation.evaluate import bicubic, evaluate
 from srgame.networks import load_network, scale_of, zoo
 
-# one network of each kind, that with the lowest seed: the others are the files that zoo.csv lists too (their sha256)
-FIRST = {re.sub(r"-\d+$", "", name): name for name in reversed(list(zoo()))}.values()
+# the first network of each family: of one family, all are of one architecture, and their files are tested by sha256
+FIRST = {re.sub(r"(-x\d+)-.*$", r"\1", name): name for name in reversed(list(zoo()))}.values()
 
 
 def test_there_is_a_network_to_begin_with() -> None:
