@@ -4,13 +4,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from audited import FAMILY, NETWORKS, headed, per_network
+from audited import NETWORKS, headed, per_network
 from families import AUTO, Architectures, Checkpoints, colours_in, group_named, measured
 from intervals import correlated, in_words
 from matplotlib.figure import Figure
 from printed import judged
 from torch import nn
-from zoo_names import along_training
 
 from srgame.data.degradations.testing import SETTINGS
 from srgame.data.pairs import Pairs, load_pairs
@@ -22,7 +21,6 @@ from srgame.report.recipe import run
 from srgame.report.style import styled
 from srgame.shapley.until import Until
 
-ALL = along_training(FAMILY)
 FEWEST = 5  # networks: over fewer, an interval of r means nothing
 UNSEEN = tuple(setting for setting in SETTINGS if setting != "clean")
 TITLES = {"shapley": "Shapley values φ", "salience": "CSM salience"}
@@ -33,7 +31,7 @@ SMOKE = {
 
 
 def measure(
-    networks: Checkpoints = ALL,
+    networks: Checkpoints = NETWORKS,
     network: Architectures = AUTO,
     layer: str = "conv_hr",
     scores: tuple[str, ...] = ("shapley", "salience"),
@@ -70,7 +68,7 @@ def measure(
         f"{layer} of {group_named(networks)}; {dataset}: {images} images, crops of {crop} px; "
         f"{len(degradations)} settings."
     )
-    return per_network(networks, network, of_network, settings, on_the_way=True)
+    return per_network(networks, network, of_network, settings)
 
 
 def _stderr(values: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]") -> float:
@@ -79,30 +77,11 @@ def _stderr(values: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]") -> floa
 
 def found(frame: pd.DataFrame) -> str:
     """The answer in a sentence."""
-    rows, ended = measured(frame), _ended(frame)
-    counts = [len(some[["strategy", "seed", "steps"]].drop_duplicates()) for some in (rows, ended)]
-    if counts[1] < FEWEST:
-        return f"{counts[1]} networks are too few to correlate equity and PSNR: at least {FEWEST} are needed."
-    sentence = (
-        f"r of the effective share of filters and PSNR on degraded images: {_in_words(ended)}; {counts[1]} networks"
-    )
-    if counts[0] == counts[1]:
-        return f"{sentence}."
-    along = f"with checkpoints during training, {counts[0]}: {_in_words(rows)}; these are not independent"
-    return f"{sentence}, trained to the end ({along}, so intervals are too narrow)."
-
-
-def _ended(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows of networks that are trained to the end: checkpoints on the way are not independent of them."""
     rows = measured(frame)
-    ended: pd.DataFrame = rows[_at_end(rows)]
-    return ended
-
-
-def _at_end(rows: pd.DataFrame) -> "pd.Series[bool]":
-    """Whether a network is trained to the end, as one is whose steps are unknown."""
-    at_end: pd.Series[bool] = rows["steps"].isna() | (rows["steps"] == rows["steps"].max())
-    return at_end
+    count = rows["checkpoint"].nunique()
+    if count < FEWEST:
+        return f"{count} networks are too few to correlate equity and PSNR: at least {FEWEST} are needed."
+    return f"r of the effective share of filters and PSNR on degraded images: {_in_words(rows)}; {count} networks."
 
 
 def _correlations(rows: pd.DataFrame) -> dict[str, tuple[float, float, float]]:
@@ -117,16 +96,13 @@ def _in_words(rows: pd.DataFrame) -> str:
 
 
 def verdict(frame: pd.DataFrame) -> str:
-    """Whether networks of more equity, trained to the end, restore better, by the scores whose r is clearly not 0."""
-    clear = [interval for interval in _correlations(_ended(frame)).values() if interval[1] > 0 or interval[2] < 0]
+    """Whether networks of more equity restore better, by the scores whose r is clearly not 0."""
+    clear = [interval for interval in _correlations(measured(frame)).values() if interval[1] > 0 or interval[2] < 0]
     return judged(low > 0 for _, low, _ in clear)
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    """A panel per score: PSNR against the effective share of filters, a point per network; bicubic as a line.
-
-    Checkpoints on the way are pale.
-    """
+    """A panel per score: PSNR against the effective share of filters, a point per network; bicubic as a line."""
     rows, colours = measured(frame), colours_in(frame)
     scores = list(dict.fromkeys(rows["score"]))
     with styled():
@@ -135,12 +111,10 @@ def draw(frame: pd.DataFrame) -> Figure:
         for score, panel in zip(scores, panels, strict=True):
             here = rows[rows["score"] == score]
             panel.axhline(here["bicubic"].iloc[0], color="black", linewidth=0.8, linestyle="--", label="bicubic")
-            for (strategy, ended), own in here.groupby(["strategy", _at_end(here)], sort=False):
-                style: dict[str, Any] = {"color": colours[str(strategy)], "alpha": 1 if ended else 0.4}
+            for strategy, own in here.groupby("strategy", sort=False):
                 x, y = own["effective_share"] * 100, own["psnr"]
-                label = str(strategy) if ended else None
-                bars: Any = (own["psnr_stderr"], own["stderr"] * 100)
-                panel.errorbar(x, y, *bars, fmt="o", markersize=4, label=label, **style)
+                style: Any = {"color": colours[str(strategy)], "label": strategy, "fmt": "o", "markersize": 4}
+                panel.errorbar(x, y, own["psnr_stderr"], own["stderr"] * 100, **style)
             panel.set(
                 title=f"{TITLES.get(score, score)}; bars: standard errors over images",
                 xlabel="effective share of filters (%)",

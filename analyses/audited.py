@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from psnr_tables import SET_COLOURS
 from torch import nn
-from zoo_names import SMALL, along_training, family_named, shipped
+from zoo_names import SMALL, family_named, shipped
 
 FAMILY = SMALL
 NETWORKS = shipped(FAMILY)
@@ -25,17 +25,16 @@ def per_network(
     architectures: Sequence[str],
     probe: Callable[[nn.Module], pd.DataFrame],
     settings: str,
-    on_the_way: bool = False,
 ) -> pd.DataFrame:
     """The rows that `probe` measures in each network, with the columns of `identified`, reason and settings.
 
-    If `networks` are all that the zoo has of a family (those `on_the_way`, too, if asked for), a strategy that none of
-    them is trained with has one row, whose reason says so. `architectures` are as the flag --network of srgame.
+    If `networks` are all that the zoo has of a family, a strategy that none of them is trained with has one row, whose
+    reason says so. `architectures` are as the flag --network of srgame.
     """
     family = family_in(networks)
-    about = identified(networks, family, on_the_way)
+    about = identified(networks, family)
     there = [str(columns["strategy"]) for columns in about.values()]
-    missing = missing_strategies(networks, there, (along_training if on_the_way else shipped)(family))
+    missing = missing_strategies(networks, there, shipped(family))
     return measured_in_each(about, family, probe, missing, architectures).assign(settings=settings)
 
 

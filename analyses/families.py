@@ -67,13 +67,16 @@ def named(networks: Sequence[str], family: str) -> dict[str, str]:
     return {name: names[name] for name in in_order(names)}
 
 
-def identified(networks: Sequence[str], family: str, on_the_way: bool = False) -> dict[str, dict[str, Any]]:
+def identified(
+    networks: Sequence[str], family: str, strategies: Iterable[str] = STRATEGIES
+) -> dict[str, dict[str, Any]]:
     """The columns checkpoint, strategy, seed and (training) steps of each checkpoint, by its name.
 
-    If one is not of `family`, the file names stand for strategies, and all seeds are 0. The steps of a file are NaN.
+    If one is not of `family` and of one of the `strategies`, the file names stand for strategies, and all seeds are 0.
+    The steps of a file are NaN.
     """
     names = labels(networks) if networks else []  # refuses a checkpoint that is given twice
-    known = [each for name in networks if (each := strategy_of(name, family, on_the_way))]
+    known = [each for name in networks if (each := strategy_of(name, family, strategies))]
     trained = known if len(known) == len(names) else [(name, 0) for name in names]
     return {
         checkpoint: {"checkpoint": checkpoint, "strategy": strategy, "seed": seed, "steps": _steps(checkpoint)}

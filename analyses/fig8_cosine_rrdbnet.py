@@ -1,4 +1,4 @@
-"""Figure 8: are the filters of an RRDBNet trained with EATS less alike, from shallow blocks to the output?"""
+"""Figure 8: are the filters of a small RRDBNet trained with EATS less alike, from shallow blocks to the output?"""
 
 from functools import partial
 
@@ -16,7 +16,7 @@ measure = partial(
     cosines.measure,
     family=RRDBNET,
     networks=first_of_each(RRDBNET),
-    layers=("body.1", "body.7", "body.13", "conv_hr"),
+    layers=("body.0.rdb1", "body.0.rdb2", "body.0.rdb3", "conv_hr"),
     crop=64,
 )
 

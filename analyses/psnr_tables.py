@@ -28,15 +28,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from printed import CELL, judged, number, signed
 from printed import cells as printed_cells
-from zoo_names import NOT_THERE, shipped
+from zoo_names import CONTROL, IN_WORDS, NOT_THERE, READING, TRAINED, shipped
 
 from srgame.evaluation.benchmark import BASELINE, benchmark, common_scale
-from srgame.report.style import BLUE, GREEN, GREY, ORANGE, RED, STRATEGIES, styled
+from srgame.report.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, styled
 
 SIZES = {"Set5": 5, "Set14": 14, "BSD100": 100, "Urban100": 100, "Manga109": 109}
 SETS = tuple(SIZES)
 SET_COLOURS = dict(zip(SETS, (BLUE, ORANGE, GREEN, RED, GREY), strict=True))
 COLOUR_SPACES = ("rgb", "y")
+READ_COLOURS = {READING: SKY, CONTROL: PURPLE}
+HOPELESS = -1.0  # dB over Original
 NONE = "nothing"  # a row of PSNR itself, not of a difference
 COLUMNS = [
     "strategy", "against", *CELL, "colour", "psnr", "low", "high", "by_seed", "images", "seeds", "reported", "reason",
@@ -66,9 +68,12 @@ def measure(
     Of each set the first `images` images are measured, which are all images of Set5 and Set14. Checkpoints that are not
     of `family` are compared by their file names. Raises InputError as `benchmark` does for the scores in `store`.
     """
-    about = identified(networks, family)
+    about = identified(networks, family, TRAINED)
     there = [str(columns["strategy"]) for columns in about.values()]
-    names = in_order([*there, *missing_strategies(networks, there, shipped(family))])
+    missing = set(missing_strategies(networks, there, shipped(family, TRAINED)))
+    if CONTROL in there:
+        missing.discard("bicubic-pull")
+    names = in_order([*there, *missing])
     models = load_each(networks, network)
     scale = common_scale(models, None if models else scale_named(family))
     scored = benchmark(models, sets, degradations, scale, store, images=images, crop=crop, seed=seed, progress=True)
@@ -148,17 +153,44 @@ def _reported(reported: pd.DataFrame, cell: tuple[str, str], strategy: str, agai
 
 
 def found(frame: pd.DataFrame) -> str:
-    """EATS, or else the last network, minus the others over the cells of the table (RGB), in a sentence; or ""."""
-    strategy = "eats" if "eats" in set(frame["strategy"]) else str(frame["strategy"].iloc[-1])
-    rows = frame[(frame["strategy"] == strategy) & (frame["colour"] == "rgb")].dropna(subset=["psnr"])
-    differences = rows[rows["against"] != NONE]
-    if differences.empty:
+    """EATS, as printed and as read, or else the last network, minus the others over the cells (RGB); or ""."""
+    there = set(frame["strategy"])
+    first, *others = [name for name in ("eats", READING) if name in there] or [str(frame["strategy"].iloc[-1])]
+    sentences = [_minus_others(frame, first, _kind_of_interval(_differences(frame, first)))]
+    sentences += [_minus_others(frame, name) for name in others]
+    return " ".join(filter(None, [*sentences, _distances(frame) if others else ""]))
+
+
+def _differences(frame: pd.DataFrame, strategy: str) -> pd.DataFrame:
+    """The measured differences of a strategy to the others (RGB)."""
+    rows = frame[(frame["strategy"] == strategy) & (frame["colour"] == "rgb") & (frame["against"] != NONE)]
+    return rows.dropna(subset=["psnr"])
+
+
+def _minus_others(frame: pd.DataFrame, strategy: str, note: str = "") -> str:
+    by_other = list(_differences(frame, strategy).groupby("against", sort=False))
+    if not by_other:
         return ""
-    by_other = list(differences.groupby("against", sort=False))
-    parts = [f"{other} {signed(each['psnr'].mean())} dB ({decided(each)})" for other, each in by_other]
+    parts = [
+        f"{IN_WORDS.get(str(other), other)} {signed(each['psnr'].mean())} dB ({decided(each)})"
+        for other, each in by_other
+    ]
     cells = len(by_other[-1][1])
-    means = f"{strategy} minus the others, mean over {cells} sets and settings{_kind_of_interval(differences)}"
-    return f"{means}: {'; '.join(parts)}."
+    means = f"minus the others, mean over {cells} sets and settings{note}"
+    return f"{IN_WORDS.get(strategy, strategy)} {means}: {'; '.join(parts)}."
+
+
+def _distances(frame: pd.DataFrame) -> str:
+    """How far the gains over Original of EATS, as printed and as read, and of the control are from the printed ones."""
+    printed = frame[(frame["strategy"] == "eats") & (frame["against"] == "original")].set_index(CELL)["reported"]
+    parts = []
+    for strategy in ("eats", READING, CONTROL):
+        rows = _differences(frame, strategy)
+        gains = rows[rows["against"] == "original"].set_index(CELL)["psnr"]
+        away = (gains - printed.dropna()).dropna()
+        if len(away):
+            parts.append(f"{IN_WORDS.get(strategy, strategy)} {np.sqrt(np.square(away).mean()):.2f} dB")
+    return f"Gains over Original are from the printed ones of EATS (root mean square): {'; '.join(parts)}."
 
 
 def _kind_of_interval(differences: pd.DataFrame) -> str:
@@ -216,19 +248,24 @@ def texts(frame: pd.DataFrame) -> dict[str, str]:
 def draw(frame: pd.DataFrame, title: str) -> Figure:
     """A row of panels per set: PSNR, and the difference to Original; measured filled, printed hollow (RGB).
 
-    `title` names the table. Without Original, differences are to bicubic upsampling.
+    `title` names the table. Without Original, differences are to bicubic upsampling. A strategy that is HOPELESS in
+    every cell would flatten the differences of all others: its own are in the title.
     """
     rgb = frame[frame["colour"] == "rgb"].fillna({"reason": ""})
     sets, settings = list(rgb["dataset"].unique()), list(rgb["degradation"].unique())
     colours = {BASELINE: "black"} | colours_in(rgb[rgb["strategy"] != BASELINE])
+    colours |= {strategy: colour for strategy, colour in READ_COLOURS.items() if strategy in colours}
     over, over_title = ("original", "Original") if "original" in colours else (BASELINE, BASELINE)
+    gains = rgb[rgb["against"] == over].copy()
+    hopeless = gains.groupby("strategy")["psnr"].agg(["min", "max"]).query("max < @HOPELESS")
+    gains.loc[gains["strategy"].isin(hopeless.index), ["psnr", "low", "high"]] = np.nan
     with styled():
         figure = Figure(figsize=(7.2, 1.15 + 1.35 * len(sets)))
         panels = figure.subplots(len(sets), 2, sharex=True, squeeze=False)
         for dataset, (level, gain) in zip(sets, panels, strict=True):
             rows = rgb[rgb["dataset"] == dataset]
             _panel(level, rows[rows["against"] == NONE], settings, colours)
-            _panel(gain, rows[rows["against"] == over], settings, colours)
+            _panel(gain, gains[gains["dataset"] == dataset], settings, colours)
             gain.axhline(0, color="black", linewidth=0.6)
             level.set_title(_measured_images(dataset, rows["images"].max()), loc="left")
             level.set_ylabel("PSNR (dB)")
@@ -236,15 +273,20 @@ def draw(frame: pd.DataFrame, title: str) -> Figure:
         for panel in panels[-1]:
             panel.set_xticks(range(len(settings)), settings)
         _legend(figure, panels[0, 0], colours)
-        if not set(colours) <= {BASELINE, *STRATEGIES}:
+        if not set(colours) <= {BASELINE, *TRAINED}:
             title = f"{len(colours) - 1} networks"
         bars = "; bars: 95% intervals" if rgb["low"].notna().any() else ""
+        for strategy, (low, high) in hopeless.iterrows():
+            bars += f"; right: without {strategy} ({signed(low)} to {signed(high)} dB)"
         figure.suptitle(f"{title}; RGB\nb: blur, n: noise, j: JPEG{bars}", fontsize=8)
     return figure
 
 
 def _legend(figure: Figure, panel: Axes, colours: Mapping[str, str]) -> None:
-    handles = [panel.plot([], [], "o", color=colour, markersize=4, label=name)[0] for name, colour in colours.items()]
+    handles = [
+        panel.plot([], [], "o", color=colour, markersize=4, label=IN_WORDS.get(name, name))[0]
+        for name, colour in colours.items()
+    ]
     for label, style in (("measured", "full"), ("printed", "none")):
         handles += panel.plot([], [], "o", color="0.5", markersize=4, fillstyle=style, label=label)
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), columnspacing=1, handletextpad=0.2)

@@ -6,14 +6,14 @@ import psnr_tables
 from psnr_tables import found as found
 from psnr_tables import texts as texts
 from psnr_tables import verdict as verdict
-from zoo_names import shipped
+from zoo_names import SRRESNET_X2, TRAINED, family_title, shipped
 
 from srgame.report.recipe import run
 
 SMOKE = psnr_tables.CHEAP
 
-measure = partial(psnr_tables.measure, 3, "srresnet-x2", networks=shipped("srresnet-x2"))
-draw = partial(psnr_tables.draw, title="Table 3: SRResNet ×2, trained with second-order degradations")
+measure = partial(psnr_tables.measure, 3, SRRESNET_X2, networks=shipped(SRRESNET_X2, TRAINED), crop=128)
+draw = partial(psnr_tables.draw, title=f"Table 3: {family_title(SRRESNET_X2)}, trained for 2,000 steps")
 
 if __name__ == "__main__":
     run(__file__, measure, draw, found, texts)

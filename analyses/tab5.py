@@ -6,14 +6,14 @@ import psnr_tables
 from psnr_tables import found as found
 from psnr_tables import texts as texts
 from psnr_tables import verdict as verdict
-from zoo_names import shipped
+from zoo_names import HAN, TRAINED, family_title, shipped
 
 from srgame.report.recipe import run
 
 SMOKE = psnr_tables.CHEAP
 
-measure = partial(psnr_tables.measure, 5, "han-lite-x4", networks=shipped("han-lite-x4"))
-draw = partial(psnr_tables.draw, title="Table 5: light HAN ×4, trained with second-order degradations")
+measure = partial(psnr_tables.measure, 5, HAN, networks=shipped(HAN, TRAINED), crop=128)
+draw = partial(psnr_tables.draw, title=f"Table 5: {family_title(HAN)}, trained for 2,000 steps")
 
 if __name__ == "__main__":
     run(__file__, measure, draw, found, texts)

@@ -1,11 +1,10 @@
 """Names of networks in the zoo, and of the families that they belong to.
 
 FAMILY-STRATEGY is a network, FAMILY-STRATEGY-SEED one of several seeds, trained with second-order degradations.
-FAMILY-STRATEGY-SEED-stepSTEPS is the same network earlier in training; tables leave it out.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from srgame.networks import zoo
@@ -13,27 +12,28 @@ from srgame.report.style import STRATEGIES
 
 LOGS = Path(__file__).with_name("logs")  # of trainings: NAME.csv
 NOT_THERE = "not in the zoo: "
-ON_THE_WAY = "-step"
 PAPERS = "srresnet-x4"  # the paper's SRResNet ×4, of one seed
 SMALL = "small-x4"  # half as wide and half as deep, of several seeds
 READINGS = "readings-x4"  # readings of EATS and their controls, see readings.py
-RRDBNET = "rrdbnet-x4"
+RRDBNET, RRDBNET_X2 = "small-rrdbnet-x4", "small-rrdbnet-x2"
+SRRESNET_X2, HAN = "small-srresnet-x2", "small-han-x4"
 KNOWN = {  # a family in words, and its number of blocks
     SMALL: ("small SRResNet ×4 (32 features, 8 blocks)", 8),
     READINGS: ("small SRResNet ×4 (32 features, 8 blocks)", 8),
     PAPERS: ("SRResNet ×4", 16),
-    RRDBNET: ("RRDBNet ×4", 23),
+    RRDBNET: ("small RRDBNet ×4 (32 features, 1 block)", 1),
+    RRDBNET_X2: ("small RRDBNet ×2 (32 features, 1 block)", 1),
+    SRRESNET_X2: ("small SRResNet ×2 (32 features, 8 blocks)", 8),
+    HAN: ("small light HAN ×4 (24 features, 1 group)", 1),
 }
+READING, CONTROL = "w0.1", "pull-w0.1"  # the reading of EATS nearest to Table 1, and its control (readings.py)
+IN_WORDS = {READING: "EATS, λ = 0.1", CONTROL: "bicubic-pull, λ = 0.1"}
+TRAINED = (*STRATEGIES, READING, CONTROL)
 
 
-def shipped(family: str) -> tuple[str, ...]:
-    """The networks of `family` in the zoo that are trained to the end."""
-    return tuple(name for name in zoo() if strategy_of(name, family))
-
-
-def along_training(family: str) -> tuple[str, ...]:
-    """The networks of `family` in the zoo, including checkpoints during training."""
-    return tuple(name for name in zoo() if strategy_of(name, family, on_the_way=True))
+def shipped(family: str, strategies: Iterable[str] = STRATEGIES) -> tuple[str, ...]:
+    """The networks of `family` in the zoo that are trained by one of these strategies."""
+    return tuple(name for name in zoo() if strategy_of(name, family, strategies))
 
 
 def first_of_each(family: str, networks: Sequence[str] | None = None) -> tuple[str, ...]:
@@ -45,16 +45,15 @@ def first_of_each(family: str, networks: Sequence[str] | None = None) -> tuple[s
     return tuple(by_strategy[strategy][1] for strategy in STRATEGIES if strategy in by_strategy)
 
 
-def strategy_of(name: str, family: str, on_the_way: bool = False) -> tuple[str, int] | None:
-    """The strategy and seed in a name; None for other names and, by default, for checkpoints during training."""
-    ended = name.partition(ON_THE_WAY)[0] if on_the_way else name
-    parts = re.fullmatch(rf"{re.escape(family)}-({'|'.join(STRATEGIES)})(?:-(\d+))?", ended)
+def strategy_of(name: str, family: str, strategies: Iterable[str] = STRATEGIES) -> tuple[str, int] | None:
+    """The strategy and seed in a name; None for other names."""
+    parts = re.fullmatch(rf"{re.escape(family)}-({'|'.join(map(re.escape, strategies))})(?:-(\d+))?", name)
     return (parts[1], int(parts[2] or 0)) if parts else None
 
 
 def family_named(name: str) -> str:
     """The family of a network named FAMILY-STRATEGY…; other names are returned as they are."""
-    return re.sub(rf"-({'|'.join(STRATEGIES)})(-\d+)?({ON_THE_WAY}\d+)?$", "", name)
+    return re.sub(rf"-({'|'.join(STRATEGIES)})(-\d+)?$", "", name)
 
 
 def family_title(family: str) -> str:

@@ -13,7 +13,7 @@ from intervals import paired_interval
 from psnr_tables import NONE
 from small_networks import small
 from torch import nn
-from zoo_names import along_training, shipped
+from zoo_names import CONTROL, READING, RRDBNET, TRAINED, shipped
 
 from srgame.data.pairs import load_pairs
 from srgame.evaluation import benchmark as benchmarks
@@ -39,11 +39,6 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> dict[str, nn.Module]:
 def test_a_familys_networks_are_found_in_the_zoo(trained: dict[str, nn.Module]) -> None:
     assert list(shipped("small-x4")) == list(trained)
     assert shipped("srresnet-x4") == ("srresnet-x4-eats",) and shipped("rrdbnet-x4") == ()
-
-
-def test_a_network_on_the_way_has_no_part_in_tables() -> None:
-    on_the_way = "small-x4-eats-1-step4000"
-    assert on_the_way in along_training("small-x4") and on_the_way not in shipped("small-x4")
 
 
 def one(frame: pd.DataFrame, strategy: str, against: str = NONE, **cell: str) -> pd.Series:
@@ -83,6 +78,32 @@ def test_what_is_not_there_is_empty_and_says_why(trained: dict[str, nn.Module]) 
     assert missing["reason"] == "no images of this set" and missing["reported"] == pytest.approx(0.3987)
     assert one(frame, "dropout", dataset="Manga109", colour="rgb", degradation="b+n")["reported"] == 19.0785
     assert one(frame, "eats", dataset="Manga109")["reported"] != one(frame, "eats", dataset="Manga109")["reported"]
+
+
+def test_the_reading_nearest_to_the_paper_stands_beside_eats_and_its_control_replaces_another() -> None:
+    names = [f"{RRDBNET}-{strategy}-0" for strategy in ("original", "dropout", "eats", READING, CONTROL)]
+    assert sorted(shipped(RRDBNET, TRAINED)) == sorted(names)
+    few = CHEAP | {"sets": ("photographs",), "images": 1, "crop": 32}
+    frame = psnr_tables.measure(2, RRDBNET, shipped(RRDBNET, TRAINED), **few)
+    assert frame["strategy"].unique().tolist() == ["bicubic", "original", "dropout", "eats", READING, CONTROL]
+    own, control = (one(frame, name)["psnr"] for name in (READING, CONTROL))
+    assert one(frame, READING, CONTROL)["psnr"] == pytest.approx(own - control)
+    assert one(frame, "eats", dataset="photographs", colour="rgb")["reason"] == ""
+    sentence = psnr_tables.found(frame)
+    assert sentence.startswith("eats minus the others") and " EATS, λ = 0.1 minus the others" in sentence
+    assert "bicubic-pull, λ = 0.1 " in sentence and "Gains over Original" not in sentence.split(" EATS, λ")[0]
+
+
+def test_a_hopeless_strategy_is_left_out_of_the_differences_and_named() -> None:
+    cell = {"dataset": "Set5", "degradation": "clean", "colour": "rgb", "images": 5, "seeds": 1, "reason": ""}
+    levels = {"bicubic": 28.0, "original": 26.0, "dropout": 21.0, "eats": 26.5}
+    rows = [cell | {"strategy": name, "against": NONE, "psnr": psnr} for name, psnr in levels.items()]
+    gains = {"dropout": -5.0, "eats": 0.5}
+    rows += [cell | {"strategy": name, "against": "original", "psnr": gain} for name, gain in gains.items()]
+    figure = psnr_tables.draw(pd.DataFrame(rows).reindex(columns=psnr_tables.COLUMNS), "Title")
+    assert "right: without dropout (−5.00 to −5.00 dB)" in figure.get_suptitle()
+    level, gain = (np.concatenate([line.get_ydata() for line in panel.lines]) for panel in figure.axes)
+    assert 21.0 in level and 0.5 in gain and -5.0 not in gain
 
 
 def test_a_table_is_drawn_from_its_csv(trained: dict[str, nn.Module], tmp_path: Path) -> None:
