@@ -119,9 +119,10 @@ def saturating_groups(players: int, seed: int, size: int = 8, groups: int | None
         alone = FormulaGame(len(group), lambda p, weight=weight: torch.log1p(p @ weight))
         shapley[group] += factor * shapley_by_definition(alone)
         interaction[np.ix_(group, group)] += factor * interaction_by_definition(alone)
+    weights_of_all = torch.zeros(count, players).double().scatter(1, members, weights)
     return SolvedGame(
         players,
-        lambda p: torch.log1p((p[:, members] * weights).sum(2)) @ height,
+        lambda p: torch.log1p(p @ weights_of_all.T) @ height,
         shapley,
         interaction,
     )

@@ -7,6 +7,7 @@ the players can join, where S are the players before i (paper, Eq. 1).
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -216,7 +217,7 @@ class _Permutations(Sampler):
         return Measured(
             contributions=contributions.mean(1),
             half_difference=(contributions[:, 0] - contributions[:, 1]).mean(0) / 2,
-            control_variates=of_places(len(self.active))[:, permutations.argsort(2)].mean((1, 2)),
+            control_variates=self.polynomials[:, permutations.argsort(2)].mean((1, 2)),
             rounding=rounding,
         ).pack()
 
@@ -254,6 +255,11 @@ class _Permutations(Sampler):
             variance_reduction=variance_reduction,
             used=used,
         )
+
+    @cached_property
+    def polynomials(self) -> Float64[np.ndarray, "degree place"]:
+        """The control variates of each place in a permutation."""
+        return of_places(len(self.active))
 
     def checked(self, measured: Measured) -> Bool[np.ndarray, " replicate"]:
         """The replicates after the pilot that evaluated both games: the pilot decided, so it may not correct too."""

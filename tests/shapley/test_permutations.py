@@ -88,13 +88,13 @@ def test_exact_values_are_the_mean_over_all_permutations(game: FormulaGame) -> N
 @pytest.mark.parametrize("game", RANDOM)
 def test_the_mean_of_many_replicates_approaches_the_exact_values(game: FormulaGame, antithetic: bool) -> None:
     exact = exact_shapley(game).value
-    sampled = sampled_shapley(game, until=Until(evaluations=5_000), antithetic=antithetic)
+    sampled = sampled_shapley(game, until=Until(evaluations=2_500), antithetic=antithetic)
     assert np.all(np.abs(sampled.value - exact) <= 4.5 * sampled.stderr + 1e-12)
     assert sampled.stderr.max() < 0.1 * np.abs(exact).max()
 
 
 @given(seed=st.integers(0, 2**32), players=st.integers(1, 12), antithetic=st.booleans())
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=15)
 def test_values_add_up(seed: int, players: int, antithetic: bool) -> None:
     game = saturating(players, seed % 1000)
     sampled = sampled_shapley(game, until=Until(evaluations=200), seed=seed, antithetic=antithetic)
@@ -103,7 +103,7 @@ def test_values_add_up(seed: int, players: int, antithetic: bool) -> None:
 
 
 @given(seed=st.integers(0, 1000))
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=6)
 def test_axioms_of_the_exact_values(seed: int) -> None:
     first, second = saturating(5, seed), quadratic(5, seed)
     both = FormulaGame(5, lambda p: 2 * first.worth(p) - 3 * second.worth(p))
@@ -150,18 +150,18 @@ def test_one_antithetic_pair_solves_minus_mse_in_front_of_the_linear_tail(small:
 def test_sampled_values_of_a_networks_filters_agree_with_the_exact_ones(small: SRResNet, photographs: Pairs) -> None:
     game = RestorationGame(small, filters_of(small, ["body.0.conv1"]), photographs)
     exact = exact_shapley(game).value
-    sampled = sampled_shapley(game, until=Until(evaluations=1000))
+    sampled = sampled_shapley(game, until=Until(evaluations=500))
     assert np.all(np.abs(sampled.value - exact) <= 5 * sampled.stderr + 1e-9)
     assert sampled.relative_stderr < 0.05
 
 
 def test_captums_sampling_agrees(small: SRResNet, photographs: Pairs) -> None:
-    game = RestorationGame(small, filters_of(small, ["body.0.conv1"]), photographs)
+    game = RestorationGame(small, filters_of(small, ["body.0.conv1"]), next(iter(photographs)))
     everyone = torch.ones(1, game.players)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         sampling = ShapleyValueSampling(lambda present: game(present > 0.5))
-        outside = sampling.attribute(everyone, n_samples=200, perturbations_per_eval=game.players)
+        outside = sampling.attribute(everyone, n_samples=100, perturbations_per_eval=game.players)
     exact = exact_shapley(game).value
     np.testing.assert_allclose(outside[0].numpy(), exact, atol=0.1 * np.ptp(exact))
 
@@ -204,7 +204,7 @@ def test_control_variates_lower_the_true_error() -> None:
     for replicates in (23, 24):  # the regression is tried from 24 on
         values = [
             sampled_shapley(game, until=Until(evaluations=2 + replicates * 46), seed=seed, regression=False)
-            for seed in range(40)
+            for seed in range(20)
         ]
         errors[replicates] = np.mean([(v.value - game.shapley) ** 2 for v in values])
     assert errors[24] < 0.8 * errors[23]
@@ -238,7 +238,7 @@ def test_parts_have_their_own_permutations_and_their_spread_is_not_part_of_the_e
 
 def test_owen_values_are_the_mean_over_permutations_that_keep_unions_together() -> None:
     game, unions = cubic(6, 0), [[0, 3], [1, 2, 5], [4]]
-    values = sampled_shapley(game, until=Until(evaluations=15_000), unions=unions)
+    values = sampled_shapley(game, until=Until(evaluations=5_000), unions=unions)
     expected, count = np.zeros(6), 0
     for permutation in permutations(range(6)):
         places = [[permutation.index(player) for player in union] for union in unions]
@@ -352,7 +352,7 @@ def test_no_error_is_zero_by_luck(needed: int, replicates: int) -> None:
     """Of 12 players, `needed` must be there: one of them that was never the last would have had an error of 0."""
     known = np.repeat([1 / needed, 0.0], [needed, 12 - needed])
     agreed, honest = 0, []
-    for seed in range(100):
+    for seed in range(50):
         game = unanimity(12, list(range(needed)))
         values = sampled_shapley(game, until=Until(evaluations=2 + replicates * 22), seed=seed, regression=False)
         agreed += (values.value[:needed] == 0).any()
@@ -498,7 +498,7 @@ def rounded(players: int, off: float) -> tuple[Rounded, np.ndarray]:
 
 def test_a_low_precision_game_that_rounds_little_is_used_and_corrected() -> None:
     """The replicates that evaluate both games remove the bias of the low-precision one; intervals cover."""
-    runs, covered = 30, 0.0
+    runs, covered = 15, 0.0
     for seed in range(runs):
         game, known = rounded(12, off=0.01)
         values = sampled_shapley(game, until=Until(tolerance=None, evaluations=80 * 22), seed=seed)
@@ -575,9 +575,9 @@ def test_rounding_in_step_with_contributions_widens_the_errors() -> None:
     low_precision = FormulaGame(12, lambda presences: 0.95 * solved.worth(presences) + 0.05 * (presences @ linear))
     found = [
         sampled_shapley(Rounded(solved, low_precision), until=Until(tolerance=None, evaluations=16 * 22), seed=seed)
-        for seed in range(150)
+        for seed in range(80)
     ]
-    assert sum("low_precision" in values.used for values in found) > 75
+    assert sum("low_precision" in values.used for values in found) > 30
     errors, stated = (
         np.stack(each) for each in zip(*((v.value - solved.shapley, v.stderr) for v in found), strict=True)
     )
