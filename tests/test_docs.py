@@ -1,7 +1,10 @@
 """The tutorials run from top to bottom, and the reference turns parameters into lists."""
 
 import ast
+import asyncio
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,16 +25,26 @@ def test_every_notebook_is_run_here() -> None:
     assert {path.stem for path in DOCS.glob("*.ipynb")} == set(TINY)
 
 
-@pytest.mark.parametrize("name", TINY)
-def test_a_notebook_runs_with_tiny_settings(name: str) -> None:
+@pytest.fixture(scope="module")
+def kernel() -> Iterator[Any]:
+    """One kernel for all notebooks, since its imports take most of the time; each begins without names."""
     pytest.importorskip("ipykernel", reason="no ipykernel (pip install -e '.[dev]')")
+    manager = pytest.importorskip("jupyter_client").AsyncKernelManager(kernel_name="python3")
+    asyncio.run(manager.start_kernel())
+    yield manager
+    asyncio.run(manager.shutdown_kernel(now=True))
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_a_notebook_runs_with_tiny_settings(name: str, kernel: Any) -> None:
     nbformat = pytest.importorskip("nbformat")
     client = pytest.importorskip("nbclient").NotebookClient
     notebook = nbformat.read(DOCS / f"{name}.ipynb", as_version=4)
     (settings,) = [cell for cell in notebook.cells if "settings" in cell.metadata.get("tags", ())]
     assert assigned(settings.source) == assigned(TINY[name])
     settings.source = TINY[name]
-    client(notebook, timeout=300, kernel_name="python3").execute()
+    notebook.cells.insert(0, nbformat.v4.new_code_cell("%reset -f"))
+    client(notebook, km=kernel, timeout=300).execute()
     shown = [output for cell in notebook.cells for output in cell.get("outputs", ())]
     kinds = [kind for output in shown for kind in output.get("data", ())]
     assert kinds.count("image/png") >= 1 and kinds.count("text/html") >= 3
