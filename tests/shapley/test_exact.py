@@ -19,7 +19,7 @@ from games import (
 from srgame.data.pairs import load_pairs
 from srgame.errors import InputError
 from srgame.filters import erased, filters_of
-from srgame.networks import SRResNet, load_network
+from srgame.networks import SRResNet
 from srgame.shapley.exact import PAIRS, exact_shapley
 from srgame.shapley.game import RestorationGame
 
@@ -134,24 +134,31 @@ def test_dummies_are_left_out_of_a_quadratic_game() -> None:
     assert torch.cat(game.asked)[:, :3].all() and exact.evaluations == sum(map(len, game.asked))
 
 
-@pytest.mark.parametrize("ablation", ["zero", "mean", "noise", "donor"])
-def test_minus_mse_of_24_filters_in_front_of_a_linear_tail_is_solved_as_the_gram_matrix_says(ablation: str) -> None:
+@pytest.fixture(scope="module")
+def network() -> SRResNet:
+    """A random network of 24 filters in each layer."""
     network = SRResNet(features=24, blocks=1).eval()
     rng = torch.Generator().manual_seed(0)
     for weights in network.parameters():
         torch.nn.init.normal_(weights, std=0.1, generator=rng)
-    pairs = load_pairs("photographs", degradation="b+j", images=2, crop=32)
+    return network
+
+
+@pytest.mark.parametrize("ablation", ["zero", "mean", "noise", "donor"])
+def test_minus_mse_of_24_filters_in_front_of_a_linear_tail_is_solved_as_the_gram_matrix_says(
+    network: SRResNet, ablation: str
+) -> None:
+    pairs = load_pairs("photographs", degradation="b+j", images=2, crop=16)
     game = RestorationGame(network, filters_of(network, ["conv_hr"]), pairs, "-mse", ablation)
     exact = exact_shapley(game)
     assert exact.evaluations == 2 + 2 * 24 + 2 * PAIRS and np.abs(exact.value).max() > 1e-6
     np.testing.assert_allclose(exact.value, gram_shapley(network, game), rtol=0, atol=1e-5 * np.abs(exact.value).max())
 
 
-def test_minus_mse_of_a_layer_further_in_is_not_taken_for_quadratic() -> None:
-    network = load_network("srresnet-x4-bicubic")
+def test_minus_mse_of_a_layer_further_in_is_not_taken_for_quadratic(network: SRResNet) -> None:
     pairs = load_pairs("photographs", images=1, crop=16)
-    with pytest.raises(InputError, match=r"64 players have .* not quadratic"):
-        exact_shapley(RestorationGame(network, filters_of(network, ["body.15.conv1"]), pairs, "-mse"))
+    with pytest.raises(InputError, match=r"24 players have .* not quadratic"):
+        exact_shapley(RestorationGame(network, filters_of(network, ["body.0.conv1"]), pairs, "-mse"))
 
 
 def gram_shapley(network: SRResNet, game: RestorationGame) -> np.ndarray:

@@ -62,11 +62,11 @@ def test_the_mean_of_many_replicates_approaches_the_exact_interactions(name: str
     pairs = [(0, 1), (2, 4), (3, 1)]
     exact = pair_interactions(game, pairs, index=index)
     game.asked.clear()
-    sampled = pair_interactions(game, pairs, until=Until(evaluations=10_000), index=index, seed=1)
+    sampled = pair_interactions(game, pairs, until=Until(evaluations=4_000), index=index, seed=1)
     assert sampled.ended == "evaluations"
     np.testing.assert_array_less(np.abs(sampled.value - exact.value), 4.5 * sampled.stderr + 1e-12)
-    assert sampled.stderr.max() < 0.06
-    assert sampled.evaluations == sum(map(len, game.asked)) <= 10_000
+    assert sampled.stderr.max() < 0.1
+    assert sampled.evaluations == sum(map(len, game.asked)) <= 4_000
 
 
 def test_two_who_are_useful_only_together_interact_by_all_that_they_are_worth() -> None:
@@ -99,7 +99,7 @@ def off_diagonal(matrix: np.ndarray) -> np.ndarray:
 
 
 @given(seed=st.integers(0, 1000))
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=6)
 def test_axioms_of_the_exact_interactions(seed: int) -> None:
     first, second = saturating(5, seed), cubic(5, seed)
     both = FormulaGame(5, lambda p: 2 * first.worth(p) - 3 * second.worth(p))
@@ -115,7 +115,7 @@ def test_axioms_of_the_exact_interactions(seed: int) -> None:
 
 
 @given(seed=st.integers(0, 1000))
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=6)
 def test_an_interaction_is_what_the_one_gains_from_the_other(seed: int) -> None:
     """Recursion: I(ij) is the Shapley value of i where j is always there, less its value where j never is."""
     game = saturating(5, seed)
@@ -132,7 +132,7 @@ def test_intervals_cover_the_exact_interactions_about_as_often_as_they_say(index
     exact = pair_interactions(game, pairs, index=index).value
     cost = 2 * (1 + 4 + 6)
     covered = []
-    for seed in range(150):
+    for seed in range(80):
         low, high = pair_interactions(
             game, pairs, until=Until(evaluations=20 * cost), index=index, seed=seed
         ).interval()
@@ -151,7 +151,7 @@ def test_all_pairs_of_64_players_come_with_honest_errors() -> None:
 def test_errors_are_honest_too_where_all_pairs_err_alike() -> None:
     game = humped(64, 0)
     covered = []
-    for seed in range(150):
+    for seed in range(80):
         sampled = pair_interactions(game, [(3, 50)], until=Until(evaluations=8 * 16), seed=seed)
         low, high = sampled.interval()
         covered.append(low <= game.interaction[3, 50] <= high)
@@ -213,7 +213,7 @@ def test_an_interruption_keeps_what_was_measured() -> None:
 def test_interactions_of_a_networks_filters(small: SRResNet, photographs: Pairs) -> None:
     game = RestorationGame(small, filters_of(small, ["body.0.conv1"]), photographs)
     exact = pair_interactions(game)
-    sampled = pair_interactions(game, [(0, 1), (2, 5)], until=Until(evaluations=1200))
+    sampled = pair_interactions(game, [(0, 1), (2, 5)], until=Until(evaluations=400))
     of_pairs = np.array([exact.matrix()[0, 1], exact.matrix()[2, 5]])
     np.testing.assert_array_less(np.abs(sampled.value - of_pairs), 5 * sampled.stderr)
     assert sampled.stderr.max() < 0.5 * np.ptp(exact.value)
