@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -32,10 +33,15 @@ def package_of(path: Path) -> str:
     return path.relative_to(PACKAGE).with_suffix("").parts[0]
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
 def imports_of(path: Path, everywhere: bool = True) -> set[str]:
     """The dotted names that a file imports, within functions too or only when it is itself imported."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    nodes = ast.walk(tree) if everywhere else tree.body
+    nodes = ast.walk(parsed(path)) if everywhere else parsed(path).body
     found = set()
     for node in nodes:
         if isinstance(node, ast.Import):

@@ -1,5 +1,8 @@
 """Twins: networks in plain torch that compute what others compute with srgame's help, such as an adapter."""
 
+from copy import deepcopy
+from functools import cache
+
 import other_conventions
 import torch
 import torch.nn.functional as F
@@ -105,6 +108,11 @@ def with_weights_of(network: nn.Module, twin: nn.Module) -> nn.Module:
 
 def case(name: str) -> tuple[nn.Module, nn.Module]:
     """A network, and its twin."""
+    return deepcopy(_built(name))
+
+
+@cache
+def _built(name: str) -> tuple[nn.Module, nn.Module]:
     built = {"features": Features, "recursive": lambda: with_habit("Recursive")}.get(name)
     twins = {"one_channel": OfLuma(4, 1), "enlarged_first": Enlarging(1), "window8": Padding(8), "sftmd": Knowing()}
     with torch.random.fork_rng(devices=[]):

@@ -3,7 +3,6 @@
 import gc
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -16,7 +15,7 @@ import dask
 import pandas as pd
 import pytest
 import torch
-from commands import forking
+from commands import forking, run_file
 from distributed import LocalCluster
 from torch import Tensor, nn
 
@@ -257,13 +256,14 @@ def test_a_cluster_that_cannot_be_is_a_sentence(
     assert ended.value.code == 2 and said in capsys.readouterr().err
 
 
-def test_without_dask_the_rest_works_and_a_cluster_says_what_to_install() -> None:
+def test_without_dask_the_rest_works_and_a_cluster_says_what_to_install(tmp_path: Path) -> None:
     code = """
 import sys
+for name in [name for name in sys.modules if name.partition(".")[0] in ("srgame", "distributed")]: del sys.modules[name]
 sys.modules["distributed"] = None
 import srgame.shapley.audit, srgame.cli.verbs
 try: import srgame.shapley.cluster
 except srgame.InputError as error: print(error)
 """
-    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert "pip install 'srgame[cluster]'" in printed
+    (tmp_path / "without_dask.py").write_text(code)
+    assert "pip install 'srgame[cluster]'" in run_file(tmp_path / "without_dask.py").stdout
