@@ -25,7 +25,7 @@ from srgame.shapley.gradients import multilevel_shapley
 from srgame.shapley.interactions import pair_interactions
 from srgame.shapley.until import Until
 
-UNTIL = Until(evaluations=200)
+UNTIL = Until(evaluations=80)
 Function = Callable[[nn.Module, Pairs, str], pd.DataFrame]
 
 

@@ -84,7 +84,7 @@ def slow_sinc(kind: str, size: int, cutoff: float) -> np.ndarray:
 
 def test_every_drawn_kernel_matches_its_formula() -> None:
     rng = np.random.default_rng(0)
-    drawn = [drawn_blur(rng, WIDTHS) for _ in range(80)]
+    drawn = [drawn_blur(rng, WIDTHS) for _ in range(40)]
     assert {each["kind"] for each in drawn} == {"gaussian", "generalized", "plateau", "sinc"}
     for each in drawn:
         slow, error = (slow_sinc, 1e-7) if each["kind"] == "sinc" else (slow_bell, 1e-12)  # torch's J₁: 8 digits
@@ -99,7 +99,7 @@ def test_padding_keeps_a_kernel_in_the_middle() -> None:
 
 def test_kernels_are_drawn_with_the_published_probabilities_and_ranges() -> None:
     rng = np.random.default_rng(1)
-    drawn = [drawn_blur(rng, WIDTHS) for _ in range(6000)]
+    drawn = [drawn_blur(rng, WIDTHS) for _ in range(3000)]
     bells, sincs = [d for d in drawn if d["kind"] != "sinc"], [d for d in drawn if d["kind"] == "sinc"]
     assert likely([len(sincs), len(bells)], [0.1, 0.9])
     assert likely(Counter(d["size"] for d in drawn).values(), [1 / len(SIZES)] * len(SIZES))
@@ -116,7 +116,7 @@ def test_kernels_are_drawn_with_the_published_probabilities_and_ranges() -> None
 @pytest.mark.parametrize("kind", BETAS)
 def test_beta_lies_below_and_above_one_equally_often(kind: str) -> None:
     rng = np.random.default_rng(2)
-    betas = [d["beta"] for d in (drawn_blur(rng, WIDTHS) for _ in range(6000)) if d["kind"] == kind]
+    betas = [d["beta"] for d in (drawn_blur(rng, WIDTHS) for _ in range(3000)) if d["kind"] == kind]
     low, high = BETAS[kind]
     assert likely([sum(b <= 1 for b in betas), sum(b > 1 for b in betas)], [0.5, 0.5])
     assert uniform((b for b in betas if b > 1), 1, high)
@@ -198,7 +198,7 @@ def test_grey_noise_differs_between_the_images_of_a_batch(crops: Tensor) -> None
 @pytest.mark.parametrize("quality", [30, 49, 50, 75, 90, 95])
 def test_jpeg_in_torch_is_within_a_level_of_the_codec(quality: int, pictures: list[Tensor]) -> None:
     for image in pictures:
-        batch = image[None, :, 9:260, 5:218]
+        batch = image[None, :, 109:210, 105:198]
         codec, torch_ = (jpeg(batch, [quality], opencv) for opencv in (True, False))
         apart, loss = (255 * (each - codec).abs().mean() for each in (torch_, batch))
         assert apart < 0.8 and apart < 0.4 * loss
@@ -229,7 +229,7 @@ def plans_of(seed: int, batch: int = 4, size: tuple[int, int] = (24, 24)) -> lis
 def test_stages_are_drawn_with_the_published_probabilities_and_ranges() -> None:
     rng = np.random.default_rng(5)
     side = 10**7  # large, so sizes give the factors exactly
-    plans = [second_order_plans(rng, 1, (side, side), scale=1)[0] for _ in range(3000)]
+    plans = [second_order_plans(rng, 1, (side, side), scale=1)[0] for _ in range(1500)]
     resizes = {"1": ((0.2, 0.7, 0.1), 0.15, 1.5), "2": ((0.3, 0.4, 0.3), 0.3, 1.2)}
     for number, (probabilities, low, high) in resizes.items():
         factors = np.array([plan[f"resize{number}"]["height"] / side for plan in plans])
@@ -250,9 +250,9 @@ def test_stages_are_drawn_with_the_published_probabilities_and_ranges() -> None:
         inner = Counter(q for q in qualities if 30 < q < 95)
         assert (min(qualities), max(qualities)) == (30, 95) and likely(inner.values(), [1 / 64] * 64)
     blurred_twice = sum("blur2" in plan for plan in plans)
-    assert likely([blurred_twice, 3000 - blurred_twice], [0.8, 0.2])
+    assert likely([blurred_twice, 1500 - blurred_twice], [0.8, 0.2])
     jpeg_last = sum(list(plan)[-1] == "jpeg2" for plan in plans)
-    assert likely([jpeg_last, 3000 - jpeg_last], [0.5, 0.5])
+    assert likely([jpeg_last, 1500 - jpeg_last], [0.5, 0.5])
 
 
 def test_the_second_stage_blurs_less() -> None:
@@ -276,7 +276,7 @@ def test_a_batch_shares_sizes_modes_kinds_and_order_only() -> None:
 def test_every_degradation_gives_8_bit_images_of_the_right_size(
     name: str, scale: int, height: int, width: int, crops: Tensor
 ) -> None:
-    for seed in range(6):
+    for seed in range(3):
         hr = F.interpolate(crops, (height, width), mode="bilinear")
         lr, drawn = DEGRADATIONS[name](hr, np.random.default_rng(seed), scale)
         assert lr.shape == (4, 3, height // scale, width // scale) and len(drawn) == 4
@@ -293,7 +293,7 @@ def test_a_batch_is_a_function_of_its_generator(name: str, crops: Tensor) -> Non
 
 @pytest.mark.parametrize("kind", ["blur", "resize", "noise", "jpeg"])
 def test_a_part_of_the_second_order_degradation_keeps_its_steps_of_one_kind(kind: str, crops: Tensor) -> None:
-    for seed in range(8):
+    for seed in range(4):
         lr, plans = DEGRADATIONS[f"second-order:{kind}"](crops, np.random.default_rng(seed), 4)
         whole = second_order(crops, np.random.default_rng(seed), 4)[1]
         for plan, full in zip(plans, whole, strict=True):
@@ -312,7 +312,7 @@ def test_a_part_of_the_second_order_degradation_keeps_its_steps_of_one_kind(kind
 
 @pytest.mark.parametrize("name", [name for name in DEGRADATIONS if name != "bicubic"])
 def test_a_stored_plan_replays_each_image_without_its_batch(name: str, crops: Tensor) -> None:
-    for seed in range(5):
+    for seed in range(3):
         lr, plans = DEGRADATIONS[name](crops, np.random.default_rng(seed), 4)
         for image, plan, result in zip(crops, json.loads(json.dumps(plans)), lr, strict=True):
             assert torch.equal(degraded(image[None], [plan])[0], result)
@@ -323,7 +323,7 @@ def test_a_stored_plan_replays_each_image_without_its_batch(name: str, crops: Te
 def test_uniform_and_tiny_images_stay_finite(name: str, value: float) -> None:
     for side in (8, 64):
         hr = torch.full((2, 3, side, side), value)
-        assert all(DEGRADATIONS[name](hr, np.random.default_rng(s), 4)[0].isfinite().all() for s in range(10))
+        assert all(DEGRADATIONS[name](hr, np.random.default_rng(s), 4)[0].isfinite().all() for s in range(4))
 
 
 def test_images_that_are_not_multiples_of_the_scale_are_refused() -> None:
@@ -346,7 +346,7 @@ def statistics(images: Tensor) -> Tensor:
 
 def test_opencv_and_torch_give_the_same_distribution(crops: Tensor) -> None:
     measured: dict[str, list[Tensor]] = {"opencv": [], "torch": [], "worse": []}
-    for seed in range(40):
+    for seed in range(24):
         plans = plans_of(seed)
         worse = [{n: {"quality": s["quality"] - 10} if "jpeg" in n else s for n, s in p.items()} for p in plans]
         measured["opencv"].append(statistics(degraded(crops, plans, True)))
@@ -390,7 +390,7 @@ def test_sharpening_is_the_unsharp_mask_of_its_formula(pictures: list[Tensor]) -
 
 def test_bsrgan_draws_with_the_published_probabilities() -> None:
     rng = np.random.default_rng(8)
-    plans = [bsrgan_plan(rng, (25, 25)) for _ in range(3000)]
+    plans = [bsrgan_plan(rng, (25, 25)) for _ in range(1500)]
     for share, happened in {
         0.25: [next(iter(plan)) == "resize1" for plan in plans],
         0.9: ["jpeg1" in plan for plan in plans],
@@ -399,7 +399,7 @@ def test_bsrgan_draws_with_the_published_probabilities() -> None:
         0.2: [plan["noise1"]["kind"] == "correlated" for plan in plans],
         0.4: [plan["noise1"].get("grey") is True for plan in plans],
     }.items():
-        assert likely([sum(happened), 3000 - sum(happened)], [share, 1 - share])
+        assert likely([sum(happened), 1500 - sum(happened)], [share, 1 - share])
     assert uniform((p["blur3"]["sigma_x"] for p in plans if "blur3" in p and "resize1" not in p), 0.1, 2.4)
     levels = Counter(round(255 * p["noise1"]["strength"]) for p in plans if "strength" in p["noise1"])
     assert likely([levels[level] for level in range(2, 26)], [1 / 24] * 24)
@@ -407,11 +407,11 @@ def test_bsrgan_draws_with_the_published_probabilities() -> None:
 
 def test_bsrgan_shuffles_but_downsamples_to_the_end_last() -> None:
     rng = np.random.default_rng(9)
-    orders = [[n for n in bsrgan_plan(rng, (25, 25)) if n != "resize1"] for _ in range(3000)]
+    orders = [[n for n in bsrgan_plan(rng, (25, 25)) if n != "resize1"] for _ in range(1500)]
     assert all(min(o.index(n) for n in ("resize2", "stride1") if n in o) < o.index("resize3") for o in orders)
     assert all(o[-1] == "jpeg2" for o in orders)
     blur_first = sum(o.index("blur1") < o.index("noise1") for o in orders)
-    assert likely([blur_first, 3000 - blur_first], [0.5, 0.5])
+    assert likely([blur_first, 1500 - blur_first], [0.5, 0.5])
 
 
 def test_shifted_gaussian_and_stride_keep_the_image_in_place() -> None:

@@ -73,7 +73,7 @@ class Whimsical:
 @pytest.mark.parametrize("until", [{"evaluations": 2 + 20 * REPLICATE}, {"tolerance": 0.5}], ids=str)
 @pytest.mark.parametrize("game", [cubic(16, 0), humped(16, 0, 0.5)], ids=["cubic", "humped"])
 @given(seed=st.integers(0, 10**6))
-@settings(max_examples=10)
+@settings(max_examples=4)
 def test_neither_workers_nor_their_sequence_nor_interruptions_change_a_bit(
     game: FormulaGame, until: dict[str, Any], seed: int
 ) -> None:

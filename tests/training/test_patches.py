@@ -2,9 +2,8 @@
 
 import multiprocessing
 import os
+import runpy
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -178,8 +177,7 @@ from srgame.training.loop import Schedule, fit
 from srgame.training.patches import Patches, prefetched
 from srgame.training.strategies import Original
 from trainings import batches, tiny
-if multiprocessing.parent_process() is None:
-    multiprocessing.set_start_method("spawn")
+multiprocessing.set_start_method("spawn", force=True)
 with prefetched(batches(), workers=1) as made:
     fit(Original(tiny()), made, Schedule(10**6, save_every=10**6), Path(mkdtemp()))
 """
@@ -190,21 +188,25 @@ def test_spawned_workers_of_a_script_without_a_main_guard_end_it_with_a_sentence
     tmp_path: Path, terminated: bool
 ) -> None:
     (tmp_path / "unguarded.py").write_text(UNGUARDED)
-    paths = [str(Path(__file__).parents[2]), str(Path(__file__).parent)]
-    with subprocess.Popen(
-        [sys.executable, str(tmp_path / "unguarded.py")],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as process:
-        if terminated:
-            time.sleep(3)  # it may be importing, or waiting for its worker
-            process.terminate()
-        error = process.communicate(timeout=120)[1]
-    assert process.returncode != 0
+    printed, out = forking().Pipe(duplex=False)
+    process = forking().Process(target=_run_script, args=(tmp_path / "unguarded.py", out))
+    process.start()
+    out.close()
+    if terminated:
+        time.sleep(1)  # it waits for its worker, which is importing
+        process.terminate()
+    with os.fdopen(os.dup(printed.fileno())) as shown:
+        error = shown.read()  # after the end of both processes
+    process.join()
+    assert process.exitcode != 0
     if not terminated:
         assert "if __name__ == '__main__'" in error.splitlines()[-1] and "memory" not in error.splitlines()[-1]
+
+
+def _run_script(path: Path, out: Connection) -> None:
+    os.environ["PYTHONPATH"] = os.pathsep.join(map(str, (Path(__file__).parents[2], Path(__file__).parent)))
+    os.dup2(out.fileno(), 2)
+    runpy.run_path(str(path), run_name="__main__")
 
 
 def slow(step: int) -> tuple[Tensor, Tensor]:
