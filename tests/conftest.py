@@ -3,6 +3,7 @@
 Fixtures import srgame when they are used: the process that only hands out tests to others loads neither it nor torch.
 """
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -27,8 +28,15 @@ os.environ["OMP_NUM_THREADS"] = "1"  # networks are too small for more, here and
 
 type_checks.install()
 
+gc.disable()  # until tests are collected: much is imported, and none of it dies
+
 settings.register_profile("srgame", deadline=None)  # nothing is timed in tests
 settings.load_profile("srgame")
+
+
+def pytest_collection_finish() -> None:
+    gc.enable()
+    gc.freeze()  # what was imported stays: the garbage collector need not look at it again
 
 
 def pytest_runtest_setup() -> None:
