@@ -24,7 +24,7 @@ KNOWN = {  # a family in words, and its number of blocks
     RRDBNET: ("small RRDBNet ×4 (32 features, 1 block)", 1),
     RRDBNET_X2: ("small RRDBNet ×2 (32 features, 1 block)", 1),
     SRRESNET_X2: ("small SRResNet ×2 (32 features, 8 blocks)", 8),
-    HAN: ("small light HAN ×4 (24 features, 1 group)", 1),
+    HAN: ("small light HAN ×4 (24 features, 10 groups of 1 block)", 10),
 }
 READING, CONTROL = "w0.1", "pull-w0.1"  # the reading of EATS nearest to Table 1, and its control (readings.py)
 IN_WORDS = {READING: "EATS, λ = 0.1", CONTROL: "bicubic-pull, λ = 0.1"}
