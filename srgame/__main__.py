@@ -7,7 +7,7 @@ def main() -> None:
     """Runs the command line; Ctrl-C ends it without a traceback, even while it starts."""
     try:
         from srgame.cli import verbs
-        from srgame.cli.streams import secure_streams
+        from srgame.streams import secure_streams
 
         secure_streams()
         verbs.main()

@@ -45,10 +45,10 @@ def started(
     return process
 
 
-def run_file(file: Path, *words: str) -> CompletedProcess[str]:
+def run_file(file: Path, *words: str, prepare: Callable[[], None] | None = None) -> CompletedProcess[str]:
     """Runs a file of Python as a command, in a process of its own."""
     shown = file.with_suffix(".out"), file.with_suffix(".err")
-    process = forking().Process(target=_run_file, args=(file, words, shown))
+    process = forking().Process(target=_run_file, args=(file, words, shown, prepare))
     process.start()
     process.join()
     return CompletedProcess(words, process.exitcode, *(path.read_text() for path in shown))
@@ -79,6 +79,14 @@ def launched(words: list[str], shown: Path) -> BaseProcess:
 def fill_output() -> None:
     """Sends standard output to a full disk."""
     os.dup2(os.open("/dev/full", os.O_WRONLY), 1)
+
+
+def unread() -> None:
+    """Sends what is printed into a pipe that nobody reads."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    for stream in (1, 2):
+        os.dup2(writing, stream)
 
 
 def write_at_once() -> None:
@@ -115,8 +123,10 @@ def _run_launched(words: list[str]) -> None:
     main()
 
 
-def _run_file(file: Path, words: Sequence[str], shown: tuple[Path, Path]) -> None:
+def _run_file(file: Path, words: Sequence[str], shown: tuple[Path, Path], prepare: Callable[[], None] | None) -> None:
     _show(*shown)
+    if prepare:
+        prepare()
     sys.argv = [str(file), *words]
     runpy.run_path(str(file), run_name="__main__")
 

@@ -14,7 +14,7 @@ import srgame
 PACKAGE = Path(srgame.__file__).parent
 LAYERS = [
     {"errors"},
-    {"devices", "files", "metrics"},
+    {"devices", "files", "metrics", "streams"},
     {"data", "filters", "provenance"},
     {"networks"},
     {"evaluation", "shapley"},

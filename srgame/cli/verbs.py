@@ -28,9 +28,9 @@ from srgame.cli.probe import PROBES
 from srgame.cli.prune import prune
 from srgame.cli.restore import restore
 from srgame.cli.shapley import shapley
-from srgame.cli.streams import flush_output
 from srgame.cli.train import train
 from srgame.errors import InputError, nearest
+from srgame.streams import flush_output
 
 DESCRIPTION = "Audit a super-resolution network as a cooperative game. `srgame --version` prints the version."
 VERBS: tuple[Callable[..., None], ...] = (

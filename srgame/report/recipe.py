@@ -18,6 +18,7 @@ from srgame.errors import INTERRUPTED, InputError
 from srgame.networks import zoo
 from srgame.provenance import as_json, provenance, save_files, save_frame
 from srgame.report.style import save_figure, styled
+from srgame.streams import flush_output, secure_streams
 
 FILES = "files"  # attrs of a measured frame: contents of further files by suffix, such as ".html"
 Texts = Callable[[pd.DataFrame], dict[str, str]]  # files by suffix
@@ -120,6 +121,7 @@ def run(
     into a sentence, which is printed and begins the caption in the json; without it, the title of the picture is
     printed. `texts` returns further files by suffix, such as a table in Markdown.
     """
+    secure_streams()
     settings, again, store = _flags(measure)
     try:
         stem = stem_of(Path(file), draft=settings != defaults(measure))
@@ -139,6 +141,11 @@ def run(
         shown = stem.relative_to(stem_of(Path(file), draft=False).parents[1])
         print(f"redrawn from {shown.with_suffix('.csv').as_posix()}; --again measures anew")
     print(*(stem.with_suffix(suffix).as_posix() for suffix in (".csv", ".json", ".png", ".pdf")), sep="\n")
+    try:
+        flush_output()
+    except OSError as error:
+        print(f"{Path(file).name}: {error.strerror}; what was measured is saved", file=sys.stderr)
+        sys.exit(2)
 
 
 def make(

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from commands import fill_output, started
+from commands import fill_output, started, unread
 
 from srgame.networks import fingerprint, load_network
 
@@ -38,14 +38,6 @@ def shell(*words: object, then: str, **environment: str) -> tuple[int, bytes, by
         timeout=120,
     )
     return ended.returncode, ended.stdout, ended.stderr
-
-
-def unread() -> None:
-    """Sends what is printed into a pipe that nobody reads."""
-    reading, writing = os.pipe()
-    os.close(reading)
-    for stream in (1, 2):
-        os.dup2(writing, stream)
 
 
 @pytest.mark.parametrize("verb", ["evaluate", "layers"])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from commands import run_file
+from commands import fill_output, run_file, unread
 from matplotlib.figure import Figure
 
 from srgame.provenance import provenance, save_frame
@@ -110,6 +110,16 @@ def test_a_recipe_prints_its_answer_and_explains_its_flags(analysis: Path) -> No
     assert run_file(analysis, "--rows", "4").stdout.splitlines()[1] == "4 rows."
     shown = " ".join(run_file(analysis, "--help").stdout.replace("│", " ").split())
     assert HELP["store"] in shown and HELP["again"] in shown
+
+
+def test_what_cannot_be_printed_costs_a_recipe_nothing(analysis: Path, tmp_path: Path) -> None:
+    assert run_file(analysis, prepare=unread).returncode == 0
+    saved = tmp_path / "figures" / "fig0.csv"
+    assert len(pd.read_csv(saved)) == 3
+    saved.unlink()
+    full = run_file(analysis, "--again", prepare=fill_output)
+    assert full.returncode == 2 and "fig0.py: No space left on device; what was measured is saved" in full.stderr
+    assert "Traceback" not in full.stderr and len(pd.read_csv(saved)) == 3
 
 
 def test_a_changed_flag_never_overwrites_a_result(run: Run, analysis: Path, tmp_path: Path) -> None:

@@ -24,10 +24,10 @@ def flush_output() -> None:
         raise file.failure
 
 
-def _secured(stream: TextIO | None, errors: str) -> TextIO:
+def _secured(stream: io.TextIOBase | TextIO | None, errors: str) -> Any:
     if stream is None:  # it was closed before the process started
         return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123
-    if not isinstance(stream, io.TextIOWrapper):
+    if not isinstance(stream, io.TextIOWrapper) or not _is_of_a_file(stream):
         return stream
     if stream.isatty():  # nobody closes it, and on Windows it is no file
         stream.reconfigure(errors=errors)
@@ -36,6 +36,14 @@ def _secured(stream: TextIO | None, errors: str) -> TextIO:
     file = io.BufferedWriter(_Forgiving(stream.fileno()))
     lines, at_once = stream.line_buffering, stream.write_through
     return io.TextIOWrapper(file, stream.encoding, errors, line_buffering=lines, write_through=at_once)
+
+
+def _is_of_a_file(stream: io.TextIOBase) -> bool:
+    try:
+        stream.fileno()
+    except OSError:
+        return False
+    return True
 
 
 class _Forgiving(io.FileIO):
