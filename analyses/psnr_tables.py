@@ -38,7 +38,7 @@ SETS = tuple(SIZES)
 SET_COLOURS = dict(zip(SETS, (BLUE, ORANGE, GREEN, RED, GREY), strict=True))
 COLOUR_SPACES = ("rgb", "y")
 READ_COLOURS = {READING: SKY, CONTROL: PURPLE}
-HOPELESS = -1.0  # dB over Original
+FAR_BEHIND = -1.0  # dB over Original
 NONE = "nothing"  # a row of PSNR itself, not of a difference
 COLUMNS = [
     "strategy", "against", *CELL, "colour", "psnr", "low", "high", "by_seed", "images", "seeds", "reported", "reason",
@@ -248,7 +248,7 @@ def texts(frame: pd.DataFrame) -> dict[str, str]:
 def draw(frame: pd.DataFrame, title: str) -> Figure:
     """A row of panels per set: PSNR, and the difference to Original; measured filled, printed hollow (RGB).
 
-    `title` names the table. Without Original, differences are to bicubic upsampling. A strategy that is HOPELESS in
+    `title` names the table. Without Original, differences are to bicubic upsampling. A strategy that is FAR_BEHIND in
     every cell would flatten the differences of all others: its own are in the title.
     """
     rgb = frame[frame["colour"] == "rgb"].fillna({"reason": ""})
@@ -257,8 +257,8 @@ def draw(frame: pd.DataFrame, title: str) -> Figure:
     colours |= {strategy: colour for strategy, colour in READ_COLOURS.items() if strategy in colours}
     over, over_title = ("original", "Original") if "original" in colours else (BASELINE, BASELINE)
     gains = rgb[rgb["against"] == over].copy()
-    hopeless = gains.groupby("strategy")["psnr"].agg(["min", "max"]).query("max < @HOPELESS")
-    gains.loc[gains["strategy"].isin(hopeless.index), ["psnr", "low", "high"]] = np.nan
+    behind = gains.groupby("strategy")["psnr"].agg(["min", "max"]).query("max < @FAR_BEHIND")
+    gains.loc[gains["strategy"].isin(behind.index), ["psnr", "low", "high"]] = np.nan
     with styled():
         figure = Figure(figsize=(7.2, 1.15 + 1.35 * len(sets)))
         panels = figure.subplots(len(sets), 2, sharex=True, squeeze=False)
@@ -276,7 +276,7 @@ def draw(frame: pd.DataFrame, title: str) -> Figure:
         if not set(colours) <= {BASELINE, *TRAINED}:
             title = f"{len(colours) - 1} networks"
         bars = "; bars: 95% intervals" if rgb["low"].notna().any() else ""
-        for strategy, (low, high) in hopeless.iterrows():
+        for strategy, (low, high) in behind.iterrows():
             bars += f"; right: without {strategy} ({signed(low)} to {signed(high)} dB)"
         figure.suptitle(f"{title}; RGB\nb: blur, n: noise, j: JPEG{bars}", fontsize=8)
     return figure

@@ -1,4 +1,4 @@
-"""Table 2: does RRDBNet ×4 trained with EATS restore degraded images better than Original and bicubic-pull?"""
+"""Table 2: does a small RRDBNet ×4 trained with EATS restore degraded images better than Original and bicubic-pull?"""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""Table 3: does SRResNet ×2 trained with EATS restore degraded images better than Original and bicubic-pull?"""
+"""Table 3: does a small SRResNet ×2 trained with EATS restore degraded images better than Original and bicubic-pull?"""
 
 from functools import partial
 

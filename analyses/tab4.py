@@ -1,4 +1,4 @@
-"""Table 4: does RRDBNet ×2 trained with EATS restore degraded images better than Original and bicubic-pull?"""
+"""Table 4: does a small RRDBNet ×2 trained with EATS restore degraded images better than Original and bicubic-pull?"""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""Table 5: does light HAN ×4 trained with EATS restore degraded images better than Original and bicubic-pull?"""
+"""Table 5: does a small HAN ×4 trained with EATS restore degraded images better than Original and bicubic-pull?"""
 
 from functools import partial
 
