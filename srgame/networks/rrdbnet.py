@@ -48,6 +48,7 @@ class RRDB(nn.Module):
 class RRDBNet(nn.Module):
     """Maps an LR image with values in [0, 1] to an SR image `scale` (2 or 4) times larger.
 
+    `growth`, the width of the convs within a dense block, is half of `features` (as published) if it is not given.
     The body always enlarges 4 times; scale 2 feeds it the image at half the size, with 4 pixels stacked as channels.
 
     >>> import torch
@@ -55,11 +56,12 @@ class RRDBNet(nn.Module):
     torch.Size([1, 3, 40, 48])
     """
 
-    def __init__(self, scale: int = 4, features: int = 64, blocks: int = 23, growth: int = 32) -> None:
+    def __init__(self, scale: int = 4, features: int = 64, blocks: int = 23, growth: int | None = None) -> None:
         super().__init__()
         if scale not in (2, 4):
             raise InputError(f"RRDBNet enlarges 2 or 4 times, not {scale} times")
         self.scale = scale
+        growth = growth or max(1, features // 2)
         self.conv_first = nn.Conv2d(12 if scale == 2 else 3, features, 3, padding=1)
         self.body = nn.Sequential(*(RRDB(features, growth) for _ in range(blocks)))
         self.conv_body = nn.Conv2d(features, features, 3, padding=1)

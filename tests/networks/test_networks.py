@@ -114,6 +114,12 @@ def test_dense_blocks_start_small():
     assert weight.std().item() == pytest.approx(0.1 * (2 / (9 * weight.shape[1])) ** 0.5, rel=0.1)
 
 
+@pytest.mark.parametrize(("features", "growth"), [(64, 32), (24, 12), (1, 1)])
+def test_growth_is_half_of_the_features_unless_given(features, growth):
+    with torch.device("meta"):
+        assert RRDBNet(features=features, blocks=1).body[0].rdb1.conv1.out_channels == growth
+
+
 def test_layer_attention_is_its_definition_in_loops():
     attention = LayerAttention()
     nn.init.constant_(attention.gamma, 0.7)
