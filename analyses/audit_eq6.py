@@ -21,7 +21,7 @@ from srgame.filters import filters_of
 from srgame.networks import scale_of
 from srgame.report.recipe import run
 from srgame.report.style import styled
-from srgame.shapley.game import RestorationGame
+from srgame.shapley.restoration import RestorationGame
 from srgame.shapley.semivalues import marginal_contributions
 from srgame.shapley.until import Until
 

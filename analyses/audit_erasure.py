@@ -20,7 +20,7 @@ from srgame.metrics import Images, PerImage, Targets, psnr, quantized
 from srgame.networks import scale_of
 from srgame.report.recipe import run
 from srgame.report.style import styled
-from srgame.shapley.game import RestorationGame
+from srgame.shapley.restoration import RestorationGame
 
 SMOKE = {
     "networks": NETWORKS[:1], "dataset": "photographs", "degradations": ("b+n",), "images": 1, "crop": 16,

@@ -22,8 +22,8 @@ from srgame.networks import scale_of
 from srgame.probes.cosine import channel_cosine
 from srgame.report.recipe import run
 from srgame.report.style import styled
-from srgame.shapley.game import RestorationGame
 from srgame.shapley.interactions import pair_interactions
+from srgame.shapley.restoration import RestorationGame
 from srgame.shapley.until import Until
 
 SMOKE = {

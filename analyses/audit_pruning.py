@@ -23,7 +23,7 @@ from srgame.networks import load_network, scale_of
 from srgame.probes.pruning import removal_drops, removal_scores
 from srgame.report.recipe import run
 from srgame.report.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, styled
-from srgame.shapley.game import RestorationGame
+from srgame.shapley.restoration import RestorationGame
 from srgame.shapley.until import Until
 
 SCORES = {

@@ -19,7 +19,8 @@ from srgame.networks import scale_of
 from srgame.report.recipe import run
 from srgame.report.style import styled
 from srgame.shapley.coalitions import active_players, evaluated, with_dummies
-from srgame.shapley.game import Game, RestorationGame
+from srgame.shapley.game import Game
+from srgame.shapley.restoration import RestorationGame
 
 ROUNDING = 1e-6  # dB: rounding errors of float32; smaller differences are ties
 SMOKE = {

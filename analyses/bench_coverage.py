@@ -26,9 +26,10 @@ from srgame.report.recipe import run
 from srgame.report.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, styled
 from srgame.shapley.coalitions import enumerated
 from srgame.shapley.exact import exact_shapley
-from srgame.shapley.game import Coalitions, Differentiable, Game, Grouped, RestorationGame, Worth
+from srgame.shapley.game import Coalitions, Differentiable, Game, Grouped, Worth
 from srgame.shapley.gradients import multilevel_shapley, replicate_cost
 from srgame.shapley.permutations import PILOT, sampled_shapley
+from srgame.shapley.restoration import RestorationGame
 from srgame.shapley.until import Until
 from srgame.shapley.values import ShapleyValues
 

@@ -20,8 +20,8 @@ from srgame.filters import filters_of
 from srgame.networks import load_network
 from srgame.report.recipe import run
 from srgame.report.style import BLUE, GREY, ORANGE, styled
-from srgame.shapley.game import RestorationGame
 from srgame.shapley.permutations import sampled_shapley
+from srgame.shapley.restoration import RestorationGame
 from srgame.shapley.until import Until
 
 SMOKE = {"layers": ("conv_hr",), "crop": 12, "replicates": 10}

@@ -18,9 +18,9 @@ from srgame.filters import filters_of
 from srgame.networks import load_network
 from srgame.report.recipe import run
 from srgame.report.style import BLUE, GREY, ORANGE, styled
-from srgame.shapley.game import RestorationGame
 from srgame.shapley.gradients import multilevel_shapley
 from srgame.shapley.permutations import sampled_shapley
+from srgame.shapley.restoration import RestorationGame
 from srgame.shapley.until import Until
 from srgame.shapley.values import ShapleyValues
 

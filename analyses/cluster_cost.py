@@ -33,8 +33,8 @@ from srgame.networks import NETWORKS, load_network
 from srgame.report.recipe import run
 from srgame.report.style import BLUE, GREY, ORANGE, styled
 from srgame.shapley.cluster import Cluster, connected
-from srgame.shapley.game import RestorationGame
 from srgame.shapley.permutations import sampled_shapley
+from srgame.shapley.restoration import RestorationGame
 from srgame.shapley.until import SCHEDULE, Until
 
 MEASURED, COUNTED, ASSUMED, PROJECTED = "measured", "counted", "assumed", "projected"

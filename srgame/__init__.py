@@ -31,10 +31,11 @@ if TYPE_CHECKING:
     from srgame.probes.srga import srga
     from srgame.shapley.audit import network_values
     from srgame.shapley.exact import exact_shapley
-    from srgame.shapley.game import Differentiable, Game, RestorationGame
+    from srgame.shapley.game import Differentiable, Game
     from srgame.shapley.gradients import multilevel_shapley
     from srgame.shapley.interactions import PairInteractions, pair_interactions
     from srgame.shapley.permutations import sampled_shapley
+    from srgame.shapley.restoration import RestorationGame
     from srgame.shapley.semivalues import Contributions, leave_one_out, marginal_contributions
     from srgame.shapley.until import Until
     from srgame.shapley.values import ShapleyValues
@@ -52,7 +53,8 @@ _MODULES = {
     "data.pairs": ("Pairs", "load_pairs", "paired"),
     "networks": ("HAN", "RRDBNet", "SRResNet", "adapted", "load_network", "zoo"),
     "filters": ("Filters", "erased", "filters_of", "resume"),
-    "shapley.game": ("Differentiable", "Game", "RestorationGame"),
+    "shapley.game": ("Differentiable", "Game"),
+    "shapley.restoration": ("RestorationGame",),
     "shapley.values": ("ShapleyValues",),
     "shapley.exact": ("exact_shapley",),
     "shapley.permutations": ("sampled_shapley",),

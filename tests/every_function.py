@@ -20,9 +20,9 @@ from srgame.probes.scores import filter_scores
 from srgame.probes.srga import srga
 from srgame.shapley.audit import network_values
 from srgame.shapley.exact import exact_shapley
-from srgame.shapley.game import RestorationGame
 from srgame.shapley.gradients import multilevel_shapley
 from srgame.shapley.interactions import pair_interactions
+from srgame.shapley.restoration import RestorationGame
 from srgame.shapley.until import Until
 
 UNTIL = Until(evaluations=80)

@@ -27,8 +27,8 @@ from srgame.cli.verbs import main
 from srgame.data.pairs import Pairs, load_pairs
 from srgame.evaluation.benchmark import benchmark
 from srgame.filters import filters_of
-from srgame.shapley.game import RestorationGame
 from srgame.shapley.permutations import sampled_shapley
+from srgame.shapley.restoration import RestorationGame
 from srgame.shapley.until import Until
 from srgame.shapley.values import ShapleyValues
 

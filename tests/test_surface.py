@@ -18,9 +18,9 @@ from srgame.networks import SRResNet
 from srgame.probes.responses import channel_responses
 from srgame.probes.salience import channel_salience
 from srgame.shapley.exact import exact_shapley
-from srgame.shapley.game import RestorationGame
 from srgame.shapley.interactions import pair_interactions
 from srgame.shapley.permutations import sampled_shapley
+from srgame.shapley.restoration import RestorationGame
 from srgame.shapley.semivalues import marginal_contributions
 from srgame.shapley.until import Until
 from srgame.shapley.values import ShapleyValues

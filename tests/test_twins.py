@@ -17,7 +17,7 @@ from srgame.metrics import mse
 from srgame.probes.responses import channel_responses
 from srgame.probes.salience import salience_maps
 from srgame.shapley.exact import exact_shapley
-from srgame.shapley.game import RestorationGame
+from srgame.shapley.restoration import RestorationGame
 
 
 def random_images(side: int) -> tuple[Tensor, ...]:

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from srgame.atlas.cells import Atlas, Cell
 from srgame.atlas.maps import SIDES, column, photograph, significant
-from srgame.atlas.measure import Atlas, Cell
 from srgame.errors import InputError
 from srgame.files import write_atomic
 from srgame.report.style import GREY, colours

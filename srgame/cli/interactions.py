@@ -48,8 +48,8 @@ def interactions(
     from srgame.report.figures import interaction_matrices
     from srgame.report.results import save_results
     from srgame.report.tables import interaction_table
-    from srgame.shapley.game import RestorationGame
     from srgame.shapley.interactions import pair_interactions
+    from srgame.shapley.restoration import RestorationGame
     from srgame.shapley.until import Until
 
     ensure_writable(output.output)

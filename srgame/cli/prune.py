@@ -57,7 +57,7 @@ def prune(
     from srgame.report.figures import removal_plot
     from srgame.report.results import save_results
     from srgame.report.tables import removal_table
-    from srgame.shapley.game import RestorationGame
+    from srgame.shapley.restoration import RestorationGame
     from srgame.shapley.until import Until
 
     ensure_writable(output.output)

@@ -24,7 +24,7 @@ from srgame.probes.features import features, mean_over_images
 from srgame.probes.responses import channel_responses, response_summary
 from srgame.probes.salience import channel_salience, salience_summary
 from srgame.shapley.audit import network_values
-from srgame.shapley.game import RestorationGame
+from srgame.shapley.restoration import RestorationGame
 from srgame.shapley.until import Until
 
 WHOLE = "whole network"  # in the column layer, for what no layer has alone

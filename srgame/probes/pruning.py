@@ -21,7 +21,8 @@ from srgame.networks import tied_filters
 from srgame.probes.responses import channel_responses
 from srgame.probes.salience import channel_salience
 from srgame.shapley.audit import network_values
-from srgame.shapley.game import Game, RestorationGame
+from srgame.shapley.game import Game
+from srgame.shapley.restoration import RestorationGame
 from srgame.shapley.semivalues import leave_one_out
 from srgame.shapley.until import Until
 

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from srgame.metrics import OF_MSE
 from srgame.shapley.exact import exact_shapley
-from srgame.shapley.game import Coalitions, Game, RestorationGame, Worth
+from srgame.shapley.game import Coalitions, Game, Worth
+from srgame.shapley.restoration import RestorationGame
 from srgame.shapley.until import Until
 from srgame.shapley.values import Estimate, PerPlayer, ShapleyValues, mean_of
 

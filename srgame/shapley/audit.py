@@ -20,9 +20,10 @@ from srgame.files import lock
 from srgame.filters import Filters
 from srgame.networks import fingerprint, original
 from srgame.shapley.additive import AdditiveGame, additive_shapley, affordable_tail
-from srgame.shapley.game import Game, Grouped, RestorationGame
+from srgame.shapley.game import Game, Grouped
 from srgame.shapley.gradients import cheaper_than_a_permutation, multilevel_shapley
 from srgame.shapley.permutations import sampled_shapley
+from srgame.shapley.restoration import RestorationGame
 from srgame.shapley.sampling import Workers
 from srgame.shapley.store import open_store
 from srgame.shapley.until import OutOfTimeError, Until

@@ -35,7 +35,8 @@ from srgame.devices import available
 from srgame.errors import MAIN_GUARD, InputError, check_counts, check_main_guard
 from srgame.filters import Filters
 from srgame.shapley.additive import AdditiveGame, affordable_tail
-from srgame.shapley.game import Coalitions, Differentiable, Game, RestorationGame, Worth
+from srgame.shapley.game import Coalitions, Differentiable, Game, Worth
+from srgame.shapley.restoration import RestorationGame
 from srgame.shapley.sampling import Make
 from srgame.shapley.until import Until, check_time
 from srgame.shapley.values import Quantities

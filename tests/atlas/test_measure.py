@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from srgame.atlas import measure
-from srgame.atlas.measure import Atlas, Sample, measured, some_layers, strongest
+from srgame.atlas.cells import Atlas
+from srgame.atlas.measure import Sample, measured, some_layers, strongest
 from srgame.atlas.stored import Stored
 from srgame.data.pairs import Pairs
 from srgame.errors import InputError
@@ -20,8 +21,8 @@ from srgame.probes.cosine import channel_cosine, cosine_matrix
 from srgame.probes.responses import channel_responses
 from srgame.probes.salience import channel_salience
 from srgame.shapley.audit import network_values
-from srgame.shapley.game import RestorationGame
 from srgame.shapley.interactions import pair_interactions
+from srgame.shapley.restoration import RestorationGame
 from srgame.shapley.until import Until
 from srgame.training.loop import seeded
 

@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 import torch
 
+from srgame.atlas.cells import Atlas
 from srgame.atlas.maps import Maps
-from srgame.atlas.measure import Atlas, Sample, measured
+from srgame.atlas.measure import Sample, measured
 from srgame.atlas.page import data_in, page_of, restyled
 from srgame.errors import InputError
 from srgame.networks import SRResNet

@@ -27,7 +27,7 @@ from srgame.networks.adapter import convention_of
 from srgame.networks.advice import notes, notes_on
 from srgame.probes.responses import channel_responses
 from srgame.probes.salience import channel_salience
-from srgame.shapley.game import RestorationGame
+from srgame.shapley.restoration import RestorationGame
 
 LIKE_PLAIN: dict[str, dict[str, Any]] = {
     "in_bytes": {"value_range": 255},

@@ -12,8 +12,8 @@ from srgame.errors import InputError
 from srgame.filters import filters_of
 from srgame.networks import SRResNet
 from srgame.probes.attributions import channel_attributions
-from srgame.shapley.game import RestorationGame
 from srgame.shapley.permutations import exact_shapley
+from srgame.shapley.restoration import RestorationGame
 
 
 @pytest.mark.parametrize("layer", ["conv_hr", "body.0.conv2"])

@@ -24,7 +24,7 @@ from srgame.probes.lam import lam
 from srgame.probes.responses import channel_responses
 from srgame.probes.salience import channel_salience, salience_maps
 from srgame.probes.srga import srga
-from srgame.shapley.game import RestorationGame
+from srgame.shapley.restoration import RestorationGame
 
 
 def random_images(count: int, side: int) -> tuple[Tensor, ...]:

@@ -15,7 +15,7 @@ from srgame.probes.equity import gini
 from srgame.probes.profiles import WHOLE, filter_profiles, layer_profiles, profile_differences
 from srgame.probes.responses import channel_responses
 from srgame.shapley.audit import network_values
-from srgame.shapley.game import RestorationGame
+from srgame.shapley.restoration import RestorationGame
 from srgame.shapley.until import Until
 from srgame.training.loop import seeded
 

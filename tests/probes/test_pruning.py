@@ -13,7 +13,7 @@ from srgame.networks import SRResNet
 from srgame.probes.pruning import SCORES, pruned, removal_drops, removal_scores
 from srgame.probes.responses import channel_responses
 from srgame.shapley.audit import network_values
-from srgame.shapley.game import RestorationGame
+from srgame.shapley.restoration import RestorationGame
 from srgame.shapley.until import Until
 
 UNTIL = Until(evaluations=120)

@@ -11,8 +11,8 @@ from srgame.filters import filters_of
 from srgame.metrics import OF_MSE, PAYOFFS, psnr_of
 from srgame.shapley.additive import AdditiveGame, additive_shapley, additive_tail
 from srgame.shapley.exact import exact_shapley
-from srgame.shapley.game import RestorationGame
 from srgame.shapley.interactions import pair_interactions
+from srgame.shapley.restoration import RestorationGame
 from srgame.shapley.until import Until
 
 

@@ -10,9 +10,9 @@ from srgame.networks import SRResNet
 from srgame.report.tables import shapley_table
 from srgame.shapley.audit import GAMES, network_values
 from srgame.shapley.exact import exact_shapley
-from srgame.shapley.game import RestorationGame
 from srgame.shapley.low_precision import NEGLIGIBLE
 from srgame.shapley.permutations import sampled_shapley
+from srgame.shapley.restoration import RestorationGame
 from srgame.shapley.until import Until
 
 

@@ -28,8 +28,8 @@ from srgame.networks import SRResNet
 from srgame.shapley import cluster as clusters
 from srgame.shapley.audit import GAMES, network_values
 from srgame.shapley.cluster import Cluster, connected
-from srgame.shapley.game import RestorationGame
 from srgame.shapley.gradients import PILOT, replicate_cost
+from srgame.shapley.restoration import RestorationGame
 from srgame.shapley.until import Until
 
 LAYERS = ["conv_first", "body.0.conv1"]

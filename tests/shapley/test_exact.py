@@ -21,7 +21,7 @@ from srgame.errors import InputError
 from srgame.filters import erased, filters_of
 from srgame.networks import SRResNet
 from srgame.shapley.exact import PAIRS, exact_shapley
-from srgame.shapley.game import RestorationGame
+from srgame.shapley.restoration import RestorationGame
 
 
 @pytest.mark.parametrize("players", [11, 12, 64])

@@ -20,8 +20,9 @@ from srgame.errors import InputError
 from srgame.filters import Resumable, erased, filters_of, resume
 from srgame.metrics import l1, mse, psnr
 from srgame.networks import SRResNet
-from srgame.shapley.game import Game, Grouped, RestorationGame
+from srgame.shapley.game import Game, Grouped
 from srgame.shapley.permutations import sampled_shapley
+from srgame.shapley.restoration import RestorationGame
 from srgame.shapley.until import Until
 
 
@@ -220,7 +221,7 @@ def test_memory_that_ends_as_a_game_is_made_is_a_sentence(
         getattr(cut, where).register_forward_pre_hook(starved)
         return cut
 
-    monkeypatch.setattr("srgame.shapley.game.resume", starving)
+    monkeypatch.setattr("srgame.shapley.restoration.resume", starving)
     with warnings.catch_warnings(), pytest.raises(InputError, match="memory does not hold"):
         warnings.simplefilter("error")
         RestorationGame(small, filters_of(small, ["conv_hr"]), photographs)(some(8))

@@ -15,9 +15,10 @@ from srgame.errors import InputError
 from srgame.filters import erased, filters_of
 from srgame.networks import SRResNet
 from srgame.shapley.exact import exact_shapley
-from srgame.shapley.game import Differentiable, RestorationGame
+from srgame.shapley.game import Differentiable
 from srgame.shapley.gradients import NODES, PAIRS, PILOT, multilevel_shapley, replicate_cost
 from srgame.shapley.permutations import sampled_shapley
+from srgame.shapley.restoration import RestorationGame
 from srgame.shapley.until import Until
 
 ONE_REPLICATE = Until(evaluations=2000)

@@ -18,7 +18,7 @@ from srgame.errors import InputError
 from srgame.filters import calls_of, filters_of
 from srgame.metrics import mse, psnr
 from srgame.shapley.exact import exact_shapley
-from srgame.shapley.game import RestorationGame
+from srgame.shapley.restoration import RestorationGame
 from srgame.training.strategies import EATS
 
 

@@ -29,8 +29,8 @@ from srgame.errors import InputError
 from srgame.filters import erased, filters_of
 from srgame.networks import SRResNet
 from srgame.shapley.exact import exact_shapley
-from srgame.shapley.game import RestorationGame
 from srgame.shapley.interactions import PairInteractions, pair_interactions
+from srgame.shapley.restoration import RestorationGame
 from srgame.shapley.until import Until
 
 EITHER = ["shapley", "banzhaf"]

@@ -33,10 +33,11 @@ from srgame.filters import filters_of
 from srgame.networks import SRResNet
 from srgame.shapley.control_variates import explained, regressed
 from srgame.shapley.exact import exact_shapley
-from srgame.shapley.game import Grouped, RestorationGame
+from srgame.shapley.game import Grouped
 from srgame.shapley.low_precision import NEGLIGIBLE
 from srgame.shapley.permutations import sampled_shapley
 from srgame.shapley.regression import Regression
+from srgame.shapley.restoration import RestorationGame
 from srgame.shapley.sampler import ActiveValues
 from srgame.shapley.until import Effort, Errors, Until
 from srgame.shapley.values import ShapleyValues, heavy_tails, mean_of

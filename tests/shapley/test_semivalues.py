@@ -29,7 +29,7 @@ from srgame.errors import InputError
 from srgame.filters import filters_of
 from srgame.networks import SRResNet
 from srgame.shapley.exact import exact_shapley
-from srgame.shapley.game import RestorationGame
+from srgame.shapley.restoration import RestorationGame
 from srgame.shapley.semivalues import Contributions, leave_one_out, marginal_contributions
 from srgame.shapley.until import Until
 
