@@ -72,10 +72,12 @@ def save_figure(stem: Path, figure: mpl_figure.Figure) -> list[Path]:
 
     Raises InputError if they cannot be written.
     """
-    pdf = BytesIO()
+    png, pdf, layout = as_png(figure), BytesIO(), figure.get_layout_engine()
+    figure.set_layout_engine("none")  # everything has its place now: finding it again takes a third of the time
     with styled():
         figure.savefig(pdf, format="pdf", metadata={"CreationDate": None})
-    return save_files(stem, {".png": as_png(figure), ".pdf": pdf.getvalue()})
+    figure.set_layout_engine(layout)
+    return save_files(stem, {".png": png, ".pdf": pdf.getvalue()})
 
 
 def as_png(figure: mpl_figure.Figure) -> bytes:
