@@ -69,9 +69,9 @@ def together(shards: list[Patches]) -> Batches:
 
 
 def test_a_killed_process_is_restarted_and_the_run_resumes(images: Path, tmp_path: Path) -> None:
-    train_together(training(images, tmp_path / "whole", "eats", steps=60), tmp_path / "of-whole")
+    train_together(training(images, tmp_path / "whole", "eats", steps=24), tmp_path / "of-whole")
     out, shown = tmp_path / "killed", tmp_path / "shown"
-    run = launched(training(images, out, "eats", steps=60), shown)
+    run = launched(training(images, out, "eats", steps=24), shown)
     while not (out / STATES[1]).exists() and run.is_alive():
         time.sleep(0.02)
     (worker,) = (number for rank, number in started_by(shown) if rank == 1)
@@ -81,7 +81,7 @@ def test_a_killed_process_is_restarted_and_the_run_resumes(images: Path, tmp_pat
     whole, killed = (load_file(tmp_path / name / "weights.safetensors") for name in ("whole", "killed"))
     assert all(torch.equal(whole[name], killed[name]) for name in whole)
     steps = pd.read_csv(out / "log.csv")["step"]
-    assert steps.tolist() == list(range(3, 61, 3))
+    assert steps.tolist() == list(range(3, 25, 3))
 
 
 def started_by(shown: Path) -> list[tuple[int, int]]:
