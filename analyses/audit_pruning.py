@@ -144,6 +144,7 @@ def draw(frame: pd.DataFrame) -> Figure:
             panel.set_xlabel("filters removed")
         handles, texts = panels[0, 0].get_legend_handles_labels()
         figure.legend(handles, texts, loc="outside lower center", ncols=3)
+        figure.suptitle("PSNR lost on held-out images as filters are removed, the lowest score first", fontsize=8)
     return figure
 
 

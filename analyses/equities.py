@@ -17,6 +17,7 @@ from printed import eats_over, judged
 from torch import nn
 
 from srgame.data.pairs import Pairs, load_pairs
+from srgame.errors import InputError
 from srgame.filters import filters_of
 from srgame.networks import scale_of
 from srgame.probes.equity import effective_players, entropy, gini
@@ -87,7 +88,14 @@ def _scored(
 def without_noise(
     values: Float[np.ndarray, " player"], stderr: Float[np.ndarray, " player"]
 ) -> Float[np.ndarray, " player"]:
-    """The sizes of the values, after the variance of their errors was subtracted from their squares; at least 0."""
+    """The sizes of the values, after the variance of their errors was subtracted from their squares; at least 0.
+
+    Raises InputError if an error is not known, as after two replicates.
+    """
+    if not np.isfinite(stderr).all():
+        raise InputError(
+            "the errors of the Shapley values are not known after so few replicates: allow more evaluations"
+        )
     sizes: Float[np.ndarray, " player"] = np.sqrt(np.clip(values**2 - stderr**2, 0, None))
     return sizes
 

@@ -272,6 +272,8 @@ def test_noise_is_taken_out_of_shares() -> None:
     )
     assert 8 / 64 < corrected < raw
     assert (equities.without_noise(np.array([-3.0, 0.1]), np.array([0.0, 0.2])) == [3.0, 0.0]).all()
+    with pytest.raises(InputError, match="allow more evaluations"):
+        equities.without_noise(np.array([-3.0, 0.1]), np.array([np.inf, 0.2]))
 
 
 def test_the_cost_is_the_mean_over_layers() -> None:
