@@ -72,9 +72,9 @@ def measure(
     payoffs: tuple[str, ...] = ("psnr", "-mse"),
     images: int = 4,
     crop: int = 16,
-    evaluations: tuple[int, ...] = (256, 1024),
+    evaluations: tuple[int, ...] = (256, 1024, 4096),
     seeds: int = 3,
-    truth: int = 8192,
+    truth: int = 16384,
     shapiq: bool = True,
 ) -> pd.DataFrame:
     """One row per layer, payoff, estimator and number of evaluations.
