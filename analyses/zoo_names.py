@@ -22,7 +22,7 @@ KNOWN = {  # a family in words, and its number of blocks
     READINGS: ("small SRResNet ×4 (32 features, 8 blocks)", 8),
     PAPERS: ("SRResNet ×4", 16),
     RRDBNET: ("small RRDBNet ×4 (32 features, 1 block)", 1),
-    RRDBNET_X2: ("small RRDBNet ×2 (32 features, 1 block)", 1),
+    RRDBNET_X2: ("small RRDBNet ×2 (24 features, 1 block)", 1),
     SRRESNET_X2: ("small SRResNet ×2 (32 features, 8 blocks)", 8),
     HAN: ("small light HAN ×4 (24 features, 10 groups of 1 block)", 10),
 }

@@ -210,7 +210,7 @@ class Worth:
 class Limits:
     """The sampling of each game ends at the first of these limits; None: no limit.
 
-    Without --seconds, the same command gives the same numbers on a slow machine and on a fast one.
+    With `--seconds None`, the same command gives the same numbers on a slow machine and on a fast one.
     """
 
     tolerance: Annotated[

@@ -40,7 +40,7 @@ def shapley(
         game: each layer: one game per layer, while all other layers stay intact. layers: one game whose players are
             the layers. within layers: one game of all filters, in permutations that keep the filters of a layer
             together (Owen values). all filters: one game of all filters, in any permutation.
-        regression: draw random coalitions, and adjust what they tell by a regression, instead of permutations: about
+        regression: draw random coalitions, and adjust their worths by a regression, instead of permutations: about
             half the error; None: if the game has at most 256 players and no option of permutations is given.
         antithetic: evaluate each permutation in reverse too; None: if the first replicates show that this lowers the
             variance.
