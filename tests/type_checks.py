@@ -14,17 +14,17 @@ from typing import Any
 from beartype import beartype
 from jaxtyping import jaxtyped
 
-MOST = 500  # checks in a test: if it repeats a computation thousands of times, they take most of its time
+MOST = 10  # checked calls of a function in each test: some call it thousands of times, and a check takes a while
 MADE = 10  # checked instances of an inner function, which is made anew whenever the outer one is called
 
-_left = MOST
+_tests = 0  # that have begun
 _made: Counter[CodeType] = Counter()
 
 
 def start() -> None:
-    """Checks are made again, up to MOST."""
-    global _left
-    _left = MOST
+    """A test begins: the next calls of each function are checked, up to MOST."""
+    global _tests
+    _tests += 1
 
 
 def checked(made: Any) -> Any:
@@ -39,14 +39,13 @@ def checked(made: Any) -> Any:
 
 def _with_checks(function: Callable[..., Any]) -> Callable[..., Any]:
     checking = cache(lambda: jaxtyped(function, typechecker=beartype))  # made when it is called: few are in a test
+    test, calls = 0, 0  # the last test that called the function, and its calls
 
     @wraps(function)
     def check(*arguments: Any, **named: Any) -> Any:
-        global _left
-        if _left <= 0:
-            return function(*arguments, **named)
-        _left -= 1
-        return checking()(*arguments, **named)
+        nonlocal test, calls
+        test, calls = _tests, calls + 1 if test == _tests else 1
+        return (checking() if calls <= MOST else function)(*arguments, **named)
 
     return check
 
