@@ -1,20 +1,23 @@
-"""What Tables 6 and 7 share: the printed cells by variant of EATS, and our PSNR of the variants that are trained.
+"""What Tables 6 and 7 share: the gains of variants of EATS over Original, printed and measured.
 
-The network of a variant is named FAMILY-eats-VARIANT, such as rrdbnet-x4-eats-ratio20.
+Ours have the weight λ = 0.1, the reading nearest to Table 1.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import table_files
 from families import AUTO, Architectures, Checkpoints, load_each
+from intervals import paired_interval
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from printed import CELL, cells, signed
+from printed import CELL, cells, number, signed
 from psnr_tables import SET_COLOURS
 from torch import nn
-from zoo_names import NOT_THERE
+from zoo_names import CONTROL, NOT_THERE, READING, RRDBNET, family_title
 
 from srgame.cli.comparison import labels
 from srgame.errors import InputError
@@ -22,7 +25,14 @@ from srgame.evaluation.benchmark import benchmark
 from srgame.networks import zoo
 from srgame.report.style import styled
 
-LARGEST = 0.6  # dB: larger differences are drawn at the edge, with their values
+ORIGINAL, UNERASED = "original", "nothing erased"  # what gains are over, and the control
+COLUMNS = ["variant", *CELL, "psnr", "gain", "over", "low", "high", "reported", "reported_gain", "reason"]
+
+
+def networks_of(ends: Mapping[str, str]) -> dict[str, str]:
+    """The networks of a table by variant: Original, the control, and the variants with these `ends` of their names."""
+    names = {ORIGINAL: ORIGINAL, UNERASED: CONTROL} | {variant: READING + end for variant, end in ends.items()}
+    return {variant: f"{RRDBNET}-{name}-0" for variant, name in names.items()}
 
 
 def there(variants: Mapping[str, str]) -> tuple[str, ...]:
@@ -33,100 +43,137 @@ def there(variants: Mapping[str, str]) -> tuple[str, ...]:
 def measure(
     table: int,
     variants: Mapping[str, str],
+    against: str,
     networks: Checkpoints = (),
     network: Architectures = AUTO,
     images: int = 20,
-    crop: int | None = None,
+    crop: int | None = 128,
 ) -> pd.DataFrame:
-    """One row per variant, set and setting: variant, dataset, degradation, psnr, reported (dB of RGB), reason.
+    """One row per variant, set and setting (RGB, dB), measured on the first `images` images of each set.
 
-    psnr is measured on the first `images` images with the network of the variant; a file is that of the variant whose
-    network it is named after, as rrdbnet-x4-eats-ratio20.safetensors. reason says why there is no psnr.
+    Columns: variant; dataset; degradation; psnr; gain, psnr minus that of Original; over, psnr minus that of the
+    variant `against`; low and high, the ends of the 95% interval of over, over images; reported and reported_gain, the
+    paper's; reason, why there is no psnr. A file is that of the variant whose network it is named after, as
+    small-rrdbnet-x4-w0.1-ratio20-0.safetensors.
     """
-    reported = cells(table)
-    names = dict(zip(labels(networks) if networks else [], load_each(networks, network).values(), strict=True))
-    if unknown := sorted(set(names) - set(variants.values())):
-        raise InputError(f"'{unknown[0]}' is no variant of Table {table}: name one of {', '.join(variants.values())}")
-    psnr, rows = _psnr(names, tuple(dict.fromkeys(reported.index.get_level_values(0))), images, crop), []
+    printed = cells(table).reindex(columns=list(variants))
+    models = dict(zip(labels(networks) if networks else [], load_each(networks, network).values(), strict=True))
+    if unknown := sorted(set(models) - set(variants.values())):
+        raise InputError(f"'{unknown[0]}' is no network of Table {table}: name one of {', '.join(variants.values())}")
+    scores = _psnr(models, tuple(dict.fromkeys(printed.index.get_level_values(0))), images, crop)
+    rows = []
     for variant, name in variants.items():
-        for dataset, setting, value in reported[variant].reset_index().itertuples(index=False):
-            measured = psnr.get((name, dataset, setting))
-            reason = "" if measured is not None else "no images of this set" if name in names else _missing(name)
-            row = {"variant": variant, "dataset": dataset, "degradation": setting, "psnr": measured}
-            rows.append(row | {"reported": value, "reason": reason})
-    return pd.DataFrame(rows)
+        reason = "no images of this set" if name in models else "not measured" if name in zoo() else NOT_THERE + name
+        for dataset, setting in printed.index:
+            reported, original = (number(printed.at[(dataset, setting), one]) for one in (variant, ORIGINAL))
+            row = {"variant": variant, "dataset": dataset, "degradation": setting}
+            row |= {"reported": reported, "reported_gain": reported - original}
+            by_network = scores.get((dataset, setting), {})
+            row |= _measured(*(by_network.get(variants[one]) for one in (variant, ORIGINAL, against)))
+            rows.append(row | {"reason": "" if "psnr" in row else reason})
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def _psnr(
-    networks: Mapping[str, nn.Module], sets: Sequence[str], images: int, crop: int | None
-) -> dict[tuple[str, str, str], float]:
-    """Mean PSNR over RGB by network, dataset and degradation."""
-    if not networks:
+    models: Mapping[str, nn.Module], sets: Sequence[str], images: int, crop: int | None
+) -> dict[tuple[str, str], dict[str, Float[np.ndarray, " image"]]]:
+    """PSNR over RGB of each image, by set and setting, and by network."""
+    if not models:
         return {}
-    scores = benchmark(networks, sets, images=images, crop=crop).scores
-    means = scores.groupby(["checkpoint", *CELL], as_index=False)["psnr_rgb"].mean()
-    return {(name, dataset, setting): psnr for name, dataset, setting, psnr in means.itertuples(index=False)}
+    scores = benchmark(models, sets, images=images, crop=crop, progress=True).scores
+    return {
+        (str(dataset), str(setting)): {
+            str(name): own["psnr_rgb"].to_numpy(float) for name, own in cell.groupby("checkpoint", observed=True)
+        }
+        for (dataset, setting), cell in scores.groupby(CELL, observed=True)
+    }
 
 
-def _missing(name: str) -> str:
-    return "not measured" if name in zoo() else NOT_THERE + name
+def _measured(
+    own: Float[np.ndarray, " image"] | None,
+    original: Float[np.ndarray, " image"] | None,
+    chosen: Float[np.ndarray, " image"] | None,
+) -> dict[str, float]:
+    """The measured columns of a cell, as far as the networks are there."""
+    if own is None:
+        return {}
+    row = {"psnr": own.mean()}
+    if original is not None:
+        row["gain"] = (own - original).mean()
+    if chosen is not None:
+        row |= dict(zip(("over", "low", "high"), paired_interval((own - chosen)[None]), strict=True))
+    return row
 
 
-def best(frame: pd.DataFrame, column: str = "reported") -> "pd.Series[int]":
-    """The number of cells in which each variant is best."""
-    return _wide(frame, column).idxmax(axis=1).value_counts().reindex(frame["variant"].unique(), fill_value=0)
+def best(frame: pd.DataFrame) -> "pd.Series[int]":
+    """The number of cells in which each printed variant is best."""
+    printed = wide(frame, "reported").drop(columns=ORIGINAL).dropna(axis=1, how="all")
+    return printed.idxmax(axis=1).value_counts().reindex(printed.columns, fill_value=0)
 
 
-def _wide(frame: pd.DataFrame, column: str) -> pd.DataFrame:
+def wide(frame: pd.DataFrame, column: str) -> pd.DataFrame:
+    """A column of the frame with a row per cell and a column per variant, in the order of the frame."""
     return frame.pivot(index=CELL, columns="variant", values=column)[list(frame["variant"].unique())].reindex(
         frame["dataset"].unique(), level=0
     )
 
 
+def trained(frame: pd.DataFrame, against: str) -> str:
+    """What the trained variants show, in two sentences; "" if none is measured."""
+    gains = wide(frame, "gain").drop(columns=ORIGINAL).mean().dropna()
+    if gains.empty:
+        return ""
+    sizes = "; ".join(f"{variant} {signed(gain)} dB" for variant, gain in gains.items())
+    rows = frame.dropna(subset=["low"])
+    others = [
+        f"{variant} {signed(own['over'].mean(), 3)} dB (better in {(own['low'] > 0).sum()}, worse in "
+        f"{(own['high'] < 0).sum()} of {len(own)})"
+        for variant, own in rows[~rows["variant"].isin([against, ORIGINAL])].groupby("variant", sort=False)
+    ]
+    over = f" Minus {against} (95% intervals over images of one training): {'; '.join(others)}." if others else ""
+    return f"Trained with λ = 0.1 ({family_title(RRDBNET)}), mean gain over Original: {sizes}.{over}"
+
+
 def texts(frame: pd.DataFrame) -> dict[str, str]:
     """The table as Markdown and LaTeX (RGB, dB): for each variant the printed PSNR, and ours where it is measured."""
-    columns = {}
+    columns: dict[str, pd.Series] = {}
     for variant, each in frame.groupby("variant", sort=False):
         own = each.set_index(CELL)
-        columns[f"{variant}, printed"] = own["reported"]
-        if own["psnr"].notna().any():
-            columns[str(variant)] = own["psnr"].astype(float)
-    return table_files.texts(pd.DataFrame(columns).reset_index().rename(columns={"degradation": "setting"}))
+        columns |= {f"{variant}, printed": own["reported"], str(variant): own["psnr"].astype(float)}
+    filled = pd.DataFrame(columns).dropna(axis=1, how="all")
+    return table_files.texts(filled.reset_index().rename(columns={"degradation": "setting"}))
 
 
-def draw(frame: pd.DataFrame, against: str, title: str) -> Figure:
-    """The PSNR of each cell minus that of the variant `against`: printed hollow, measured filled.
-
-    Cells beyond LARGEST dB are drawn at the edge as triangles, with their values.
-    """
-    variants = list(frame["variant"].unique())
+def draw(frame: pd.DataFrame, title: str) -> Figure:
+    """The gain of each variant over Original in each cell: printed hollow, measured filled; a bar at their mean."""
+    kinds = {"reported_gain": (-0.2, "none"), "gain": (0.2, "full")}
+    wins, variants = best(frame), [name for name in frame["variant"].unique() if name != ORIGINAL]
     with styled():
-        figure = Figure(figsize=(7.2, 3.2))
+        figure = Figure(figsize=(7.2, 3.4))
         panel = figure.subplots()
-        for column, fill in (("reported", "none"), ("psnr", "full")):
-            over = _wide(frame, column).sub(_wide(frame, column)[against], axis=0)
-            for place, (dataset, rows) in enumerate(over.groupby(level=0, sort=False)):
-                for spot, variant in enumerate(variants):
-                    x = [spot + (place - 2) * 0.13] * len(rows)
-                    label = str(dataset) if fill == "none" and not spot else None
-                    colour = SET_COLOURS.get(str(dataset), "black")
-                    inside = rows[variant].where(rows[variant].abs() <= LARGEST)
-                    panel.plot(x, inside, "o", markersize=3, color=colour, fillstyle=fill, label=label)
-                    for value in rows[variant][rows[variant].abs() > LARGEST]:
-                        _outlier(panel, x[0], value, colour)
+        for column, (shift, fill) in kinds.items():
+            gains = wide(frame, column)[variants]
+            for place, variant in enumerate(variants):
+                _column(panel, place + shift, gains[variant].dropna(), fill)
+        for dataset in frame["dataset"].unique():
+            panel.plot([], [], "o", markersize=3, color=SET_COLOURS.get(dataset, "black"), label=dataset)
         panel.axhline(0, color="black", linewidth=0.6)
-        panel.set_xticks(range(len(variants)), [f"{name}\nbest in {best(frame)[name]}" for name in variants])
-        panel.set_ylabel(f"PSNR − that of {against} (dB)")
-        figure.legend(loc="outside lower center", ncols=5)
-        measured_too = ", filled: measured" * bool(frame["psnr"].notna().any())
-        figure.suptitle(f"{title}; a dot per set and setting\nhollow: printed{measured_too}", fontsize=8)
+        ticks = [f"{name}\nprinted: best in {wins[name]}" if name in wins else name for name in variants]
+        panel.set_xticks(range(len(variants)), ticks)
+        panel.set_xlim(-0.5, len(variants) - 0.5)
+        panel.set_ylabel("PSNR over Original (dB)")
+        figure.legend(loc="outside lower center", ncols=len(SET_COLOURS))
+        measured = f", filled: {family_title(RRDBNET)}, λ = 0.1" if frame["gain"].notna().any() else ""
+        figure.suptitle(f"{title}; a dot per set and setting\nhollow: printed{measured}; bars: means", fontsize=8)
     return figure
 
 
-def _outlier(panel: Axes, x: float, value: float, colour: str) -> None:
-    """A triangle at the edge of the panel, with the value that lies beyond it."""
-    edge = LARGEST if value > 0 else -LARGEST
-    panel.plot([x], [edge], "^" if value > 0 else "v", markersize=4, color=colour, clip_on=False)
-    box = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}  # hides the grid line
-    style: dict[str, Any] = {"va": "center", "fontsize": 7, "color": colour, "bbox": box}
-    panel.annotate(signed(value), (x, edge), (5, 0), textcoords="offset points", **style)
+def _column(panel: Axes, middle: float, gains: pd.Series, fill: Any) -> None:
+    """The gains of a variant, a dot per cell beside those of other sets, and a bar at their mean."""
+    if gains.empty:
+        return
+    sets = list(gains.groupby(level=0, sort=False))
+    for place, (dataset, own) in enumerate(sets):
+        x, colour = middle + (place - (len(sets) - 1) / 2) * 0.06, SET_COLOURS.get(str(dataset), "black")
+        panel.plot([x] * len(own), own, "o", markersize=2.5, color=colour, fillstyle=fill, markeredgewidth=0.7)
+    panel.hlines(gains.mean(), middle - 0.17, middle + 0.17, color="black", linewidth=1.5, zorder=4)

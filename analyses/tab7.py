@@ -5,41 +5,36 @@ from functools import partial
 import ablation_tables
 import pandas as pd
 from ablation_tables import texts as texts
-from matplotlib.figure import Figure
-from zoo_names import RRDBNET
+from ablation_tables import wide
 
 from srgame.report.recipe import run
 
-FAMILY = RRDBNET
 AGAINST = "eats-1-filter"
-VARIANTS = {
-    f"eats-{count}-filter{s}": f"{FAMILY}-eats{more}"
-    for count, s, more in ((1, "", ""), (3, "s", "-filters3"), (5, "s", "-filters5"))
-}
+ENDS = {AGAINST: "", "eats-3-filters": "-count3", "eats-5-filters": "-count5"}
+VARIANTS = ablation_tables.networks_of(ENDS)
 SMOKE = {"networks": ()}
 
-measure = partial(ablation_tables.measure, 7, VARIANTS, networks=ablation_tables.there(VARIANTS))
+measure = partial(ablation_tables.measure, 7, VARIANTS, AGAINST, networks=ablation_tables.there(VARIANTS))
+draw = partial(ablation_tables.draw, title="Table 7: the number of filters that EATS erases at a time")
 
 
 def found(frame: pd.DataFrame) -> str:
-    """The answer of the printed table in a sentence."""
-    cells = len(frame) // frame["variant"].nunique()
-    return f"In the printed table, 3 filters beat 1 in {_wins(frame)} of {cells} cells."
+    """The answers of the printed table and of the trained networks."""
+    wins, of = _wins(frame)
+    printed = f"In the printed table, 3 filters beat 1 in {wins} of {of} cells."
+    return f"{printed} {ablation_tables.trained(frame, AGAINST)}".rstrip()
 
 
 def verdict(frame: pd.DataFrame) -> str:
     """Whether the printed table agrees with the paper's text."""
-    return "differs" if 2 * _wins(frame) > len(frame) // frame["variant"].nunique() else "agrees"
+    wins, of = _wins(frame)
+    return "differs" if 2 * wins > of else "agrees"
 
 
-def _wins(frame: pd.DataFrame) -> int:
-    three, one = (frame.loc[frame["variant"] == name, "reported"].to_numpy() for name in ("eats-3-filters", AGAINST))
-    return int((three > one).sum())
-
-
-def draw(frame: pd.DataFrame) -> Figure:
-    """The PSNR of each variant minus that of the paper's choice."""
-    return ablation_tables.draw(frame, AGAINST, "Table 7: the number of filters that EATS erases at a time")
+def _wins(frame: pd.DataFrame) -> tuple[int, int]:
+    """The printed cells in which three filters beat one, and all cells."""
+    printed = wide(frame, "reported")
+    return int((printed["eats-3-filters"] > printed[AGAINST]).sum()), len(printed)
 
 
 if __name__ == "__main__":

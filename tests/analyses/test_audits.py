@@ -4,6 +4,7 @@ import re
 from importlib import import_module
 from pathlib import Path
 
+import ablation_tables
 import audit_confound
 import audit_eq6
 import audit_equity
@@ -33,6 +34,7 @@ from torch import nn
 
 from srgame.data.pairs import load_pairs
 from srgame.errors import InputError
+from srgame.evaluation.benchmark import Benchmark
 from srgame.evaluation.evaluate import bicubic, evaluate
 from srgame.networks import load_network
 from srgame.report.recipe import caption, defaults, measured_with
@@ -244,12 +246,34 @@ def test_equity_is_judged_where_enough_networks_are_compared() -> None:
 def test_printed_ablations_count_as_a_reader_counts() -> None:
     six, seven = tab6.measure(networks=()), tab7.measure(networks=())
     assert "29 of 40" in tab6.found(six) and "30 of 40" in tab7.found(seven)
-    r = np.corrcoef([0.2, 0.4, 0.6, 0.8, 1], printed.cells(6).loc[("Set5", "clean"), list(tab6.SHARES)].astype(float))[
-        0, 1
-    ]
-    assert tab6.linear(six)["Set5", "clean"] == pytest.approx(r) and "r = 0.99 on clean Set5" in tab6.found(six)
+    shares = printed.cells(6).loc[("Set5", "clean"), list(tab6.SHARES)].astype(float)
+    r = np.corrcoef([0.2, 0.4, 0.6, 0.8, 1], shares)[0, 1]
+    linear = tab6.linear(six, "reported_gain")
+    assert linear["Set5", "clean"] == pytest.approx(r) and "r = 0.99 on clean Set5" in tab6.found(six)
     assert (tab6.verdict(six), tab7.verdict(seven)) == ("differs", "differs")
-    assert six["psnr"].isna().all() and six["reason"].str.startswith("not in the zoo: small-rrdbnet-x4-eats").all()
+    assert six["psnr"].isna().all() and (six["reason"] != "").all() and "Trained" not in tab6.found(six)
+
+
+def test_trained_ablations_stand_beside_the_printed_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [tab7.VARIANTS[variant] for variant in ("original", "nothing erased", tab7.AGAINST)]
+    psnr = dict(zip(names, ([20.0, 22.0], [20.5, 22.1], [20.1, 22.5]), strict=True))
+    rows = [
+        {"checkpoint": name, "dataset": "Set5", "degradation": "clean", "psnr_rgb": value}
+        for name, values in psnr.items()
+        for value in values
+    ]
+    monkeypatch.setattr(ablation_tables, "load_each", lambda networks, network: dict.fromkeys(networks))
+    monkeypatch.setattr(ablation_tables, "benchmark", lambda *_, **__: Benchmark(pd.DataFrame(rows), {}))
+    frame = tab7.measure(networks=tuple(names))
+    cell = frame[(frame["dataset"] == "Set5") & (frame["degradation"] == "clean")].set_index("variant")
+    assert list(cell.loc["nothing erased", ["psnr", "gain", "over"]]) == pytest.approx([21.3, 0.3, 0.0])
+    assert cell.at["nothing erased", "low"] == pytest.approx(-0.4 * stats.t.ppf(0.975, 1))  # of +0.4 and −0.4 dB
+    assert cell.at["eats-3-filters", "reason"] and not cell.at[tab7.AGAINST, "reason"]
+    assert cell.at[tab7.AGAINST, "reported_gain"] == pytest.approx(26.0074 - 25.2688)
+    sentence = tab7.found(frame)
+    assert "nothing erased +0.30 dB; eats-1-filter +0.30 dB." in sentence
+    assert "nothing erased +0.000 dB (better in 0, worse in 0 of 1)." in sentence
+    assert "filled: small RRDBNet" in tab7.draw(frame).get_suptitle()
 
 
 def test_the_cost_of_a_strategy_is_relative_to_original_on_the_same_stored_patches() -> None:
