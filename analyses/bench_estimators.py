@@ -33,10 +33,11 @@ from srgame.networks import load_network
 from srgame.report.recipe import run
 from srgame.report.style import BLUE, GREEN, GREY, ORANGE, RED, SKY, styled
 from srgame.shapley.additive import additive_shapley, additive_tail
+from srgame.shapley.coalition_images import LR_PIXELS
 from srgame.shapley.exact import exact_shapley
 from srgame.shapley.game import Coalitions, Game, Worth
 from srgame.shapley.permutations import sampled_shapley
-from srgame.shapley.restoration import LR_PIXELS, RestorationGame
+from srgame.shapley.restoration import RestorationGame
 from srgame.shapley.until import Until
 
 SMOKE = {"layers": ("conv_hr",), "images": 1, "evaluations": (256,), "seeds": 1, "truth": 512, "shapiq": False}

@@ -251,17 +251,17 @@ class _Surveyor:
         empty = torch.zeros(1, game.players, dtype=torch.bool)
         largest, ends = torch.zeros(game.players), []
         for image, (name, hr) in enumerate(zip(game.pairs.names, game.pairs.hr, strict=True)):
-            whole = game.sr_images(without[:1], image)
+            whole = game.images.of(without[:1], image)
             lost, drops = [], []
             for rows in without[1:].split(ERASED_AT_ONCE):
-                sr = game.sr_images(rows, image)
+                sr = game.images.of(rows, image)
                 lost.append(whole - sr)
                 drops.append(psnr(whole, hr[None]) - psnr(sr, hr[None]))
             change = torch.cat(lost)
             largest = torch.maximum(largest, change.abs().flatten(1).max(1).values)
             cell.maps.setdefault(name, {})["change"] = Maps.of(change.mean(1), signed=True)
             cell.drops[name] = torch.cat(drops).tolist()
-            ends.append([psnr(game.sr_images(empty, image), hr[None]).item(), psnr(whole, hr[None]).item()])
+            ends.append([psnr(game.images.of(empty, image), hr[None]).item(), psnr(whole, hr[None]).item()])
         if "shapley" not in cell.sources:
             cell.empty, cell.grand = np.mean(ends, 0).tolist()
         mean_drop = np.mean(list(cell.drops.values()), 0)

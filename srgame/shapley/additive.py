@@ -97,7 +97,7 @@ def _tests(players: int) -> Coalitions:
 def _may_be_additive(game: RestorationGame) -> bool:
     """Whether the images of two halves of the players add up on the first image: this rules out most layers."""
     half = torch.arange(game.players) % 2 == 0
-    nobody, first, second, everybody = game.sr_images(torch.stack([half & ~half, half, ~half, half | ~half]), 0)
+    nobody, first, second, everybody = game.images.of(torch.stack([half & ~half, half, ~half, half | ~half]), 0)
     return _add_up(nobody, first + second - nobody, everybody, game.players)
 
 
@@ -111,10 +111,10 @@ def _gram(game: RestorationGame, image: int) -> Float64[Tensor, "n n"] | None:
     """The inner products on one image; None if the images of the tests are no sums."""
     tests = _tests(game.players)
     alone = torch.eye(game.players + 1, game.players).roll(1, 0).bool()  # nobody, then each player
-    nobody, *added = game.sr_images(alone, image).flatten(1)
+    nobody, *added = game.images.of(alone, image).flatten(1)
     added = torch.stack(added) - nobody
     sums = nobody + tests.to(added) @ added
-    if not _add_up(nobody, sums, game.sr_images(tests, image).flatten(1), game.players + 1):
+    if not _add_up(nobody, sums, game.images.of(tests, image).flatten(1), game.players + 1):
         return None
     terms = torch.cat([(nobody - game.pairs.hr[image].flatten())[None], added])
     pieces = [piece.double() for piece in terms.split(max(1, CHUNK // len(terms)), dim=1)]

@@ -166,7 +166,7 @@ def gram_shapley(network: SRResNet, game: RestorationGame) -> np.ndarray:
     n, values = game.players, []
     rows = torch.cat([torch.zeros(1, n, dtype=torch.bool), torch.eye(n, dtype=torch.bool)])
     for lr, hr in zip(game.pairs.lr, game.pairs.hr, strict=True):
-        with torch.inference_mode(), erased(network, game.filters, rows, game.ablation):
+        with torch.inference_mode(), erased(network, game.filters, rows, game.images.ablation):
             base, *alone = network(lr.expand(len(rows), *lr.shape)).double().flatten(1).numpy()
         contributions = np.stack(alone) - base
         missing = hr.double().flatten().numpy() - base

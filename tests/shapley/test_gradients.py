@@ -155,7 +155,7 @@ def test_a_network_s_gradient_is_the_slope_of_its_worth(small: SRResNet, photogr
 
     def worth(presences: Tensor) -> Tensor:
         lr = pairs.lr[1].expand(len(presences), *pairs.lr[1].shape)
-        with erased(network, game.filters, presences, game.ablation):
+        with erased(network, game.filters, presences, game.images.ablation):
             return game.payoff(network(lr), pairs.hr[1][None])
 
     with torch.inference_mode():

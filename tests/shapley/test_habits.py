@@ -82,7 +82,8 @@ def test_worths_are_those_of_the_definition(name: str, layer: str) -> None:
     assert torch.equal(game(COALITIONS), game(COALITIONS))
     assert all(map(torch.equal, (*before.lr, *before.hr), (*PAIRS.lr, *PAIRS.hr)))
     if name not in ("BatchOfOne", "BatchCoupled"):
-        assert game.cut.at_cut or "_Replayer" in type(game.cut.tail).__name__  # resumed, one way or the other
+        cut = game.images.cut  # resumed, one way or the other
+        assert cut.at_cut or "_Replayer" in type(cut.tail).__name__
 
 
 @pytest.mark.parametrize("name", ["EditsInputTwice", "Checked", "Recursive"])
@@ -94,7 +95,7 @@ def test_gradients_are_slopes(name: str) -> None:
         for player in (0, 4):
             change = torch.zeros(6)
             change[player] = step
-            ends = [game._restored(game.cut, game.recorded[image], presences + sign * change) for sign in (1, -1)]
+            ends = [game.images.on(image)(presences + sign * change) for sign in (1, -1)]
             up, down = (-mse(sr.detach(), hr[None]) for sr in ends)
             torch.testing.assert_close(gradient[:, player], (up - down) / (2 * step), rtol=2e-2, atol=2e-6)
 
@@ -145,7 +146,7 @@ def test_a_network_runs_in_its_own_precision(name: str, precision: torch.dtype) 
     game = RestorationGame(network, filters_of(network, ["body"]), PAIRS, "-mse")
     expected = slow_worths(name, "body", COALITIONS, precision=precision)
     torch.testing.assert_close(game(COALITIONS), expected, rtol=1e-2, atol=1e-5)
-    assert game.recorded[0][0].dtype == precision
+    assert game.images.recorded[0][0].dtype == precision
 
 
 @pytest.mark.parametrize("value", [math.nan, -math.inf])
@@ -173,7 +174,7 @@ def test_a_network_that_explodes_without_filters_is_said_to() -> None:
         network.conv_last.weight *= 1e6
     game = RestorationGame(network, filters_of(network, ["conv_hr"]), load_pairs("photographs", images=1, crop=16))
     with pytest.warns(UserWarning, match="far outside"):
-        game.cut  # noqa: B018
+        game.images.cut  # noqa: B018
 
 
 def test_tracing_leaves_the_attributes_of_a_network_as_they_were() -> None:

@@ -225,7 +225,7 @@ def test_minus_mse_in_front_of_a_linear_tail_interacts_by_overlap(small: SRResNe
     nobody_and_each = torch.cat([torch.zeros(1, 8, dtype=torch.bool), torch.eye(8, dtype=torch.bool)])
     drawn = []
     for lr in photographs.lr:
-        with torch.inference_mode(), erased(small, game.filters, nobody_and_each, game.ablation):
+        with torch.inference_mode(), erased(small, game.filters, nobody_and_each, game.images.ablation):
             sr = small(lr.expand(9, *lr.shape)).double().flatten(1)
         drawn.append(sr[1:] - sr[0])
     overlap = -2 * np.mean([(c @ c.T / c.shape[1]).numpy() for c in drawn], axis=0)

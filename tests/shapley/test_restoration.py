@@ -134,7 +134,7 @@ def test_a_wrong_resumption_is_noticed_and_not_used(photographs: Pairs) -> None:
     network, coalitions = BatchBound(), some(4)
     game = RestorationGame(network, filters_of(network, ["conv1"]), photographs, "-mse")
     game(coalitions)
-    assert not isinstance(game.cut.tail, fx.GraphModule)  # but replayed
+    assert not isinstance(game.images.cut.tail, fx.GraphModule)  # but replayed
     expected = [slow_worth(network, game, row, "-mse") for row in coalitions]
     torch.testing.assert_close(game(coalitions), torch.tensor(expected).double(), rtol=1e-5, atol=1e-8)
 
@@ -192,7 +192,7 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does(
     coalitions = torch.rand(20, len(filters)) < 0.5
     game = RestorationGame(small, filters, photographs, hungry, batch=16)
     expected = RestorationGame(small, filters, photographs, psnr, batch=2)
-    assert torch.equal(game(coalitions), expected(coalitions)) and game.batch == 2
+    assert torch.equal(game(coalitions), expected(coalitions)) and game.images.batch == 2
 
     def starved(sr: torch.Tensor, hr: torch.Tensor) -> torch.Tensor:
         raise error
@@ -221,7 +221,7 @@ def test_memory_that_ends_as_a_game_is_made_is_a_sentence(
         getattr(cut, where).register_forward_pre_hook(starved)
         return cut
 
-    monkeypatch.setattr("srgame.shapley.restoration.resume", starving)
+    monkeypatch.setattr("srgame.shapley.coalition_images.resume", starving)
     with warnings.catch_warnings(), pytest.raises(InputError, match="memory does not hold"):
         warnings.simplefilter("error")
         RestorationGame(small, filters_of(small, ["conv_hr"]), photographs)(some(8))
@@ -268,7 +268,7 @@ def test_batches_are_halved_where_memory_really_ends(small: SRResNet, thread: Th
     game = RestorationGame(small, filters, pairs, batch=512)
     with memory_for(2**26):  # a batch of 512 takes more than twice that for the responses of conv_hr alone
         found = thread.submit(game, coalitions).result()
-    assert game.batch < 512 and (found - expected).abs().max() < 1e-6
+    assert game.images.batch < 512 and (found - expected).abs().max() < 1e-6
 
 
 @pytest.mark.parametrize("batch", [1, 16])
