@@ -63,14 +63,14 @@ def measure(
     scores = _psnr(models, tuple(dict.fromkeys(printed.index.get_level_values(0))), images, crop)
     rows = []
     for variant, name in variants.items():
-        reason = "no images of this set" if name in models else "not measured" if name in zoo() else NOT_THERE + name
+        missing = "" if name in models else "not measured" if name in zoo() else NOT_THERE + name
         for dataset, setting in printed.index:
             reported, original = (number(printed.at[(dataset, setting), one]) for one in (variant, ORIGINAL))
             row = {"variant": variant, "dataset": dataset, "degradation": setting}
             row |= {"reported": reported, "reported_gain": reported - original}
             by_network = scores.get((dataset, setting), {})
             row |= _measured(*(by_network.get(variants[one]) for one in (variant, ORIGINAL, against)))
-            rows.append(row | {"reason": "" if "psnr" in row else reason})
+            rows.append(row | {"reason": "" if "psnr" in row else missing or f"no images of {dataset}"})
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

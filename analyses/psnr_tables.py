@@ -116,7 +116,7 @@ class _Cells:
     def _reason(self, where: pd.DataFrame, needed: tuple[str, str], dataset: str) -> str:
         """Why a cell is empty; "" if it is not."""
         if dataset in self.missing:
-            return "no images of this set"
+            return f"no images of {dataset}"
         lacking = [name for name in needed if name != NONE and name not in set(where["strategy"])]
         return NOT_THERE + ", ".join(f"{self.family}-{name}" for name in lacking) if lacking else ""
 

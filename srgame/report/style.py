@@ -74,9 +74,11 @@ def save_figure(stem: Path, figure: mpl_figure.Figure) -> list[Path]:
     """
     png, pdf, layout = as_png(figure), BytesIO(), figure.get_layout_engine()
     figure.set_layout_engine("none")  # everything has its place now: finding it again takes a third of the time
-    with styled():
-        figure.savefig(pdf, format="pdf", metadata={"CreationDate": None})
-    figure.set_layout_engine(layout)
+    try:
+        with styled():
+            figure.savefig(pdf, format="pdf", metadata={"CreationDate": None})
+    finally:
+        figure.set_layout_engine(layout)
     return save_files(stem, {".png": png, ".pdf": pdf.getvalue()})
 
 

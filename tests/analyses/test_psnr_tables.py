@@ -75,7 +75,7 @@ def test_what_is_not_there_is_empty_and_says_why(trained: dict[str, nn.Module]) 
     assert one(frame, "eats", "bicubic-pull")["reason"] == "not in the zoo: small-x4-bicubic-pull"
     assert one(frame, "dropout", "original")["reason"] == "dropout and original have no seed in common"
     missing = one(frame, "eats", "original", dataset="Manga109", colour="rgb")
-    assert missing["reason"] == "no images of this set" and missing["reported"] == pytest.approx(0.3987)
+    assert missing["reason"] == "no images of Manga109" and missing["reported"] == pytest.approx(0.3987)
     assert one(frame, "dropout", dataset="Manga109", colour="rgb", degradation="b+n")["reported"] == 19.0785
     assert one(frame, "eats", dataset="Manga109")["reported"] != one(frame, "eats", dataset="Manga109")["reported"]
 
