@@ -3,8 +3,8 @@
 The paper says that with EATS channels are less correlated, and that all filters contribute. Networks trained with
 λ = 0.1 are compared with Original, and with the control that erases nothing, over three seeds. Cosines are those of the
 responses as they are, and of the responses minus their mean over the image (correlations); the means of |cos| over
-pairs of filters and images. Shares are those of the mean size of the responses, and of φ, solved in the layer in front
-of the last.
+pairs of filters and images. Shares are those of the mean size of the responses, of salience, and of φ. φ, its bound
+(Eq. 6) and diminishing returns are those of the layer in front of the last.
 """
 
 from typing import Any
@@ -18,11 +18,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from printed import judged
 from readings import ORIGINAL, kind_of, shipped_readings
+from returns import diminishing
 from torch import Tensor, nn
 
 from srgame.cli.comparison import labels
 from srgame.data.lazy import lr_images
-from srgame.data.pairs import load_pairs
+from srgame.data.pairs import Pairs, load_pairs
 from srgame.errors import InputError
 from srgame.filters import filters_of
 from srgame.networks import scale_of
@@ -30,9 +31,13 @@ from srgame.probes.cosine import cosines
 from srgame.probes.equity import effective_players
 from srgame.probes.features import mean_over_images
 from srgame.probes.responses import channel_responses
+from srgame.probes.salience import channel_salience
 from srgame.report.recipe import run
 from srgame.report.style import BLUE, GREY, ORANGE, styled
-from srgame.shapley.audit import network_values
+from srgame.shapley.additive import additive_tail
+from srgame.shapley.game import Game
+from srgame.shapley.restoration import RestorationGame
+from srgame.shapley.semivalues import marginal_contributions
 from srgame.shapley.until import Until
 
 EATS, CONTROL = "w0.1", "pull-w0.1"
@@ -41,13 +46,18 @@ QUANTITIES = {
     "cosine": "mean |cos| of responses",
     "correlation": "mean |cos| of centred responses",
     "responding": "effective share of filters, by responses",
-    "contributing": "effective share of filters, by φ",
+    "salient": "effective share of filters, by salience (CSM)",
+    "contributing": "effective\nshare, φ",
+    "violating": "φ below\nleave-one-out",
+    "diminishing": "returns\ndiminish",
 }
+OF_GAMES = ("contributing", "violating", "diminishing")  # shares of the filters, or draws, of one layer's game
 DIFFERENCES = {  # in words, with the kinds that are subtracted, and a colour
     "EATS (λ = 0.1) − Original": (EATS, ORIGINAL, ORANGE),
     "nothing erased (λ = 0.1) − Original": (CONTROL, ORIGINAL, BLUE),
     "EATS − nothing erased": (EATS, CONTROL, GREY),
 }
+EVALUATIONS, DRAWS = 12_000, 1_000  # of a layer's game: coalitions, and draws of a filter and two coalitions
 SMOKE = {"layers": ("body.1",), "dataset": "photographs", "images": 1, "crop": 24, "restored": "photographs"}
 
 
@@ -65,8 +75,8 @@ def measure(
 ) -> pd.DataFrame:
     """One row per network, layer and quantity of QUANTITIES: checkpoint, kind, seed, layer, quantity, value.
 
-    Responses are to the middle `crop` pixels of the first `images` images of `dataset`, taken as LR images. φ is of the
-    filters of `worth_layer`, on the middle `crop` pixels of the `restored` images.
+    Responses and salience are those of the middle `crop` pixels of the first `images` images of `dataset`, taken as LR
+    images. The game is of the filters of `worth_layer`, on the middle `crop` pixels of the `restored` images.
 
     The names of the networks end in a kind and a seed, as readings-x4-w0.1-0; raises InputError if not.
     """
@@ -76,10 +86,10 @@ def measure(
         kind, of_seed = kind_of(label) or ("", 0)
         if kind not in (ORIGINAL, EATS, CONTROL):
             raise InputError(f"'{label}' ends in none of {ORIGINAL}, {EATS} and {CONTROL} with a seed: rename the file")
-        values = _alike(model, lr, layers) | _responding(model, lr, layers)
+        values = _alike(model, lr, layers) | _shares("responding", channel_responses(model, lr, layers), "mean_abs")
+        values |= _shares("salient", channel_salience(model, lr, layers), "salience")
         pairs = load_pairs(restored, degradation, scale_of(model), images, crop, seed)
-        phi = network_values(model, filters_of(model, [worth_layer]), pairs, until=Until(evaluations=2000), seed=seed)
-        values["contributing", worth_layer] = effective_players(phi["shapley"]) / len(phi)
+        values |= _contributing(model, pairs, worth_layer, seed)
         about = {"checkpoint": label, "kind": kind, "seed": of_seed}
         rows += [about | {"layer": layer, "quantity": name, "value": each} for (name, layer), each in values.items()]
     return pd.DataFrame(rows)
@@ -105,13 +115,25 @@ def _off_diagonal(matrix: Tensor) -> Tensor:
     return (matrix.sum() - matrix.diagonal().sum()) / (width * (width - 1))
 
 
-def _responding(network: nn.Module, lr: Any, layers: tuple[str, ...]) -> dict[tuple[str, str], float]:
-    """The effective share of filters by the mean size of their responses."""
-    responses = channel_responses(network, lr, layers)
+def _shares(quantity: str, scores: pd.DataFrame, column: str) -> dict[tuple[str, str], float]:
+    """The effective share of each layer's filters, by a column of scores."""
     return {
-        ("responding", str(layer)): effective_players(each["mean_abs"]) / len(each)
-        for layer, each in responses.groupby("layer", sort=False)
+        (quantity, str(layer)): effective_players(each[column]) / len(each)
+        for layer, each in scores.groupby("layer", sort=False)
     }
+
+
+def _contributing(network: nn.Module, pairs: Pairs, layer: str, seed: int) -> dict[tuple[str, str], float]:
+    """The quantities OF_GAMES: of the layer's game, as sums of images if its tail is additive."""
+    whole = RestorationGame(network, filters_of(network, [layer]), pairs)
+    game: Game = additive_tail(whole) or whole
+    filters = marginal_contributions(game, until=Until(evaluations=EVALUATIONS), seed=seed).players()
+    shares = (
+        effective_players(filters["shapley"]) / len(filters),
+        float((filters["eq6"] == "violated").mean()),
+        diminishing(game, DRAWS, seed)["diminishing"],
+    )
+    return {(quantity, layer): share for quantity, share in zip(OF_GAMES, shares, strict=True)}
 
 
 def differences(frame: pd.DataFrame) -> pd.DataFrame:
@@ -142,21 +164,26 @@ def verdict(frame: pd.DataFrame) -> str:
     """Whether erasing makes channels less correlated and contributions more equal, beyond what the control does."""
     own = differences(frame)
     own = own[own["difference"] == "EATS − nothing erased"]
-    alike = own["quantity"].isin(["cosine", "correlation"])
-    return judged([*(own.loc[alike, "high"] < 0), *(own.loc[~alike, "low"] > 0)])
+    falls = own["quantity"].isin(["cosine", "correlation", "violating"])
+    return judged([*(own.loc[falls, "high"] < 0), *(own.loc[~falls, "low"] > 0)])
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    """A panel per quantity: the differences by layer, with intervals over seeds."""
+    """The differences with intervals over seeds: a panel per quantity, by layer, and one for those of a game."""
     table = differences(frame)
+    by_layer = [quantity for quantity in QUANTITIES if quantity not in OF_GAMES]
+    of_games = table[table["quantity"].isin(OF_GAMES)]
     with styled():
-        figure = Figure(figsize=(7.2, 4.4))
-        panels = figure.subplots(2, 2).ravel()
-        for panel, (quantity, words) in zip(panels, QUANTITIES.items(), strict=True):
-            _panel(panel, table[table["quantity"] == quantity])
-            panel.set_title(words)
-        handles, texts = panels[0].get_legend_handles_labels()
-        figure.legend(handles, texts, loc="outside lower center", ncols=3)
+        figure = Figure(figsize=(7.2, 6))
+        *panels, last, legend = figure.subplots(3, 2).ravel()
+        for panel, quantity in zip(panels, by_layer, strict=True):
+            rows = table[table["quantity"] == quantity]
+            _panel(panel, rows.assign(place=rows["layer"]))
+            panel.set_title(QUANTITIES[quantity])
+        _panel(last, of_games.assign(place=of_games["quantity"].map(QUANTITIES)))
+        last.set_title(f"shares of the filters, or draws, in {of_games['layer'].iloc[0]}")
+        legend.legend(*last.get_legend_handles_labels(), loc="center")
+        legend.axis("off")
         figure.suptitle(
             "The reading nearest to Table 1: are filters less alike, and do more of them contribute?", fontsize=8
         )
@@ -164,15 +191,15 @@ def draw(frame: pd.DataFrame) -> Figure:
 
 
 def _panel(panel: Axes, rows: pd.DataFrame) -> None:
-    layers = list(rows["layer"].unique())
+    places = list(rows["place"].unique())
     for shift, (words, (_, _, colour)) in zip((-0.15, 0, 0.15), DIFFERENCES.items(), strict=True):
         own = rows[rows["difference"] == words]
         error = [own["mean"] - own["low"], own["high"] - own["mean"]]
-        place = np.arange(len(layers)) + shift
-        panel.errorbar(place, own["mean"], error, fmt="o", color=colour, markersize=4, elinewidth=1, label=words)
+        at = np.arange(len(places)) + shift
+        panel.errorbar(at, own["mean"], error, fmt="o", color=colour, markersize=4, elinewidth=1, label=words)
     panel.axhline(0, color="black", linewidth=0.6)
-    panel.set_xticks(range(len(layers)), layers)
-    panel.set_xlim(-0.5, len(layers) - 0.5)
+    panel.set_xticks(range(len(places)), places)
+    panel.set_xlim(-0.5, len(places) - 0.5)
     panel.set_ylabel("difference")
 
 
