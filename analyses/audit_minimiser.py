@@ -30,7 +30,7 @@ from srgame.report.style import BLUE, ORANGE, styled
 from srgame.training.patches import Patches
 
 NETWORKS = tuple(name for name in shipped_readings(0) if not name.startswith(f"{READINGS}-pull-clean"))
-SIDES = ("above", "below")  # where the network's value lies, seen from Bic
+SIDES = ("above", "at", "below")  # where the network's value lies, seen from Bic
 EQUAL = 1 / 255  # values that differ by less count as equal
 KEY = ["network", "words", "weight", "erases", "side"]
 SMOKE = {"dataset": "photographs", "batches": 2, "patch": 48}
@@ -47,9 +47,10 @@ def measure(
 ) -> pd.DataFrame:
     """One row per network and side of Bic: network, words, weight (λ), erases, side, share, predicted, observed.
 
-    share is that of the values (pixels and channels) on this side of Bic, by more than 1/255; predicted is the rule's
-    probability that HR lies below such a value, and observed how often it does, with low and high, the ends of a 95%
-    interval over batches (Student's t). HR patches are sharpened, as in training.
+    share is that of the values (pixels and channels) on this side of Bic, by more than 1/255, or within 1/255 of Bic;
+    predicted is the rule's probability that HR lies below such a value (NaN at Bic, where the rule has a range), and
+    observed how often it does, with low and high, the ends of a 95% interval over batches (Student's t). HR patches are
+    sharpened, as in training.
 
     The names of the networks end in a reading and a seed; raises InputError if not, and for a reading whose second loss
     has another target.
@@ -88,9 +89,10 @@ def _reading(name: str) -> Reading:
 def _counts(network: nn.Module, lr: Tensor, hr: Tensor) -> Iterator[dict[str, Any]]:
     """For each side of Bic: the values of a batch, those on this side, and in how many of these HR is below."""
     sr, bic = restored(network, lr), upsample(lr, hr.shape[-1] // lr.shape[-1])
-    for side, there in zip(SIDES, (sr > bic + EQUAL, sr < bic - EQUAL), strict=True):
-        below = (hr < sr)[there].sum()
-        yield {"side": side, "values": sr.numel(), "there": int(there.sum()), "below": int(below)}
+    above, below = sr > bic + EQUAL, sr < bic - EQUAL
+    for side, there in zip(SIDES, (above, ~(above | below), below), strict=True):
+        lower = (hr < sr)[there].sum()
+        yield {"side": side, "values": sr.numel(), "there": int(there.sum()), "below": int(lower)}
 
 
 def _summary(counts: pd.DataFrame, weight: float, side: str) -> dict[str, float]:
@@ -100,7 +102,7 @@ def _summary(counts: pd.DataFrame, weight: float, side: str) -> dict[str, float]
     mean, low, high = mean_interval((there["below"] / there["there"]).to_numpy()) if len(there) else (np.nan,) * 3
     return {
         "share": float(counts["there"].sum() / counts["values"].sum()),
-        "predicted": (1 - pull) / 2 if side == "above" else (1 + pull) / 2,
+        "predicted": {"above": (1 - pull) / 2, "below": (1 + pull) / 2}.get(side, np.nan),
         "observed": mean,
         "low": low,
         "high": high,
@@ -109,21 +111,33 @@ def _summary(counts: pd.DataFrame, weight: float, side: str) -> dict[str, float]
 
 def found(frame: pd.DataFrame) -> str:
     """How far the counted probabilities lie from the rule, in a sentence."""
-    rows = frame[frame["weight"] < 1].dropna(subset=["observed"])
+    rows = _off_bic(frame)
     if rows.empty:
         return ""
     off = (rows["observed"] - rows["predicted"]).abs()
     worst = rows.loc[[off.idxmax()]].to_dict("records")[0]
+    pulled, at = rows[rows["weight"] > 0], frame[(frame["side"] == "at") & (frame["weight"] > 0)]
+    weaker = (pulled["observed"] - 0.5).abs() < (pulled["predicted"] - 0.5).abs()
+    outside = (pulled["low"] > pulled["predicted"]) | (pulled["high"] < pulled["predicted"])
+    half = at["weight"].clip(upper=1) / 2
+    inside = ((at["observed"] - 0.5).abs() <= half).sum()
     return (
         "Where a network lies above or below Bic, the share of HR values below it differs from the predicted share by "
-        f"{100 * off.mean():.1f} percentage points on average over {len(rows)} cases, at most for {worst['words']}: "
-        f"{worst['observed']:.1%} instead of {worst['predicted']:.1%}."
+        f"{100 * off.mean():.1f} percentage points on average over {len(rows)} cases, most for {worst['words']} "
+        f"({worst['observed']:.1%} instead of {worst['predicted']:.1%}). With a pull, the network lies nearer to the "
+        f"median of HR than predicted in {weaker.sum()} of {len(pulled)} cases, clearly in {(outside & weaker).sum()}. "
+        f"Where it lies at Bic, the share is in the predicted range for {inside} of {len(at)} networks."
     )
+
+
+def _off_bic(frame: pd.DataFrame) -> pd.DataFrame:
+    """The cases for which the rule has a number."""
+    return frame[(frame["weight"] < 1) & (frame["side"] != "at")].dropna(subset=["observed"])
 
 
 def verdict(frame: pd.DataFrame) -> str:
     """Whether networks lie where the losses ask them to: within 5% of the pixels."""
-    rows = frame[frame["weight"] < 1].dropna(subset=["observed"])
+    rows = _off_bic(frame)
     return judged((rows["observed"] - rows["predicted"]).abs() < 0.05)
 
 
@@ -132,7 +146,7 @@ def draw(frame: pd.DataFrame) -> Figure:
     with styled():
         figure = Figure(figsize=(7.2, 3.3))
         rule, share = figure.subplots(1, 2)
-        _rule(rule, frame[frame["weight"] < 1])
+        _rule(rule, _off_bic(frame))
         _at_bic(share, frame)
         handles, texts = rule.get_legend_handles_labels()
         figure.legend(handles, texts, loc="outside lower center", ncols=len(handles))
@@ -161,7 +175,7 @@ def _rule(panel: Axes, frame: pd.DataFrame) -> None:
 
 
 def _at_bic(panel: Axes, frame: pd.DataFrame) -> None:
-    shares = 1 - frame.groupby(["weight", "erases", "network"])["share"].sum()
+    shares = frame[frame["side"] == "at"].groupby(["weight", "erases", "network"])["share"].sum()
     for erases, colour in ((False, BLUE), (True, ORANGE)):
         rows = shares[shares.index.get_level_values("erases") == erases].groupby("weight").mean()
         fill = "none" if erases else "full"
