@@ -29,6 +29,7 @@ from srgame.report.style import BLUE, GREEN, ORANGE, styled
 TABLE = 1
 PRINTED = {"eats": "EATS", "dropout": "Dropout"}
 NEAR = 1.25  # readings count as near the printed gains if their distance is at most this many times the smallest
+NOTE: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 6}
 NETWORKS = shipped_readings()
 SMOKE = {
     "networks": tuple(f"readings-x4-{kind}-{seed}" for seed in (0, 1) for kind in ("original", "w0.1", "pull-w0.1")),
@@ -140,8 +141,8 @@ def nearest(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def found(frame: pd.DataFrame) -> str:
-    """Which reading is nearest to the printed gains, and what its erasure adds, in two sentences."""
-    readings = nearest(frame)
+    """Which reading is nearest to the printed gains, how near its control is, and what its erasure adds."""
+    readings, rows = nearest(frame), {row["kind"]: row for row in by_kind(frame).to_dict("records")}
     if readings.empty or np.isnan(readings["rms_eats"].iloc[0]):
         return ""
     best = readings.to_dict("records")[0]
@@ -150,6 +151,9 @@ def found(frame: pd.DataFrame) -> str:
         f"Nearest to the printed gains of EATS is {KINDS[best['kind']].words}: {best['rms_eats']:.2f} dB away (root "
         f"mean square), with a gain in {best['gaining']} of {best['cells']} sets and settings ({seeds})."
     )
+    if control := rows.get(KINDS[best["kind"]].control):
+        sentence += f" Its control, which erases nothing, is {control['rms_eats']:.2f} dB away, with a gain in "
+        sentence += f"{control['gaining']}."
     if np.isnan(best["over"]):
         return sentence
     adds = f"Erasing adds {signed(best['over'], 3)} dB to it in the mean"
@@ -218,7 +222,10 @@ def _distance(panel: Axes, table: pd.DataFrame) -> None:
     words = [KINDS[kind].words for kind in table["kind"]]
     for name, colour, fill in (("eats", GREEN, "full"), ("dropout", ORANGE, "none")):
         panel.plot(table[f"rms_{name}"], words, "o", color=colour, fillstyle=fill, label=f"to printed {PRINTED[name]}")
-    panel.set(xlabel="RMS distance to printed gains (dB)", xlim=(0, None))
+    for place, row in enumerate(table.to_dict("records")):
+        note = f"gains in {row['gaining']} of {row['cells']}, r = {row['r_eats']:.2f}"
+        panel.annotate(note, (max(row["rms_eats"], row["rms_dropout"]), place), (7, 0), **NOTE)
+    panel.set(xlabel="RMS distance to printed gains (dB)", xlim=(0, 1.6 * table["rms_eats"].max()))
     panel.grid(axis="x")
     panel.legend(fontsize=6)
 

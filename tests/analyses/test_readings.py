@@ -70,6 +70,7 @@ def test_what_erasing_adds_has_intervals_over_seeds_and_over_images(gains: pd.Da
 def test_the_nearest_reading_is_one_that_erases(gains: pd.DataFrame) -> None:
     assert audit_readings.nearest(gains)["kind"].to_list() == ["w0.1"]
     assert "λ = 0.1: 0.02 dB" in audit_readings.found(gains)
+    assert "Its control, which erases nothing, is 0.01 dB away" in audit_readings.found(gains)
     assert "+0.035 dB" in audit_readings.found(gains)
 
 
@@ -103,8 +104,8 @@ class AboveBicubic(nn.Module):
 
 def test_hr_is_counted_below_the_network_where_that_is_above_bicubic() -> None:
     lr, hr = torch.rand(2, 3, 4, 4), torch.rand(2, 3, 16, 16)
-    above, below = audit_minimiser._counts(AboveBicubic(), lr, hr)
-    assert (above["there"], below["there"]) == (hr.numel(), 0)
+    above, at, below = audit_minimiser._counts(AboveBicubic(), lr, hr)
+    assert (above["there"], at["there"], below["there"]) == (hr.numel(), 0, 0)
     assert above["below"] == int((hr < upsample(lr, 4) + 0.1).sum())
 
 
@@ -114,6 +115,19 @@ def test_the_rule_predicts_a_quantile_on_either_side(side: str, predicted: float
     row = audit_minimiser._summary(counts, 0.2, side)
     assert row["predicted"] == pytest.approx(predicted)
     assert (row["share"], row["observed"]) == (0.5, pytest.approx(0.375))
+
+
+def test_a_pull_weaker_than_predicted_is_counted_and_so_is_the_range_at_bicubic() -> None:
+    rows = [
+        {"weight": 0.2, "side": "above", "predicted": 0.4, "observed": 0.45, "low": 0.44, "high": 0.46},
+        {"weight": 0.2, "side": "below", "predicted": 0.6, "observed": 0.61, "low": 0.59, "high": 0.63},
+        {"weight": 0.2, "side": "at", "predicted": np.nan, "observed": 0.55, "low": 0.5, "high": 0.6},
+        {"weight": 0.1, "side": "at", "predicted": np.nan, "observed": 0.56, "low": 0.5, "high": 0.6},
+    ]
+    sentence = audit_minimiser.found(pd.DataFrame(rows).assign(words="λ = 0.2"))
+    assert "3.0 percentage points on average over 2 cases" in sentence and "(45.0% instead of 40.0%)" in sentence
+    assert "nearer to the median of HR than predicted in 1 of 2 cases, clearly in 1." in sentence
+    assert sentence.endswith("in the predicted range for 1 of 2 networks.")
 
 
 def test_logs_are_compared_at_equal_steps_with_the_control() -> None:
@@ -154,7 +168,7 @@ def test_claims_are_differences_over_seeds() -> None:
     row = table.loc["EATS (λ = 0.1) − Original", "cosine"]
     assert row[["mean", "low", "high"]].to_list() == pytest.approx([mean, low, high])
     assert table.loc["EATS − nothing erased", "cosine"]["mean"] == pytest.approx(-0.04)
-    assert "4 clearly lower" in audit_claims.found(pd.DataFrame(rows))
+    assert f"{len(audit_claims.QUANTITIES)} clearly lower" in audit_claims.found(pd.DataFrame(rows))
 
 
 def test_centred_responses_have_the_correlation_as_their_cosine() -> None:
