@@ -119,7 +119,9 @@ def shapley(
         workers=workers,
     )
     source = provenance(settings, weights=fingerprint(model), images=pairs.names)
-    written = save_results(output.output, {"shapley": values}, source, shapley_bars(values, unit))
+    sample = f"{len(pairs)} image{'s' * (len(pairs) > 1)} of {images.lr or images.dataset}, {images.setting}"
+    figure = shapley_bars(values, unit, f"{values['checkpoint'].iloc[0]}; {sample}")
+    written = save_results(output.output, {"shapley": values}, source, figure)
     print(shapley_table(values, unit, confidence))
     print("written:", *written)
     if (values["ended"] == "interrupted").any():

@@ -16,9 +16,14 @@ SIGNED = LinearSegmentedColormap.from_list("signed", ["#6B2F00", RED, "white", B
     bad="0.85"
 )
 
+NAMED = 8  # filters below 0 that are named in a panel
 
-def shapley_bars(values: pd.DataFrame, unit: str) -> Figure:
-    """A panel for each layer of a frame of network_values: filters sorted by φ, with intervals, and the equal share."""
+
+def shapley_bars(values: pd.DataFrame, unit: str, title: str = "") -> Figure:
+    """A panel for each layer of a frame of network_values: filters sorted by φ, with intervals, and the equal share.
+
+    Filters below 0 are named if they are at most NAMED in a layer.
+    """
     layers = list(values.groupby("layer", sort=False))
     columns = min(4, len(layers))
     rows = math.ceil(len(layers) / columns)
@@ -33,6 +38,7 @@ def shapley_bars(values: pd.DataFrame, unit: str) -> Figure:
         figure.axes[0].legend(loc="upper right")
         figure.supxlabel("filter, sorted by Shapley value", fontsize=8)
         figure.supylabel(f"Shapley value φ{f' ({unit})' if unit else ''}", fontsize=8)
+        figure.suptitle(title, fontsize=8)
     return figure
 
 
@@ -48,6 +54,10 @@ def _bars(panel: Axes, sorted_values: pd.DataFrame) -> None:
     panel.set_xticks(place[:: math.ceil(len(place) / 8)])
     names = sorted_values["filter"].to_numpy()[panel.get_xticks().astype(int)]
     panel.set_xticklabels(names, rotation=0 if is_numeric_dtype(names) else 30)
+    negative = sorted_values.loc[sorted_values["shapley"] < 0, "filter"].astype(str)
+    if 0 < len(negative) <= NAMED:
+        style: dict[str, Any] = {"ha": "right", "va": "top", "fontsize": 7, "color": ORANGE}
+        panel.text(0.98, 0.7, f"below 0: {', '.join(negative)}", transform=panel.transAxes, **style)
 
 
 def interaction_matrices(pairs: pd.DataFrame, unit: str) -> Figure:

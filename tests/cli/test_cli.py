@@ -71,7 +71,7 @@ def test_shapley_prints_a_table_and_writes_csv_json_and_pictures(srgame: Run, ch
     assert note["settings"]["seed"] == 3 and note["images"] == ["astronaut", "chelsea"] and len(note["weights"]) == 64
     picture = cv2.imread(str(tmp_path / "out" / "shapley.png"))
     assert picture.std() > 5 and (tmp_path / "out" / "shapley.pdf").stat().st_size > 1000
-    for word in ("conv_hr", "rank", "filter", "φ (", "evaluations", "largest standard error", "shapley.csv"):
+    for word in ("conv_hr", "rank", "filter", "φ (", "evaluations", "largest standard error", "shapley.csv", "prune"):
         assert word in printed
 
 
