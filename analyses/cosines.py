@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from printed import judged
-from zoo_names import PAPERS, family_title, first_of_each
+from zoo_names import PAPERS, family_title, first_of_each, strategy_title
 
 from srgame.data.lazy import lr_images
 from srgame.probes.cosine import channel_cosine, cosine_matrix
@@ -72,13 +72,13 @@ def found(frame: pd.DataFrame) -> str:
     family, means, parts = family_of(frame), sizes(measured(frame)), []
     names = frame["strategy"].unique()
     for layer in measured(frame)["layer"].dropna().unique():
-        for measure_, words in (("correlation", "correlation"), ("cosine", "cosine")):
+        for column in ("correlation", "cosine"):
+            of_layer = {name: means.loc[(layer, name)] for name in names if (layer, name) in means.index}
             own = [
-                f"{name} {means.loc[(layer, name), f'{measure_}_size']:.2f} ({means.loc[(layer, name), measure_]:.2f})"
-                for name in names
-                if (layer, name) in means.index
+                f"{strategy_title(name)} {mean[f'{column}_size']:.2f} ({mean[column]:.2f})"
+                for name, mean in of_layer.items()
             ]
-            parts.append(f"{layer_title(layer, family)}, {words}: {', '.join(own)}")
+            parts.append(f"{layer_title(layer, family)}, {column}: {', '.join(own)}")
     over = "Mean size between the filters of a layer, over images (in brackets: size of the mean over images)"
     return f"{over}: {'; '.join(parts)}." if parts else ""
 
@@ -93,11 +93,11 @@ def draw(frame: pd.DataFrame) -> Figure:
     """A row per layer: a matrix per strategy, cosines below its diagonal and correlations above; shares of pairs."""
     family, there = family_of(frame), measured(frame)
     colours, layers = colours_in(there), list(there["layer"].dropna().unique())
-    title = f"Likeness of filters, {family_title(family)}; {frame['sample'].iloc[0]}"
+    heading = f"Likeness of filters, {family_title(family)}; {frame['sample'].iloc[0]}"
     if not layers:
-        return nothing_measured(title)
+        return nothing_measured(heading)
     with styled():
-        figure = Figure(figsize=(7.2, 1.0 + 1.55 * len(layers)))
+        figure = Figure(figsize=(7.2, 1.0 + min(1.55, 7.75 / (len(colours) + 1)) * len(layers)))
         panels = figure.subplots(len(layers), len(colours) + 1, squeeze=False)
         for row, layer in zip(panels, layers, strict=True):
             of_layer = there[there["layer"] == layer]
@@ -106,7 +106,9 @@ def draw(frame: pd.DataFrame) -> Figure:
             row[0].set_ylabel(layer_title(layer, family))
             _distributions(row[-1], of_layer, colours)
         for panel, strategy in zip(panels[0], colours, strict=False):
-            panel.set_title(f"{strategy}\n{panel.get_title()}", fontsize=7, pad=2, color=colours[strategy])
+            panel.set_title(
+                f"{strategy_title(strategy)}\n{panel.get_title()}", fontsize=7, pad=2, color=colours[strategy]
+            )
         panels[0, -1].set_title("pairs below x\n— correlation, ··· cosine", fontsize=7, pad=2)
         panels[-1, -1].set_xlabel("size", fontsize=7)
         for panel in panels[-1, :-1]:
@@ -116,7 +118,7 @@ def draw(frame: pd.DataFrame) -> Figure:
         )
         bar.set_label("below the diagonal: cosine; above: correlation (means over images)", fontsize=7)
         bar.ax.tick_params(labelsize=6)
-        figure.suptitle(title, fontsize=8)
+        figure.suptitle(heading, fontsize=8)
     return figure
 
 

@@ -13,14 +13,14 @@ import tyro
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import nn
-from zoo_names import KNOWN, NOT_THERE, PAPERS, family_named, first_of_each, strategy_of
+from zoo_names import CONTROL, DIL, KNOWN, NOT_THERE, PAPERS, READING, family_named, first_of_each, strategy_of
 
 from srgame.cli.comparison import labels
 from srgame.cli.loading import architectures_of
 from srgame.errors import InputError
 from srgame.evaluation.benchmark import common_scale
 from srgame.networks import load_network, zoo
-from srgame.report.style import STRATEGIES, colours, styled
+from srgame.report.style import PURPLE, SKY, STRATEGIES, colours, styled
 
 Checkpoints = Annotated[
     tuple[str, ...],
@@ -32,6 +32,7 @@ Architectures = Annotated[
         help="architecture of files, or module:function or file.py:function that builds it; one for all, or one each"
     ),
 ]
+READ_COLOURS = {READING: SKY, CONTROL: PURPLE}
 AUTO = ("auto",)  # the architecture is read from the weights
 
 
@@ -98,7 +99,11 @@ def missing_strategies(networks: Sequence[str], there: Iterable[str], default: S
         if not networks:
             raise InputError("--networks is empty: name at least one network of the zoo, or a file")
         return []
-    return [strategy for strategy in STRATEGIES if strategy not in set(there)]
+    found = set(there)
+    if DIL in found:  # it stands beside Original alone
+        return []
+    known = {*found, "bicubic-pull"} if CONTROL in found else found  # a control of another weight
+    return [strategy for strategy in STRATEGIES if strategy not in known]
 
 
 def loaded(
@@ -193,7 +198,7 @@ def _place(name: str) -> int:
 def colours_in(frame: pd.DataFrame) -> dict[str, str]:
     """The names in the column strategy, in its order, with their colours."""
     names = list(frame["strategy"].unique())
-    by_name = colours([str(name) for name in names])
+    by_name = colours([str(name) for name in names]) | READ_COLOURS
     return {name: by_name[str(name)] for name in names}
 
 

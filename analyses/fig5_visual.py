@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from crops import BICUBIC, HR, bare, crop_frame, crop_of, crop_title, restorers, score, shown
+from crops import BICUBIC, COMPARED, HR, bare, beside_bicubic, crop_frame, crop_of, crop_title, restorers, score, shown
 from families import (
     AUTO,
     Architectures,
@@ -22,13 +22,14 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rasters import picture_of
-from zoo_names import NOT_THERE, PAPERS, RRDBNET, family_named, family_title, first_of_each
+from zoo_names import NOT_THERE, PAPERS, READING, RRDBNET, family_named, family_title, first_of_each, strategy_title
 
 from srgame.errors import InputError
 from srgame.report.recipe import run
 from srgame.report.style import styled
 
-DEFAULT = (*first_of_each(PAPERS), *first_of_each(RRDBNET))
+PULLED = f"{RRDBNET}-{READING}-0"  # hardly to be told from its control, which is shown
+DEFAULT = (*first_of_each(PAPERS), *(name for name in first_of_each(RRDBNET) if name != PULLED))
 FILES = "files"  # the family of checkpoints outside the zoo
 GAIN = 4
 
@@ -69,6 +70,16 @@ def _grouped(networks: Sequence[str], families: Sequence[str]) -> dict[str, list
     return groups
 
 
+def found(frame: pd.DataFrame) -> str:
+    """The answer in a sentence: how far each strategy's crop lies above bicubic upsampling's PSNR, and from it."""
+    parts = [
+        f"{family_title(str(family))}, {numbers}"
+        for family, rows in frame.groupby("family", sort=False)
+        if (numbers := beside_bicubic(rows))
+    ]
+    return f"{COMPARED}: {'. '.join(parts)}." if parts else ""
+
+
 def draw(frame: pd.DataFrame) -> Figure:
     """Two rows per family: the crops; and their differences from bicubic upsampling, amplified.
 
@@ -106,7 +117,7 @@ def _family(
             upper.axis("off")
             lower.axis("off")
             continue
-        upper.set_title(names[place], color=colours[names[place]], fontsize=7)
+        upper.set_title(strategy_title(names[place]), color=colours[names[place]], fontsize=7)
         _pair(upper, lower, frame, names[place], bicubic)
 
 
@@ -124,4 +135,4 @@ def _pair(above: Axes, below: Axes, frame: pd.DataFrame, strategy: str, bicubic:
 
 
 if __name__ == "__main__":
-    run(__file__, measure, draw)
+    run(__file__, measure, draw, found)

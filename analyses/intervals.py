@@ -76,7 +76,7 @@ def decided_by_luck(differences: Float[np.ndarray, "cell seed"], confidence: flo
 
 
 def luck_in_words(counts: Sequence[int]) -> str:
-    """What `decided_by_luck` returned, in a phrase: "0 to 2 decided if the strategies are swapped in some seeds"."""
+    """What `decided_by_luck` returned, in a phrase: "0 to 2 decided after swapping the strategies in some seeds"."""
     others = counts[1:]
     least, most = min(others), max(others)
-    return f"{least}{f' to {most}' * (most > least)} decided if the strategies are swapped in some seeds"
+    return f"{least}{f' to {most}' * (most > least)} decided after swapping the strategies in some seeds"

@@ -28,16 +28,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from printed import CELL, judged, number, signed
 from printed import cells as printed_cells
-from zoo_names import CONTROL, IN_WORDS, NOT_THERE, READING, TRAINED, shipped
+from zoo_names import CONTROL, NOT_THERE, READING, TRAINED, shipped, strategy_title
 
 from srgame.evaluation.benchmark import BASELINE, benchmark, common_scale
-from srgame.report.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, styled
+from srgame.report.style import BLUE, GREEN, GREY, ORANGE, RED, styled
 
 SIZES = {"Set5": 5, "Set14": 14, "BSD100": 100, "Urban100": 100, "Manga109": 109}
 SETS = tuple(SIZES)
 SET_COLOURS = dict(zip(SETS, (BLUE, ORANGE, GREEN, RED, GREY), strict=True))
 COLOUR_SPACES = ("rgb", "y")
-READ_COLOURS = {READING: SKY, CONTROL: PURPLE}
 FAR_BEHIND = -1.0  # dB over Original
 NONE = "nothing"  # a row of PSNR itself, not of a difference
 COLUMNS = [
@@ -70,9 +69,7 @@ def measure(
     """
     about = identified(networks, family, TRAINED)
     there = [str(columns["strategy"]) for columns in about.values()]
-    missing = set(missing_strategies(networks, there, shipped(family, TRAINED)))
-    if CONTROL in there:
-        missing.discard("bicubic-pull")
+    missing = missing_strategies(networks, there, shipped(family, TRAINED))
     names = in_order([*there, *missing])
     models = load_each(networks, network)
     scale = common_scale(models, None if models else scale_named(family))
@@ -172,12 +169,11 @@ def _minus_others(frame: pd.DataFrame, strategy: str, note: str = "") -> str:
     if not by_other:
         return ""
     parts = [
-        f"{IN_WORDS.get(str(other), other)} {signed(each['psnr'].mean())} dB ({decided(each)})"
-        for other, each in by_other
+        f"{strategy_title(str(other))} {signed(each['psnr'].mean())} dB ({decided(each)})" for other, each in by_other
     ]
     cells = len(by_other[-1][1])
     means = f"minus the others, mean over {cells} sets and settings{note}"
-    return f"{IN_WORDS.get(strategy, strategy)} {means}: {'; '.join(parts)}."
+    return f"{strategy_title(strategy)} {means}: {'; '.join(parts)}."
 
 
 def _distances(frame: pd.DataFrame) -> str:
@@ -189,8 +185,8 @@ def _distances(frame: pd.DataFrame) -> str:
         gains = rows[rows["against"] == "original"].set_index(CELL)["psnr"]
         away = (gains - printed.dropna()).dropna()
         if len(away):
-            parts.append(f"{IN_WORDS.get(strategy, strategy)} {np.sqrt(np.square(away).mean()):.2f} dB")
-    return f"Gains over Original are from the printed ones of EATS (root mean square): {'; '.join(parts)}."
+            parts.append(f"{strategy_title(strategy)} {np.sqrt(np.square(away).mean()):.2f} dB")
+    return f"Distance of the gains over Original to the printed gains of EATS (root mean square): {'; '.join(parts)}."
 
 
 def _kind_of_interval(differences: pd.DataFrame) -> str:
@@ -201,7 +197,7 @@ def _kind_of_interval(differences: pd.DataFrame) -> str:
     if seeds < 2:
         return " (95% intervals over images of one training; they say nothing about another seed)"
     ways = 2 ** (seeds - 1)
-    return f" (95% intervals over seeds; luck alone decides most cells in 1 of {ways} ways to swap strategies in seeds)"
+    return f" (95% intervals over seeds; with {seeds} seeds, no count of cells has a p below 1/{ways})"
 
 
 def of_each_seed(differences: Float[np.ndarray, "seed image"]) -> str:
@@ -234,14 +230,20 @@ def verdict(frame: pd.DataFrame) -> str:
 
 
 def texts(frame: pd.DataFrame) -> dict[str, str]:
-    """The table as Markdown and LaTeX (RGB, dB): for each strategy our PSNR, the printed one and the difference."""
+    """The table as Markdown and LaTeX (RGB, dB): for each strategy our PSNR, the printed one and the difference.
+
+    The readings of EATS, and their controls, are compared with printed EATS.
+    """
     rows = frame[(frame["colour"] == "rgb") & (frame["against"] == NONE)]
+    of = {str(strategy): each.set_index(CELL) for strategy, each in rows.groupby("strategy", sort=False)}
     columns: dict[str, Any] = {}
-    for strategy, each in rows.groupby("strategy", sort=False):
-        own = each.set_index(CELL)
-        columns[f"{strategy}"] = own["psnr"]
-        if own["reported"].notna().any():
-            columns |= {f"{strategy}, printed": own["reported"], f"{strategy}, −": own["psnr"] - own["reported"]}
+    for strategy, own in of.items():
+        columns[strategy_title(strategy)] = own["psnr"]
+        printed = "eats" if strategy in (READING, CONTROL) and "eats" in of else strategy
+        if of[printed]["reported"].notna().any():
+            if printed == strategy:
+                columns[f"{strategy}, printed"] = own["reported"]
+            columns[f"{strategy_title(strategy)} − printed {printed}"] = own["psnr"] - of[printed]["reported"]
     return table_files.texts(pd.DataFrame(columns).reset_index().rename(columns={"degradation": "setting"}))
 
 
@@ -254,7 +256,6 @@ def draw(frame: pd.DataFrame, title: str) -> Figure:
     rgb = frame[frame["colour"] == "rgb"].fillna({"reason": ""})
     sets, settings = list(rgb["dataset"].unique()), list(rgb["degradation"].unique())
     colours = {BASELINE: "black"} | colours_in(rgb[rgb["strategy"] != BASELINE])
-    colours |= {strategy: colour for strategy, colour in READ_COLOURS.items() if strategy in colours}
     over, over_title = ("original", "Original") if "original" in colours else (BASELINE, BASELINE)
     gains = rgb[rgb["against"] == over].copy()
     behind = gains.groupby("strategy")["psnr"].agg(["min", "max"]).query("max < @FAR_BEHIND")
@@ -284,7 +285,7 @@ def draw(frame: pd.DataFrame, title: str) -> Figure:
 
 def _legend(figure: Figure, panel: Axes, colours: Mapping[str, str]) -> None:
     handles = [
-        panel.plot([], [], "o", color=colour, markersize=4, label=IN_WORDS.get(name, name))[0]
+        panel.plot([], [], "o", color=colour, markersize=4, label=strategy_title(name))[0]
         for name, colour in colours.items()
     ]
     for label, style in (("measured", "full"), ("printed", "none")):

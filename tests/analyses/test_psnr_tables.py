@@ -91,7 +91,15 @@ def test_the_reading_nearest_to_the_paper_stands_beside_eats_and_its_control_rep
     assert one(frame, "eats", dataset="photographs", colour="rgb")["reason"] == ""
     sentence = psnr_tables.found(frame)
     assert sentence.startswith("eats minus the others") and " EATS, λ = 0.1 minus the others" in sentence
-    assert "bicubic-pull, λ = 0.1 " in sentence and "Gains over Original" not in sentence.split(" EATS, λ")[0]
+    assert "bicubic-pull, λ = 0.1 " in sentence and "Distance of the gains" not in sentence.split(" EATS, λ")[0]
+    headers = psnr_tables.texts(frame.assign(reported=20.0))[".md"].splitlines()[0]
+    assert "| eats | eats, printed | eats − printed eats | EATS, λ = 0.1 | EATS, λ = 0.1 − printed eats |" in headers
+
+
+def test_dil_stands_beside_original_alone() -> None:
+    assert families.missing_strategies(("a",), ["original", "dil"], ("a",)) == []
+    assert families.missing_strategies(("a",), ["original", CONTROL], ("a",)) == ["dropout", "eats"]
+    assert families.missing_strategies(("a",), ["original"], ("b",)) == []
 
 
 def test_a_strategy_that_is_far_behind_is_left_out_of_the_differences_and_named() -> None:

@@ -3,6 +3,7 @@
 import os
 import re
 from functools import lru_cache
+from pathlib import Path
 
 import pytest
 
@@ -39,6 +40,17 @@ def test_psnr_on_set5_is_what_zoo_csv_says(name: str) -> None:
 @pytest.mark.parametrize("name", zoo())
 def test_a_file_is_the_one_that_zoo_csv_lists(name: str) -> None:
     load_network(name)  # refuses a file with another sha256
+
+
+def test_the_zoo_is_small_and_has_the_log_of_each_training() -> None:
+    """Four trainings were made before logs were kept."""
+    root = Path(__file__).parents[2]
+    files = [*root.glob("srgame/networks/zoo/*.safetensors"), *root.glob("analyses/zoo/*.safetensors")]
+    assert {path.stem for path in files} == set(zoo())
+    assert sum(path.stat().st_size for path in files) <= 40 * 2**20
+    without = set(zoo()) - {path.stem for path in root.glob("analyses/logs/*.csv")}
+    variants = ("eats-hr", "eats-unsharpened", "original-unsharpened")
+    assert without == {"srresnet-x4-bicubic", *(f"small-x4-{variant}-0" for variant in variants)}
 
 
 @lru_cache
