@@ -9,7 +9,7 @@ from typing import Any
 
 import gains
 import pandas as pd
-from gains import NOISE, TABLES, correlation
+from gains import BELOW, GAINS, NOISE, TABLES, beside_bicubic, correlation, slope
 from matplotlib.figure import Figure
 from printed import cells, judged, number, printed
 
@@ -20,6 +20,7 @@ HALF_A_DIGIT = 0.00005 + 1e-9  # dB, of four printed decimals
 Finding = dict[str, Any]
 SHADES = {"agrees": "#DCEAF4", "differs": "#FBE6BF", "found": "#EFEFEF"}
 NETWORKS = {1: "SRResNet ×4", 2: "RRDBNet ×4", 3: "SRResNet ×2", 4: "RRDBNet ×2", 5: "HAN ×4"}
+AGAINST = ("among the tables", "between tables and text", "with published numbers", "with bicubic upsampling")
 SMOKE = {"sets": ("photographs",), "images": 1}
 
 
@@ -172,14 +173,35 @@ def _correlations(measured: pd.DataFrame) -> Iterator[Finding]:
         )
         yield _finding(f"Table {table}", "gains of Dropout and of EATS", None, r, "r", sentence)
     for table in (1, 2):
-        rows = measured[(measured["table"] == table) & (measured["dataset"] == "Set5")]
-        rows = rows[rows["degradation"] != NOISE]
-        r = correlation(rows, "bicubic_minus_original", "gain_eats")
-        sentence = (
-            f"{NETWORKS[table]}, Set5, {len(rows)} settings without noise: the gain of EATS correlates with "
-            f"bicubic − Original, r = {r:.2f}."
-        )
-        yield _finding(f"Table {table}, Set5", "gain of EATS and bicubic − Original", None, r, "r", sentence)
+        rows = beside_bicubic(measured[(measured["table"] == table) & (measured["dataset"] == "Set5")])
+        for name, gain in GAINS.items():
+            claim = f"gain of {name} and bicubic − Original"
+            for unit, value in (("r", correlation(rows, BELOW, gain)), ("slope", slope(rows, BELOW, gain))):
+                sentence = (
+                    f"{NETWORKS[table]}, Set5, {len(rows)} settings without noise: the gain of {name} against "
+                    f"bicubic − Original has {unit} = {value:.2f}."
+                )
+                where, what = f"Table {table}, Set5", f"{claim}: slope" if unit == "slope" else claim
+                yield _finding(where, what, None, value, unit, sentence)
+
+
+def found(frame: pd.DataFrame) -> str:
+    """The answer in a sentence: how many checks agree, by what a printed number is checked against."""
+    checked = frame[frame["verdict"] != "found"]
+    agrees, against = checked["verdict"] == "agrees", checked.apply(_against, axis=1)
+    parts = [f"{agrees[against == name].sum()} of {(against == name).sum()} {name}" for name in AGAINST]
+    return f"Printed or implied numbers agree in {agrees.sum()} of {len(checked)} checks: {', '.join(parts)}."
+
+
+def _against(row: pd.Series) -> str:
+    """What the printed number of a finding is checked against."""
+    tables, text, published, bicubic = AGAINST
+    if "bicubic" in row["claim"]:
+        return bicubic
+    if "Reflash" in row["claim"]:
+        return published
+    of_text = "“" in row["claim"] or ", Table" in row["where"]  # words of the text, or the section that has the number
+    return text if of_text else tables
 
 
 def verdict(frame: pd.DataFrame) -> str:
@@ -211,9 +233,9 @@ def _number(row: dict[Any, Any], column: str) -> str:
     value, unit = row[column], row["unit"]
     if pd.isna(value):
         return "–"
-    text = f"{value:.0f} cells" if unit == "cells" else f"{value:.4f} dB" if unit == "dB" else f"r = {value:.3f}"
+    text = f"{value:.0f} cells" if unit == "cells" else f"{value:.4f} dB" if unit == "dB" else f"{unit} = {value:.3f}"
     return text.replace("-", "−")
 
 
 if __name__ == "__main__":
-    run(__file__, measure, draw)
+    run(__file__, measure, draw, found)

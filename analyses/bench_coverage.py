@@ -149,6 +149,22 @@ def _games(
         yield name, game, (DEFAULT,)
 
 
+def found(frame: pd.DataFrame) -> str:
+    """The answer in a sentence: for each estimator its median coverage, and its lowest share covered or flagged."""
+    frame = _together(frame)
+    parts = []
+    for name, rows in frame[~frame["exact"].astype(bool)].groupby("estimator", sort=False):
+        worst = rows.sort_values("honest").iloc[0]
+        parts.append(
+            f"{name} {rows['coverage'].median():.1%} ({worst['honest']:.1%}: {worst['game']}, "
+            f"{worst['replicates']:.0f} replicates)"
+        )
+    return (
+        "Share of players whose 95% interval covers the known value, median over games and numbers of replicates "
+        f"(lowest share covered or flagged, and where): {'; '.join(parts)}. Exact estimates are left out."
+    )
+
+
 def draw(frame: pd.DataFrame) -> Figure:
     """A panel per game, a line per estimator: solid for covered or flagged, dotted for covered alone.
 
@@ -212,4 +228,4 @@ def _apart(ticks: list[float]) -> list[float]:
 
 
 if __name__ == "__main__":
-    run(__file__, measure, draw)
+    run(__file__, measure, draw, found)

@@ -113,6 +113,21 @@ def _share_behind(network: nn.Module, layer: str) -> float:
     return sum(counts[id(conv)] for conv in behind) / sum(counts.values())
 
 
+def found(frame: pd.DataFrame) -> str:
+    """The answer in a sentence: for each network the mean ratio, its limit, and its range over layers."""
+    parts = [
+        f"{name} {rows['ratio'].mean():.2f} (limit {rows['limit'].mean():.2f}; {_at(rows, 'idxmin')} to "
+        f"{_at(rows, 'idxmax')})"
+        for name, rows in frame.groupby("network", sort=False)
+    ]
+    return f"A step of EATS takes, relative to Original, mean over erased layers: {'; '.join(parts)}."
+
+
+def _at(rows: pd.DataFrame, end: str) -> str:
+    row = rows.loc[getattr(rows["ratio"], end)()]
+    return f"{row['ratio']:.2f} at {row['layer']}"
+
+
 def draw(frame: pd.DataFrame) -> Figure:
     """A panel per network: the ratio of step times against depth, its limit, and two whole passes."""
     names = list(dict.fromkeys(frame["network"]))
@@ -136,4 +151,4 @@ def draw(frame: pd.DataFrame) -> Figure:
 
 
 if __name__ == "__main__":
-    run(__file__, measure, draw)
+    run(__file__, measure, draw, found)

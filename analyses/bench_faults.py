@@ -321,6 +321,13 @@ def _at_once(small: Problem, calm: Calm, pairs: int, seed: int) -> Trials:
                     yield verb, max(results, key=OUTCOMES.index)
 
 
+SAID = {
+    "harmless": "gave the undisturbed result",
+    "refused": "were refused in a sentence",
+    "noted": "gave another result after a note",
+    "traceback": "ended in a traceback, crashed or hung",
+    "wrong": "gave another result without a note",
+}
 COLOURS = dict(zip(OUTCOMES, (GREEN, BLUE, ORANGE, "black", RED), strict=True))
 MEANINGS = {
     "harmless": "harmless: the undisturbed result",
@@ -329,6 +336,16 @@ MEANINGS = {
     "traceback": "traceback, crash or hang",
     "wrong": "another result, without a note",
 }
+
+
+def found(frame: pd.DataFrame) -> str:
+    """The answer in a sentence: how many trials had each outcome, and where a bad one occurred."""
+    parts = []
+    for name in OUTCOMES:
+        where = frame[frame[name] > 0] if name in ("traceback", "wrong") else frame[:0]
+        places = "; ".join(f"{fault}: {', '.join(rows['what'])}" for fault, rows in where.groupby("fault", sort=False))
+        parts.append(f"{frame[name].sum():,} {SAID[name]}" + (f" ({places})" if places else ""))
+    return f"Of {frame['trials'].sum():,} trials, {', '.join(parts)}."
 
 
 def draw(frame: pd.DataFrame) -> Figure:
@@ -360,4 +377,4 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--in-a-process-of-its-own"]:
         sys.stdout.write(_measured(**json.loads(sys.argv[2])).to_csv(index=False))
     else:
-        run(__file__, measure, draw)
+        run(__file__, measure, draw, found)

@@ -73,14 +73,37 @@ def _spent(estimator: Callable[..., ShapleyValues], game: RestorationGame, until
     return spent | {"error": float(np.sqrt(variance / (found.value**2).sum()))}
 
 
+def found(frame: pd.DataFrame) -> str:
+    """The answer in a sentence: where the multilevel estimator is cheaper, and how much dearer it is elsewhere."""
+    open_games = frame[~_exact(frame)]
+    cheaper = open_games["gain"] > 1
+    names = [
+        f"{'all layers' if row['layer'] == 'all' else row['layer']}, {row['payoff']} ({row['gain']:.2g} times fewer)"
+        for row in open_games[cheaper].to_dict("records")
+    ]
+    where = f": {'; '.join(names)}" if names else ""
+    sentence = (
+        f"At equal error, the multilevel estimator needs fewer evaluations than permutations in {len(names)} of "
+        f"{len(open_games)} games whose errors are more than rounding{where}"
+    )
+    if cheaper.all():
+        return f"{sentence}."
+    dearer = 1 / open_games.loc[~cheaper, "gain"]
+    return f"{sentence}. In the others it needs {dearer.min():.1f} to {dearer.max():.1f} times as many."
+
+
+def _exact(frame: pd.DataFrame) -> pd.Series:
+    """Whether both estimators are exact, to rounding, so that their errors cannot be compared."""
+    return frame[["permutations_error", "multilevel_error"]].max(axis=1) < ROUNDING
+
+
 def draw(frame: pd.DataFrame) -> Figure:
     """The gain in each game: below 1, permutations are cheaper."""
-    exact = frame[["permutations_error", "multilevel_error"]].max(axis=1) < ROUNDING
     with styled():
         figure = Figure(figsize=(5.2, 2.6))
         panel = figure.subplots()
         names = frame["layer"] + " (" + frame["players"].astype(str) + "), " + frame["payoff"].replace("-mse", "−MSE")
-        gain = frame["gain"].mask(exact)
+        gain = frame["gain"].mask(_exact(frame))
         panel.barh(names[::-1], gain[::-1], color=np.where(gain > 1, BLUE, ORANGE)[::-1])
         panel.axvline(1, color=GREY, linewidth=0.8)
         for place, value in enumerate(gain[::-1]):
@@ -93,4 +116,4 @@ def draw(frame: pd.DataFrame) -> Figure:
 
 
 if __name__ == "__main__":
-    run(__file__, measure, draw)
+    run(__file__, measure, draw, found)

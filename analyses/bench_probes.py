@@ -11,6 +11,7 @@ from time import perf_counter
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
+from printed import signed
 from torch import nn
 
 from srgame.data.images import Image
@@ -91,6 +92,21 @@ def _print_peak(order: str) -> None:
     print(int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024)  # type: ignore[index]
 
 
+def found(frame: pd.DataFrame) -> str:
+    """The answer in a sentence: time relative to bare passes, and how far peak memory grows with the images."""
+    timed = frame.dropna(subset=["seconds"]).set_index("probe")
+    times = ", ".join(f"{probe} {ratio:.2f}" for probe, ratio in timed["ratio"].items() if probe != "bare")
+    grown = [
+        f"{LABELS.get(str(probe), probe)} {signed(rows['peak_mib'].iloc[-1] - rows['peak_mib'].iloc[0], 0)}"
+        for probe, rows in frame.sort_values("images").groupby("probe", sort=False)
+    ]
+    first, last, most = frame["images"].min(), frame["images"].max(), frame["peak_mib"].max()
+    return (
+        f"Time on {timed['images'].iloc[0]} images relative to bare forward passes: {times}. Growth of peak memory "
+        f"from {first} to {last} images, in MiB: {', '.join(grown)}; at most {most:.0f} MiB are used."
+    )
+
+
 def draw(frame: pd.DataFrame) -> Figure:
     """Seconds for all images, with the bound of 1.2 bare passes; peak memory against the number of images."""
     with styled():
@@ -125,4 +141,4 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--peak"]:
         _print_peak(sys.argv[2])
     else:
-        run(__file__, measure, draw)
+        run(__file__, measure, draw, found)

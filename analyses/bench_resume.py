@@ -71,6 +71,15 @@ def _times(network: torch.nn.Module, filters: Filters, lr: torch.Tensor, repeats
     return median(timed["resumed"][1:]), median(timed["whole"][1:])
 
 
+def found(frame: pd.DataFrame) -> str:
+    """The answer in a sentence: the share of a whole run's time that resuming saves, by network."""
+    parts = []
+    for name, rows in frame.assign(saved=1 - frame["ratio"]).groupby("network", sort=False):
+        low, high = (f"{rows['saved'].agg(end):.0%}".replace("-", "−") for end in ("min", "max"))
+        parts.append(f"{name} {rows['saved'].mean():.0%} ({low} to {high} over {len(rows)} layers)")
+    return f"Share of a whole run's time that resuming saves per coalition, mean over layers: {', '.join(parts)}."
+
+
 def draw(frame: pd.DataFrame) -> Figure:
     """A panel per network: milliseconds per coalition against the layer's depth, whole runs beside resumed ones."""
     names = list(dict.fromkeys(frame["network"]))
@@ -90,4 +99,4 @@ def draw(frame: pd.DataFrame) -> Figure:
 
 
 if __name__ == "__main__":
-    run(__file__, measure, draw)
+    run(__file__, measure, draw, found)

@@ -89,6 +89,22 @@ def verdict(frame: pd.DataFrame) -> str:
     return judged(eats_over(scores.groupby("strategy")["salience"].agg(effective_players)))
 
 
+def found(frame: pd.DataFrame) -> str:
+    """The answer in a sentence: the effective number of filters by salience, and by the feature maps that are shown."""
+    known = measured(frame)
+    if known.empty:
+        return ""
+    parts = []
+    for strategy, rows in known.groupby("strategy", sort=False):
+        salience = effective_players(rows.loc[rows["map"] == SCORES, "salience"])
+        maps = [picture_of(lines, 1) for _, lines in rows[rows["map"] == "feature"].groupby("filter")]
+        parts.append(f"{strategy} {salience:.1f} ({effective_players([np.abs(one).mean() for one in maps]):.1f})")
+    return (
+        f"Effective filters of {known['filter'].nunique()} at {known['layer'].iloc[0]}, by salience, mean over images "
+        f"(by the mean size of the feature maps shown): {', '.join(parts)}."
+    )
+
+
 def draw(frame: pd.DataFrame) -> Figure:
     """A column per strategy: features, salience maps, and below them the sorted shares of all salience."""
     colours = colours_in(measured(frame))
@@ -141,4 +157,4 @@ def _picture(panel: Axes, picture: Float[np.ndarray, "H W"], colours: str, low: 
 
 
 if __name__ == "__main__":
-    run(__file__, measure, draw)
+    run(__file__, measure, draw, found)

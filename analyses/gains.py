@@ -7,6 +7,8 @@ from printed import CELL, cells, printed
 from srgame.evaluation.benchmark import benchmark
 
 TABLES = (1, 2, 3, 4)
+GAINS = {"EATS": "gain_eats", "Dropout": "gain_dropout"}
+BELOW = "bicubic_minus_original"
 NOISE = "noise"  # not correlated: published numbers contradict the printed PSNR of this setting (audit_reported)
 
 
@@ -38,15 +40,26 @@ def _table(table: int, bicubic: dict[int, pd.Series]) -> pd.DataFrame:
             "gain_dropout": values["dropout"] - values["original"],
             "gain_eats": values["eats"] - values["original"],
             "bicubic": measured,
-            "bicubic_minus_original": measured - values["original"],
+            BELOW: measured - values["original"],
         }
     ).reset_index()[["table", "network", "scale", *CELL, *_NUMBERS]]
 
 
-_NUMBERS = ["original", "gain_dropout", "gain_eats", "bicubic", "bicubic_minus_original"]
+_NUMBERS = ["original", "gain_dropout", "gain_eats", "bicubic", BELOW]
 
 
 def correlation(rows: pd.DataFrame, first: str, second: str) -> float:
     """Pearson's r over the rows in which both columns are known; NaN for fewer than three."""
     both = rows[[first, second]].dropna()
     return float(np.corrcoef(both[first], both[second])[0, 1]) if len(both) > 2 else float("nan")
+
+
+def slope(rows: pd.DataFrame, first: str, second: str) -> float:
+    """The slope of the least-squares line of `second` on `first`, over the rows that `correlation` takes."""
+    both = rows[[first, second]].dropna()
+    return float(np.polyfit(both[first], both[second], 1)[0]) if len(both) > 2 else float("nan")
+
+
+def beside_bicubic(measured: pd.DataFrame) -> pd.DataFrame:
+    """The rows whose gains are compared with bicubic − Original: bicubic is measured, and the setting is not noise."""
+    return measured[(measured["degradation"] != NOISE) & measured["bicubic"].notna()]

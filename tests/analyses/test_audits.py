@@ -279,10 +279,19 @@ def test_trained_ablations_stand_beside_the_printed_ones(monkeypatch: pytest.Mon
 def test_the_cost_of_a_strategy_is_relative_to_original_on_the_same_stored_patches() -> None:
     seconds = {("original", "from a store"): 1.0, ("eats", "from a store"): 1.5, ("eats", "degraded on the way"): 3.0}
     seconds["original", "degraded on the way"] = 1.1
-    rows = [(strategy, patches, 0, value) for (strategy, patches), value in seconds.items()]
+    slower = {"eats": 1.2, "original": 1.0}  # in the second round
+    rows = [
+        (strategy, patches, turn, value * slower[strategy] ** turn)
+        for (strategy, patches), value in seconds.items()
+        for turn in (0, 1)
+    ]
     frame = pd.DataFrame(rows, columns=["strategy", "patches", "round", "seconds"])
     sentence = bench_patches.found(frame)
-    assert "as long as one of original: eats 1.50." in sentence and "original 1.10×, eats 2.00×" in sentence
+    assert (
+        "as long as one of original (2 rounds, in brackets the least and the most): eats 1.65 (1.50 to 1.80)."
+        in sentence
+    )
+    assert "original 1.10× (1.10 to 1.10), eats 2.00× (2.00 to 2.00)" in sentence
     assert "as long as" not in bench_patches.found(frame[frame["strategy"] == "eats"])
 
 

@@ -45,5 +45,6 @@ def test_the_smallest_plan_tells_measured_from_projected(monkeypatch: pytest.Mon
     kinds = frame.groupby("quantity")["kind"].unique()
     assert set(kinds["hours"]) == {"projected"} and set(kinds["GPU sustains"]) == {"assumed"}
     figure = cluster_cost.draw(frame.replace("", np.nan))
-    assert "Projected, not measured" in figure.get_suptitle()
+    assert "projected" in figure.get_suptitle() and " h on " not in figure.get_suptitle()
+    assert cluster_cost.found(frame.replace("", np.nan)).startswith("Projected, not measured")
     assert any("projected" in panel.get_title() for panel in figure.axes)

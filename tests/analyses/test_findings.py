@@ -15,6 +15,9 @@ from srgame.report.recipe import HELP
 
 FIGURES = Path(__file__).parents[2] / "figures"
 QUOTED = re.findall(r"^> `(\w+)`: (.+)$", regenerate.FINDINGS.read_text(encoding="utf-8"), re.MULTILINE)
+# In the gallery only: FINDINGS.md says in its own words what follows from the printed tables, and pictures of single
+# networks prove no claim.
+GALLERY_ONLY = {"audit_gains", "audit_reported", "fig3_csm", "fig5_visual", "fig10_17"}
 
 
 @pytest.mark.parametrize(("name", "sentence"), QUOTED, ids=[name for name, _ in QUOTED])
@@ -22,11 +25,17 @@ def test_a_quoted_sentence_is_the_one_that_the_numbers_make(name: str, sentence:
     assert regenerate.quoting(f"# 1\n\n> `{name}`: old.\n\n> more\n") == f"# 1\n\n> `{name}`: {sentence}\n\n> more\n"
 
 
-def test_every_recipe_that_finds_something_of_the_paper_is_quoted() -> None:
+def test_every_recipe_that_answers_a_claim_of_the_paper_is_quoted() -> None:
     of_paper = [name for name in regenerate.recipes() if re.match("fig|tab|audit|training", name)]
     finding = {name for name in of_paper if hasattr(import_module(name), "found")}
     silent = {name for name in finding if not import_module(name).found(pd.read_csv(FIGURES / f"{name}.csv"))}
-    assert finding - silent == {name for name, _ in QUOTED}
+    quoted = {name for name, _ in QUOTED}
+    assert finding - silent - GALLERY_ONLY <= quoted <= finding - silent
+    assert finding >= GALLERY_ONLY
+
+
+def test_every_recipe_has_an_answer_in_the_gallery() -> None:
+    assert all(hasattr(import_module(name), "found") for name in regenerate.recipes())
 
 
 def test_the_gallery_shows_every_figure_with_its_question_answer_and_command() -> None:
