@@ -30,7 +30,7 @@ KNOWN = {  # a family in words, and its number of blocks
 }
 READING, CONTROL = "w0.1", "pull-w0.1"  # the reading of EATS nearest to Table 1, and its control (readings.py)
 DIL = "dil"  # causality-based training (Li et al. 2023)
-_IN_WORDS = {READING: "EATS, λ = 0.1", CONTROL: "bicubic-pull, λ = 0.1", DIL: "DIL"}
+_IN_WORDS = {READING: "EATS (λ = 0.1)", CONTROL: "bicubic-pull (λ = 0.1)", DIL: "DIL"}
 TRAINED = (*STRATEGIES, READING, CONTROL, DIL)
 
 

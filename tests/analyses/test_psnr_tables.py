@@ -90,10 +90,10 @@ def test_the_reading_nearest_to_the_paper_stands_beside_eats_and_its_control_rep
     assert one(frame, READING, CONTROL)["psnr"] == pytest.approx(own - control)
     assert one(frame, "eats", dataset="photographs", colour="rgb")["reason"] == ""
     sentence = psnr_tables.found(frame)
-    assert sentence.startswith("eats minus the others") and " EATS, λ = 0.1 minus the others" in sentence
-    assert "bicubic-pull, λ = 0.1 " in sentence and "Distance of the gains" not in sentence.split(" EATS, λ")[0]
+    assert sentence.startswith("eats minus the others") and " EATS (λ = 0.1) minus the others" in sentence
+    assert "bicubic-pull (λ = 0.1) " in sentence and "Distance of the gains" not in sentence.split(" EATS (λ")[0]
     headers = psnr_tables.texts(frame.assign(reported=20.0))[".md"].splitlines()[0]
-    assert "| eats | eats, printed | eats − printed eats | EATS, λ = 0.1 | EATS, λ = 0.1 − printed eats |" in headers
+    assert "| eats | eats, printed | eats − printed eats | EATS (λ = 0.1) | EATS (λ = 0.1) − printed eats |" in headers
 
 
 def test_dil_stands_beside_original_alone() -> None:
