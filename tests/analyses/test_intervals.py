@@ -51,7 +51,7 @@ def test_swapped_seeds_are_counted_like_measured_ones() -> None:
     assert counts == by_hand == [1, 1, 0, 1]
     assert decided_by_luck(-differences) == counts
     assert luck_in_words(counts) == "0 to 1 decided after swapping the strategies in some seeds"
-    assert luck_in_words([7, 2, 2]).startswith("2 decided if")
+    assert luck_in_words([7, 2, 2]).startswith("2 decided after")
 
 
 def test_among_strategies_that_do_not_differ_the_first_count_is_the_largest_as_often_as_any_other() -> None:

@@ -170,6 +170,6 @@ def test_decided_cells_are_counted_beside_those_of_swapped_seeds() -> None:
     torn = {"psnr": -0.1, "low": -0.8, "high": 0.6, "by_seed": "0.20 -0.20 -0.22"}
     sentence = psnr_tables.found(pd.DataFrame([cell | row for row in (*ahead, torn)]))
     assert (
-        "3 seeds; better in 2, worse in 0, the rest undecided; 0 to 1 decided if the strategies are swapped" in sentence
+        "3 seeds; better in 2, worse in 0, the rest undecided; 0 to 1 decided after swapping the strategies" in sentence
     )
     assert "in 1 of 4 ways" in sentence
