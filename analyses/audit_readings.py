@@ -29,7 +29,10 @@ from srgame.report.style import BLUE, GREEN, ORANGE, styled
 TABLE = 1
 PRINTED = {"eats": "EATS", "dropout": "Dropout"}
 NEAR = 1.25  # readings count as near the printed gains if their distance is at most this many times the smallest
-NOTE: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 6}
+NOTE: dict[str, Any] = {
+    "textcoords": "offset points", "va": "center", "fontsize": 6,
+    "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 0.5},  # hides the grid line
+}  # fmt: skip
 NETWORKS = shipped_readings()
 SMOKE = {
     "networks": tuple(f"readings-x4-{kind}-{seed}" for seed in (0, 1) for kind in ("original", "w0.1", "pull-w0.1")),
@@ -225,9 +228,9 @@ def _distance(panel: Axes, table: pd.DataFrame) -> None:
     for place, row in enumerate(table.to_dict("records")):
         note = f"gains in {row['gaining']} of {row['cells']}, r = {row['r_eats']:.2f}"
         panel.annotate(note, (max(row["rms_eats"], row["rms_dropout"]), place), (7, 0), **NOTE)
-    panel.set(xlabel="RMS distance to printed gains (dB)", xlim=(0, 1.6 * table["rms_eats"].max()))
+    panel.set(xlabel="RMS distance to printed gains (dB)", xlim=(0, 2.1 * table["rms_eats"].max()))
     panel.grid(axis="x")
-    panel.legend(fontsize=6)
+    panel.legend(fontsize=6, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0)
 
 
 def _over(panel: Axes, table: pd.DataFrame) -> None:

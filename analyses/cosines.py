@@ -109,7 +109,7 @@ def draw(frame: pd.DataFrame) -> Figure:
             panel.set_title(
                 f"{strategy_title(strategy)}\n{panel.get_title()}", fontsize=7, pad=2, color=colours[strategy]
             )
-        panels[0, -1].set_title("pairs below x\n— correlation, ··· cosine", fontsize=7, pad=2)
+        panels[0, -1].set_title("pairs below x\n— |r|, ··· |cos|", fontsize=7, pad=2)
         panels[-1, -1].set_xlabel("size", fontsize=7)
         for panel in panels[-1, :-1]:
             panel.set_xlabel("filter", fontsize=7)
