@@ -32,7 +32,7 @@ Architectures = Annotated[
         help="architecture of files, or module:function or file.py:function that builds it; one for all, or one each"
     ),
 ]
-READ_COLOURS = {READING: SKY, CONTROL: PURPLE}
+READ_COLOURS = {READING: SKY, CONTROL: PURPLE, DIL: PURPLE}
 AUTO = ("auto",)  # the architecture is read from the weights
 
 

@@ -61,7 +61,7 @@ def test_a_table_holds_means_and_paired_differences(trained: dict[str, nn.Module
     assert (gain["low"], gain["high"]) == pytest.approx(paired_interval(eats - original)[1:])
     assert [float(of_seed) for of_seed in gain["by_seed"].split()] == pytest.approx((eats - original).mean(1), abs=1e-6)
     alone = psnr_tables.measure(1, "small-x4", ["small-x4-eats-0", "small-x4-original-0"], **CHEAP)
-    assert "(95% intervals over seeds; luck" in psnr_tables.found(frame)
+    assert "(95% intervals over seeds; with 2 seeds" in psnr_tables.found(frame)
     assert "intervals over images of one training" in psnr_tables.found(alone)
     lone = one(alone, "eats", "original")
     assert (lone["low"], lone["high"]) == pytest.approx(paired_interval((eats - original)[:1])[1:])
@@ -172,4 +172,4 @@ def test_decided_cells_are_counted_beside_those_of_swapped_seeds() -> None:
     assert (
         "3 seeds; better in 2, worse in 0, the rest undecided; 0 to 1 decided after swapping the strategies" in sentence
     )
-    assert "in 1 of 4 ways" in sentence
+    assert "has a p below 1/4" in sentence
