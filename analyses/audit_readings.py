@@ -226,9 +226,12 @@ def _distance(panel: Axes, table: pd.DataFrame) -> None:
     for name, colour, fill in (("eats", GREEN, "full"), ("dropout", ORANGE, "none")):
         panel.plot(table[f"rms_{name}"], words, "o", color=colour, fillstyle=fill, label=f"to printed {PRINTED[name]}")
     for place, row in enumerate(table.to_dict("records")):
+        if np.isnan(row["rms_eats"]):  # nothing is printed of these images
+            continue
         note = f"gains in {row['gaining']} of {row['cells']}, r = {row['r_eats']:.2f}"
         panel.annotate(note, (max(row["rms_eats"], row["rms_dropout"]), place), (7, 0), **NOTE)
-    panel.set(xlabel="RMS distance to printed gains (dB)", xlim=(0, 2.1 * table["rms_eats"].max()))
+    widest = table["rms_eats"].max()
+    panel.set(xlabel="RMS distance to printed gains (dB)", xlim=(0, 2.1 * widest if widest > 0 else None))
     panel.grid(axis="x")
     panel.legend(fontsize=6, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0)
 

@@ -74,6 +74,12 @@ def test_the_nearest_reading_is_one_that_erases(gains: pd.DataFrame) -> None:
     assert "+0.035 dB" in audit_readings.found(gains)
 
 
+def test_images_without_printed_gains_have_a_picture_too(gains: pd.DataFrame) -> None:
+    notes = [text.get_text() for text in audit_readings.draw(gains).axes[2].texts]
+    assert len(notes) == 2 and notes[1].startswith("gains in 40 of 40, r = 1.00")
+    assert not audit_readings.draw(gains.assign(dataset="photographs")).axes[2].texts
+
+
 def test_a_gain_is_a_difference_of_evaluations() -> None:
     frame = audit_readings.measure(**{**audit_readings.SMOKE, "degradations": ("clean",), "images": 1})
     row = frame[(frame["kind"] == "w0.1") & (frame["seed"] == 1)].iloc[0]
