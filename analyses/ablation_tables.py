@@ -135,11 +135,13 @@ def trained(frame: pd.DataFrame, against: str) -> str:
 
 
 def texts(frame: pd.DataFrame) -> dict[str, str]:
-    """The table as Markdown and LaTeX (RGB, dB): for each variant the printed PSNR, and ours where it is measured."""
+    """The table as Markdown and LaTeX (RGB, dB): for each variant our PSNR, the printed one and the difference."""
     columns: dict[str, pd.Series] = {}
     for variant, each in frame.groupby("variant", sort=False):
         own = each.set_index(CELL)
-        columns |= {f"{variant}, printed": own["reported"], str(variant): own["psnr"].astype(float)}
+        psnr = own["psnr"].astype(float)
+        columns |= {str(variant): psnr, f"{variant}, printed": own["reported"]}
+        columns[f"{variant} − printed"] = psnr - own["reported"]
     filled = pd.DataFrame(columns).dropna(axis=1, how="all")
     return table_files.texts(filled.reset_index().rename(columns={"degradation": "setting"}))
 

@@ -119,7 +119,7 @@ def shapley(
         workers=workers,
     )
     source = provenance(settings, weights=fingerprint(model), images=pairs.names)
-    sample = f"{len(pairs)} image{'s' * (len(pairs) > 1)} of {images.lr or images.dataset}, {images.setting}"
+    sample = f"{len(pairs)} image{'s' * (len(pairs) > 1)} of {Path(images.lr or images.dataset).name}, {images.setting}"
     figure = shapley_bars(values, unit, f"{values['checkpoint'].iloc[0]}; {sample}")
     written = save_results(output.output, {"shapley": values}, source, figure)
     print(shapley_table(values, unit, confidence))

@@ -50,7 +50,7 @@ def shapley_table(values: pd.DataFrame, unit: str, confidence: float, most: int 
     if not _is_game(frame):  # one game of all layers
         lines += ["", "one game of all layers", *_total(values, unit), *_how(values, confidence)]
     if len(values) > 1:
-        lines += ["", "a sum of some φ is not what removing these filters together costs: `srgame prune` measures that"]
+        lines += ["", "a sum of φ is not what removing filters together costs: `srgame prune` measures that"]
     return "\n".join(lines)
 
 

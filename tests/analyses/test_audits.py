@@ -274,6 +274,8 @@ def test_trained_ablations_stand_beside_the_printed_ones(monkeypatch: pytest.Mon
     assert "nothing erased +0.30 dB; eats-1-filter +0.30 dB." in sentence
     assert "nothing erased +0.000 dB (better in 0, worse in 0 of 1)." in sentence
     assert "filled: small RRDBNet" in tab7.draw(frame).get_suptitle()
+    headers = tab7.texts(frame)[".md"].splitlines()[0]
+    assert "| eats-1-filter | eats-1-filter, printed | eats-1-filter − printed | eats-3-filters, printed |" in headers
 
 
 def test_the_cost_of_a_strategy_is_relative_to_original_on_the_same_stored_patches() -> None:
