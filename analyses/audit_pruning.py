@@ -9,17 +9,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from families import AUTO, Architectures, Checkpoints
+from families import AUTO, Architectures, Checkpoints, load_each
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from printed import UNKNOWN, signed
 from torch import nn
 
 from srgame.cli.comparison import labels
-from srgame.cli.loading import architectures_of
 from srgame.data.pairs import Pairs, load_pairs
 from srgame.filters import filters_of
-from srgame.networks import load_network, scale_of
+from srgame.networks import scale_of
 from srgame.probes.pruning import removal_drops, removal_scores
 from srgame.report.recipe import run
 from srgame.report.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, styled
@@ -63,9 +62,7 @@ def measure(
     values and leave-one-out. "random" is the mean over `draws` random orders.
     """
     frames = []
-    built = architectures_of(network, len(networks))
-    for label, checkpoint, architecture in zip(labels(networks), networks, built, strict=True):
-        model = load_network(checkpoint, architecture)
+    for label, model in zip(labels(networks), load_each(networks, network).values(), strict=True):
         sets = [load_pairs(name, degradation, scale_of(model), images, crop) for name in (scored, dataset)]
         for layer in layers:
             until = Until(tolerance=tolerance, evaluations=evaluations)

@@ -10,20 +10,19 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import torch
-from families import AUTO, Architectures, Checkpoints
+from families import AUTO, Architectures, Checkpoints, load_each
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from printed import CELL, cells, judged
 from torch import Tensor, nn
 
 from srgame.cli.comparison import labels
-from srgame.cli.loading import architectures_of
 from srgame.data.degradations.testing import SETTINGS
 from srgame.data.images import image_paths
 from srgame.data.pairs import Pairs, load_pairs
 from srgame.evaluation.evaluate import bicubic, evaluate
 from srgame.evaluation.tiling import Tiled
-from srgame.networks import load_network, scale_of
+from srgame.networks import scale_of
 from srgame.report.recipe import run
 from srgame.report.style import STRATEGIES, styled
 
@@ -46,10 +45,10 @@ def measure(
     Columns: network, dataset, degradation, share, psnr and gain over share 0 (dB of RGB, mean over images), eats and
     dropout, the printed gains of the two over Original (NaN if not printed).
     """
-    built = zip(labels(networks), networks, architectures_of(network, len(networks)), strict=True)
+    models = load_each(networks, network).values()
     frames = [
-        _mixed(load_network(checkpoint, architecture), shares, sets, images, crop, seed).assign(network=label)
-        for label, checkpoint, architecture in built
+        _mixed(model, shares, sets, images, crop, seed).assign(network=label)
+        for label, model in zip(labels(networks), models, strict=True)
     ]
     printed = cells(TABLE)
     gains = printed[list(NAMES)].sub(printed["original"], axis=0)

@@ -29,7 +29,7 @@ def per_network(
     """The rows that `probe` measures in each network, with the columns of `identified`, reason and settings.
 
     If `networks` are all that the zoo has of a family, a strategy that none of them is trained with has one row, whose
-    reason says so. `architectures` are as the flag --network of srgame.
+    reason says so. `architectures` are as the flag --network says.
     """
     family = family_in(networks)
     about = identified(networks, family)

@@ -15,11 +15,11 @@ from matplotlib.figure import Figure
 from torch import nn
 from zoo_names import CONTROL, DIL, KNOWN, NOT_THERE, PAPERS, READING, family_named, first_of_each, strategy_of
 
+from srgame.cli import loading
 from srgame.cli.comparison import labels
-from srgame.cli.loading import architectures_of
 from srgame.errors import InputError
 from srgame.evaluation.benchmark import common_scale
-from srgame.networks import load_network, zoo
+from srgame.networks import zoo
 from srgame.report.style import PURPLE, SKY, STRATEGIES, colours, styled
 
 Checkpoints = Annotated[
@@ -29,7 +29,9 @@ Checkpoints = Annotated[
 Architectures = Annotated[
     tuple[str, ...],
     tyro.conf.arg(
-        help="architecture of files, or module:function or file.py:function that builds it; one for all, or one each"
+        help="architecture of files, or module:function or file.py:function that builds it; behind it what differs "
+        "from RGB images in [0, 1], by the flags of srgame, as in 'nets.py:build range=255 channels=bgr' or 'auto "
+        "upsampled-input scale=2'; one text for all files, or one for each"
     ),
 ]
 READ_COLOURS = {READING: SKY, CONTROL: PURPLE, DIL: PURPLE}
@@ -111,7 +113,7 @@ def loaded(
 ) -> tuple[dict[str, nn.Module], int]:
     """The networks by the names of `named`, and their scale; without networks that of `family`.
 
-    `architectures` are as the flag --network of srgame. Raises InputError for networks of different scales.
+    `architectures` are as the flag --network says. Raises InputError for networks of different scales.
     """
     models = load_each(networks, architectures)
     by_name = {name: models[checkpoint] for name, checkpoint in named(networks, family).items()}
@@ -120,14 +122,17 @@ def loaded(
 
 def load_each(networks: Sequence[str], architectures: Sequence[str] = AUTO) -> dict[str, nn.Module]:
     """The networks by their checkpoints."""
-    built = architectures_of(architectures, len(networks))
-    return {name: load_network(name, own) for name, own in zip(networks, built, strict=True)}
+    return {name: _opened(name, text) for name, text in architecture_of_each(networks, architectures).items()}
+
+
+def _opened(checkpoint: str, architecture: str) -> nn.Module:
+    network, scale, convention = loading.specified(architecture)
+    return loading.loaded(checkpoint, network, scale, True, convention)
 
 
 def architecture_of_each(networks: Sequence[str], architectures: Sequence[str]) -> dict[str, str]:
-    """What the flag --network names for each checkpoint."""
-    built = architectures_of(architectures, len(networks))
-    return {name: own or AUTO[0] for name, own in zip(networks, built, strict=True)}
+    """What the flag --network says of each checkpoint."""
+    return dict(zip(networks, loading.one_each("--network", architectures, len(networks)), strict=True))
 
 
 def scale_named(family: str) -> int:
@@ -147,7 +152,7 @@ def probed(
     """What `probe` measures in each network, with the columns strategy, checkpoint and reason.
 
     The column strategy holds the names of `named`. If `networks` are the default ones of `family`, a strategy that they
-    lack has one row, whose reason says so. `architectures` are as the flag --network of srgame.
+    lack has one row, whose reason says so. `architectures` are as the flag --network says.
     """
     names = named(networks, family)
     label_of = {checkpoint: name for name, checkpoint in names.items()}
@@ -171,11 +176,8 @@ def measured_in_each(
     A `missing` strategy has one row, whose reason names the network that `family` lacks. Rows are in the order of
     strategies in every picture.
     """
-    built = architectures_of(architectures, len(checkpoints))
-    frames = [
-        probe(load_network(name, architecture)).assign(**columns, reason="")
-        for (name, columns), architecture in zip(checkpoints.items(), built, strict=True)
-    ]
+    built = architecture_of_each(list(checkpoints), architectures)
+    frames = [probe(_opened(name, built[name])).assign(**columns, reason="") for name, columns in checkpoints.items()]
     if missing:
         reasons = [f"{NOT_THERE}{family}-{strategy}" for strategy in missing]
         frames.append(pd.DataFrame({"strategy": missing, "reason": reasons}))

@@ -1,6 +1,6 @@
 """`srgame compare`."""
 
-from srgame.cli.flags import Confidence, ConvLayers, Images, Limits, Networks, Output, Worth
+from srgame.cli.flags import Confidence, ConvLayersByChannel, Images, Limits, Networks, Output, Worth
 
 LIMITS = Limits(evaluations=50_000)
 
@@ -11,7 +11,7 @@ def compare(
     worth: Worth,
     output: Output,
     limits: Limits = LIMITS,
-    layers: ConvLayers = (),
+    layers: ConvLayersByChannel = (),
     confidence: Confidence = 0.95,
     seed: int = 0,
 ) -> None:

@@ -59,14 +59,13 @@ Strict = Annotated[
     ),
 ]
 Scale = Annotated[int | None, arg(help="expected scale; an error if the network's differs.")]
-ConvLayers = Annotated[
-    tuple[str, ...],
-    arg(
-        help="conv or linear layers, as `srgame layers` lists them, or: all (all conv layers); by default the last "
-        "feature layer. NAME:input stands for the channels that a layer receives, NAME/4 for filters of 4 channels, "
-        "and NAME@2 for the second call of a layer that a run calls several times."
-    ),
-]
+CONV_LAYERS = (
+    "conv or linear layers, as `srgame layers` lists them, or: all (all conv layers); by default the last feature "
+    "layer. NAME:input stands for the channels that a layer receives, "
+)
+SECOND_CALL = "NAME@2 for the second call of a layer that a run calls several times."
+ConvLayers = Annotated[tuple[str, ...], arg(help=f"{CONV_LAYERS}NAME/4 for filters of 4 channels, and {SECOND_CALL}")]
+ConvLayersByChannel = Annotated[tuple[str, ...], arg(help=f"{CONV_LAYERS}and {SECOND_CALL}")]
 Payoff = Annotated[Literal["psnr", "-mse", "-l1"], arg(help="quality of an SR image: PSNR in dB, or a negated error.")]
 TrainingDegradation = Literal[
     "bicubic",

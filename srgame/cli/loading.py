@@ -26,16 +26,36 @@ def loaded(
 
 def architectures_of(networks: Sequence[str], count: int) -> list[str | None]:
     """What --network names for each of `count` checkpoints; None: read from the weights."""
-    return [None if name == "auto" else name for name in _each("--network", networks, count)]
+    return [None if name == "auto" else name for name in one_each("--network", networks, count)]
 
 
 def conventions_of(convention: Convention, differences: Sequence[str], count: int) -> list[Convention]:
     """The convention of each of `count` checkpoints: the one of the flags, with what --conventions says differs."""
-    each = _each("--conventions", differences or ("",), count)
+    each = one_each("--conventions", differences or ("",), count)
     return [replace(convention, **dict(map(_setting, text.split()))) for text in each]
 
 
-def _each(flag: str, values: Sequence[str], count: int) -> list[str]:
+def specified(text: str) -> tuple[str | None, int | None, Convention]:
+    """The architecture, the scale and the convention in a text such as "nets.py:build scale=2 range=255 clamp".
+
+    The architecture is None for "auto": read from the weights. Words without = are settings if they name a flag.
+    """
+    flags = {name for name, default in _settings().items() if isinstance(default, bool)}
+    architecture, *words = text.split(" ")
+    while words and not ("=" in words[0] or words[0] in flags):
+        architecture += f" {words.pop(0)}"  # a path with a space
+    size = next((word for word in words if word.startswith("scale=")), "")
+    (convention,) = conventions_of(Convention(), [" ".join(word for word in words if word != size)], 1)
+    scale = size.removeprefix("scale=")
+    if size and not scale.isdigit():
+        raise InputError(f"'{text}' has {size}: write a whole number, such as scale=4")
+    if convention.upsampled_input and not size:
+        raise InputError(f"'{text}' does not say by which scale images are enlarged: add it, such as scale=4")
+    return None if architecture == "auto" else architecture, int(scale) if size else None, convention
+
+
+def one_each(flag: str, values: Sequence[str], count: int) -> list[str]:
+    """The values of a flag for `count` checkpoints, which share a single value."""
     if len(values) not in (1, count):
         raise InputError(f"{flag} has {len(values)} values for {count} checkpoints: give it one, or one for each")
     return list(values) if len(values) == count else [*values] * count
@@ -44,18 +64,22 @@ def _each(flag: str, values: Sequence[str], count: int) -> list[str]:
 def _setting(word: str) -> tuple[str, Any]:
     """The field of Convention and its value that "channels=y", "mean=0.4,0.4,0.4" or "clamp" stands for."""
     name, equals, value = word.partition("=")
-    defaults = {field.replace("_", "-"): default for field, default in vars(Convention()).items()}
-    default = chosen("setting of --conventions", name, defaults)
+    default = chosen("setting of a convention", name, _settings())
     if isinstance(default, bool) == bool(equals):
         form = name if isinstance(default, bool) else f"{name}=VALUE"
-        raise InputError(f"--conventions has '{word}': write {form}")
+        raise InputError(f"a convention has '{word}': write {form}")
     values: Any = value.split(",")
     try:
         values = map(float, values) if name == "mean" else values
         read = tuple(values) if isinstance(default, tuple) else value if equals else True
     except ValueError as error:
-        raise InputError(f"--conventions has '{word}': a mean is a number, or one for each channel") from error
+        raise InputError(f"a convention has '{word}': a mean is a number, or one for each channel") from error
     return name.replace("-", "_"), read
+
+
+def _settings() -> dict[str, Any]:
+    """The defaults of what a convention says, by the names of its flags."""
+    return {field.replace("_", "-"): default for field, default in vars(Convention()).items()}
 
 
 def judge(checkpoint: str, network: "nn.Module", pairs: "Pairs") -> None:

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from safetensors.torch import save_file
 
+from srgame.cli.loading import specified
 from srgame.errors import InputError
 from srgame.networks import SRResNet
 from srgame.report import recipe as recipes
@@ -163,3 +164,46 @@ def test_a_strategy_that_was_not_asked_for_is_not_called_missing() -> None:
     assert list(families.probed([], "rrdbnet-x4", probe)["strategy"]) == list(families.STRATEGIES)
     with pytest.raises(InputError, match="--networks"):
         families.probed([], "small-x4", probe)
+
+
+class Bytes(SRResNet):
+    """A network for pixel values from 0 to 255, in the order blue, green, red."""
+
+    def forward(self, lr: torch.Tensor) -> torch.Tensor:
+        return 255 * super().forward(lr.flip(1) / 255).flip(1)
+
+
+def tiny_bytes() -> SRResNet:
+    return Bytes(features=4, blocks=1)
+
+
+@pytest.mark.filterwarnings("ignore:.*carries no checksum")
+def test_a_network_of_another_convention_gives_the_same_figure_once_its_convention_is_named(
+    files: tuple[str, str],
+) -> None:
+    recipe = import_module("fig9_responses")
+    settings = recipe.SMOKE | {"networks": files[:1]} | FIGURES["fig9_responses"]
+    plain = recipe.measure(**settings, network=(f"{__name__}:tiny",))
+    named = recipe.measure(**settings, network=(f"{__name__}:tiny_bytes range=255 channels=bgr",))
+    pd.testing.assert_frame_equal(plain, named, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("nets.py:build rnge=255", "unknown setting of a convention 'rnge'"),
+        ("nets.py:build range=wide", "'wide' is no range of values"),
+        ("auto clamp=1", "'clamp=1': write clamp"),
+        ("auto scale=big", "'auto scale=big' has scale=big: write a whole number"),
+        ("auto upsampled-input", "by which scale images are enlarged"),
+    ],
+)
+def test_a_convention_that_is_none_gets_a_sentence(text: str, error: str) -> None:
+    with pytest.raises(InputError, match=error):
+        families.load_each(("mine.pth",), (text,))
+
+
+def test_a_path_with_a_space_is_no_convention() -> None:
+    architecture, scale, convention = specified("my nets/edsr x2.py:build scale=2 range=255 clamp")
+    assert (architecture, scale) == ("my nets/edsr x2.py:build", 2)
+    assert (convention.range, convention.clamp, convention.channels) == ("255", True, "rgb")
