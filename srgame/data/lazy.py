@@ -14,7 +14,7 @@ from srgame.data.images import Image, center_crop, image_paths, read_image, read
 from srgame.data.pairs import Pairs, load_pairs
 from srgame.errors import InputError, check_counts
 
-CACHE_BYTES = 1 << 28  # of decoded images in each training process: 30 images of two megapixels
+CACHE_BYTES = 1 << 28  # of decoded images in each training process: 45 images of two megapixels
 
 
 @dataclass(frozen=True)
