@@ -20,6 +20,7 @@ from printed import judged
 from readings import ORIGINAL, kind_of, shipped_readings
 from returns import diminishing
 from torch import Tensor, nn
+from zoo_names import CONTROL, READING
 
 from srgame.cli.comparison import labels
 from srgame.data.lazy import lr_images
@@ -40,8 +41,7 @@ from srgame.shapley.restoration import RestorationGame
 from srgame.shapley.semivalues import marginal_contributions
 from srgame.shapley.until import Until
 
-EATS, CONTROL = "w0.1", "pull-w0.1"
-NETWORKS = tuple(name for name in shipped_readings() if (kind_of(name) or ("",))[0] in (ORIGINAL, EATS, CONTROL))
+NETWORKS = tuple(name for name in shipped_readings() if (kind_of(name) or ("",))[0] in (ORIGINAL, READING, CONTROL))
 QUANTITIES = {
     "cosine": "mean |cos| of responses",
     "correlation": "mean |cos| of centred responses",
@@ -53,9 +53,9 @@ QUANTITIES = {
 }
 OF_GAMES = ("contributing", "violating", "diminishing")  # shares of the filters, or draws, of one layer's game
 DIFFERENCES = {  # in words, with the kinds that are subtracted, and a colour
-    "EATS (λ = 0.1) − Original": (EATS, ORIGINAL, ORANGE),
+    "EATS (λ = 0.1) − Original": (READING, ORIGINAL, ORANGE),
     "nothing erased (λ = 0.1) − Original": (CONTROL, ORIGINAL, BLUE),
-    "EATS − nothing erased": (EATS, CONTROL, GREY),
+    "EATS − nothing erased": (READING, CONTROL, GREY),
 }
 EVALUATIONS, DRAWS = 12_000, 1_000  # of a layer's game: coalitions, and draws of a filter and two coalitions
 SMOKE = {"layers": ("body.1",), "dataset": "photographs", "images": 1, "crop": 24, "restored": "photographs"}
@@ -84,8 +84,8 @@ def measure(
     rows: list[dict[str, Any]] = []
     for label, model in zip(labels(networks), load_each(networks, network).values(), strict=True):
         kind, of_seed = kind_of(label) or ("", 0)
-        if kind not in (ORIGINAL, EATS, CONTROL):
-            raise InputError(f"'{label}' ends in none of {ORIGINAL}, {EATS} and {CONTROL} with a seed: rename the file")
+        if kind not in (ORIGINAL, READING, CONTROL):
+            raise InputError(f"'{label}' ends in none of {ORIGINAL}, {READING} and {CONTROL} with a seed: rename it")
         values = _alike(model, lr, layers) | _shares("responding", channel_responses(model, lr, layers), "mean_abs")
         values |= _shares("salient", channel_salience(model, lr, layers), "salience")
         pairs = load_pairs(restored, degradation, scale_of(model), images, crop, seed)

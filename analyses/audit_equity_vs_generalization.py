@@ -12,7 +12,7 @@ from printed import judged
 from torch import nn
 
 from srgame.data.degradations.testing import SETTINGS
-from srgame.data.pairs import Pairs, load_pairs
+from srgame.data.pairs import load_pairs
 from srgame.evaluation.benchmark import BASELINE, benchmark
 from srgame.networks import scale_of
 from srgame.probes.equity import effective_players
@@ -52,9 +52,8 @@ def measure(
         psnr = scored.groupby(["checkpoint", "image"])["psnr_rgb"].mean()
         own, bicubic = psnr["own"], psnr[BASELINE]
         pairs = load_pairs(dataset, "b+n", scale_of(net), images=images, crop=min(crop, 32))
-        each = [Pairs((n,), (lr,), (hr,)) for n, lr, hr in zip(pairs.names, pairs.lr, pairs.hr, strict=True)]
         until = Until(evaluations=evaluations)
-        frames = [filter_scores(net, one, [layer], scores, until) for one in each]
+        frames = [filter_scores(net, one, [layer], scores, until) for one in pairs]
         rows = []
         for score in scores:
             values = [frame.loc[frame["score"] == score, "value"].to_numpy(dtype=float) for frame in frames]

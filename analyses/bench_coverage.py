@@ -33,6 +33,7 @@ ESTIMATORS: dict[str, Callable[..., ShapleyValues]] = {
     STOPPED: sampled_shapley,
 }
 LOW_PRECISION = 0.1  # rounding step of the low-precision game, in standard deviations of a replicate
+USUAL = 8  # seeds whose median error is the tolerance at which a run stops
 ROUNDING = 1e-9  # an estimate this near, relative to the largest value, is exact
 LOOKS: dict[str, dict[str, Any]] = {
     "antithetic permutations": {"color": BLUE, "marker": "o"},
@@ -83,7 +84,7 @@ def measure(
             for count in counts:
                 until = Until(evaluations=2 + count * cost)
                 if estimator == STOPPED:
-                    usual = np.median([sampled(game, until=until, seed=seed).relative_stderr for seed in range(PILOT)])
+                    usual = np.median([sampled(game, until=until, seed=seed).relative_stderr for seed in range(USUAL)])
                     if not ROUNDING < usual < np.inf:
                         continue
                     until = Until(tolerance=float(usual))
@@ -102,7 +103,7 @@ def _with_low_precision(
     game: SolvedGame | MeanGame, replicates: tuple[int, ...]
 ) -> tuple[SolvedGame | MeanGame, tuple[int, ...]]:
     """The game with its low-precision game, and the numbers of replicates to try; none if one replicate is exact."""
-    pilot = sampled_shapley(game, until=Until(evaluations=2 + PILOT * 2 * (game.players - 1)))
+    pilot = sampled_shapley(game, until=Until(evaluations=2 + PILOT * 2 * (game.players - 1)), regression=False)
     step = LOW_PRECISION * float(np.sqrt(np.mean(pilot.stderr**2) * PILOT))
     if step <= ROUNDING * np.abs(game.shapley).max():
         return game, ()

@@ -72,7 +72,7 @@ def _compared(game: RestorationGame, replicates: int, clock: Callable[[], float]
     until, sampled, work = Until(evaluations=2 + replicates * 2 * (game.players - 1)), [], []
     for game.bfloat16 in (False, True):
         start = clock()
-        sampled.append(sampled_shapley(game, until=until))
+        sampled.append(sampled_shapley(game, until=until, regression=False))
         work.append((clock() - start) * float((sampled[-1].stderr ** 2).sum()))
     fine, low_precision = (_per_second(game, low_precision, clock) for low_precision in (False, True))
     facts = {

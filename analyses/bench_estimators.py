@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from srgame.data.pairs import Pairs, load_pairs
 from srgame.errors import InputError
 from srgame.filters import filters_of
-from srgame.metrics import mse, payoff_named
+from srgame.metrics import mse, payoff_named, psnr_of
 from srgame.networks import load_network
 from srgame.report.recipe import run
 from srgame.report.style import BLUE, GREEN, GREY, ORANGE, RED, SKY, styled
@@ -162,7 +162,7 @@ class _Game:
         if self.image is None:
             return torch.stack([part(coalitions) for part in self.parts]).mean(0)
         error = self.remembered.mse(coalitions, self.image)
-        return -error if self.payoff == "-mse" else -10 * error.clamp(min=1e-10).log10()
+        return -error if self.payoff == "-mse" else psnr_of(error)
 
 
 def _truth(game: Game, evaluations: int) -> tuple[Values, Values]:

@@ -40,7 +40,6 @@ from srgame.shapley.until import SCHEDULE, Until
 MEASURED, COUNTED, ASSUMED, PROJECTED = "measured", "counted", "assumed", "projected"
 SIDE = 16  # side, in LR pixels, of the image on which FLOP are counted: they are proportional to its pixels
 WHOLE_RUNS = 9  # to build a game: two whole runs of three coalitions and a resumed run, which are compared
-BUSY = "workers that one client keeps busy with the shortest replicates"
 CURVE = tuple(2**k for k in range(15))
 
 SMOKE = {
@@ -154,13 +153,14 @@ def flop_of_convs(net: nn.Module) -> dict[str, float]:
 def _replicates_needed(
     sampled: str, layers: tuple[str, ...], replicates: int, crop: int, tolerance: float
 ) -> list[dict[str, Any]]:
-    """The replicates × images that layers of a trained network need for `tolerance`, from the error of `replicates`."""
+    """The replicates × images of permutations that layers need for `tolerance`, from the error of `replicates`."""
     net, pairs = load_network(sampled), load_pairs("photographs", images=4, crop=crop)
     everything, rows = filters_of(net).layers, []
     for layer in layers:
         game = RestorationGame(net, filters_of(net, [layer]), pairs)
         active = int((~game.dummies).sum())
-        values = sampled_shapley(game, until=Until(evaluations=2 + replicates * 2 * (active - 1)))
+        until = Until(evaluations=2 + replicates * 2 * (active - 1))
+        values = sampled_shapley(game, until=until, regression=False)
         needed = values.replicates * len(pairs) * (values.relative_stderr / tolerance) ** 2
         depth = everything.index(layer) / (len(everything) - 1)
         rows.append(_row(MEASURED, f"replicates × images for {tolerance:.0%}", needed, "1", layer, depth))

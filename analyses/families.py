@@ -122,10 +122,11 @@ def loaded(
 
 def load_each(networks: Sequence[str], architectures: Sequence[str] = AUTO) -> dict[str, nn.Module]:
     """The networks by their checkpoints."""
-    return {name: _opened(name, text) for name, text in architecture_of_each(networks, architectures).items()}
+    return {name: opened(name, text) for name, text in architecture_of_each(networks, architectures).items()}
 
 
-def _opened(checkpoint: str, architecture: str) -> nn.Module:
+def opened(checkpoint: str, architecture: str) -> nn.Module:
+    """The network of a checkpoint; `architecture` as the flag --network says."""
     network, scale, convention = loading.specified(architecture)
     return loading.loaded(checkpoint, network, scale, True, convention)
 
@@ -177,7 +178,7 @@ def measured_in_each(
     strategies in every picture.
     """
     built = architecture_of_each(list(checkpoints), architectures)
-    frames = [probe(_opened(name, built[name])).assign(**columns, reason="") for name, columns in checkpoints.items()]
+    frames = [probe(opened(name, built[name])).assign(**columns, reason="") for name, columns in checkpoints.items()]
     if missing:
         reasons = [f"{NOT_THERE}{family}-{strategy}" for strategy in missing]
         frames.append(pd.DataFrame({"strategy": missing, "reason": reasons}))

@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from srgame.data.images import to_bytes
+
 LARGEST = 128  # side of a stored map, in pixels
 SIDES = (128, 96, 80, 64, 48, 40, 32, 24, 16)  # tried until a page is small enough
 QUALITY = 80  # of WebP
@@ -19,7 +21,7 @@ QUALITY = 80  # of WebP
 
 @dataclass(frozen=True)
 class Maps:
-    """A map per filter, from 0 for minus its peak to 255 for its peak; with a `floor` of 0, from 0 to its peak."""
+    """A map per filter, from 0 for minus its peak to 255 for its peak; if not `signed`, from 0 to its peak."""
 
     levels: UInt8[np.ndarray, "filter h w"]
     peaks: Float[np.ndarray, " filter"]
@@ -58,7 +60,7 @@ def webp(image: UInt8[np.ndarray, "..."], quality: int = QUALITY) -> str:
 
 def photograph(image: Float[Tensor, "3 h w"], side: int = 256) -> str:
     """An RGB image in [0, 1] as the address of a picture; larger ones are shrunk to `side` pixels."""
-    pixels = (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+    pixels = to_bytes(image.cpu())
     height, width = _within(side, *pixels.shape[:2])
     if (height, width) != pixels.shape[:2]:
         pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)

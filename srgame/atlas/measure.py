@@ -6,7 +6,7 @@ restored images without each filter and Shapley values, and last interactions; t
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
 
@@ -158,6 +158,10 @@ class _Surveyor:
                     done += 1
                 except OutOfTimeError:
                     self.atlas.missing.append(what)
+                except InputError as error:  # such as too few evaluations: what is measured is kept
+                    if not done:
+                        raise
+                    self.atlas.missing.append(f"{what} ({error})")
                 except KeyboardInterrupt:
                     if not done:
                         raise
@@ -304,8 +308,6 @@ class _Surveyor:
 
     def _interact(self, cell: Cell) -> None:
         game, limits = self._game(cell), self._limits()
-        if limits.evaluations is not None:  # here each is one on all images, in other games on a single one
-            limits = replace(limits, evaluations=limits.evaluations // len(game.pairs))
         phi = cell.filters["shapley"].fillna(cell.filters["leave_one_out"]).fillna(0).abs()
         everyone = game.players <= self.interacting or additive_tail(game) is not None
         chosen = range(game.players) if everyone else sorted(phi.nlargest(self.interacting).index.tolist())

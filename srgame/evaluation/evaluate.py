@@ -49,7 +49,7 @@ def scores(restore: Restore, pairs: Pairs) -> pd.DataFrame:
                 warnings.warn(
                     f"the SR image of '{name}' has values that are not finite: it gets no score", stacklevel=2
                 )
-            target, border = hr[None].to(sr.device), _border(pairs.scale)  # measured where the network runs
+            target, border = hr[None].to(sr.device), _border(pairs.scale)  # measured where the SR image is
             rgb, y = benchmark_pair(sr, target, border, "rgb"), benchmark_pair(sr, target, border, "y")
             rows.append(
                 {"image": name, "psnr_rgb": psnr(*rgb).item(), "psnr_y": psnr(*y).item(), "ssim_y": ssim(*y).item()}

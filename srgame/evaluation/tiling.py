@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from srgame.devices import device_of
 from srgame.errors import InputError
 from srgame.filters import run
 from srgame.networks import scale_of
@@ -100,7 +101,7 @@ class Tiled:
 
     @property
     def _device(self) -> torch.device:
-        return next(self.network.parameters()).device
+        return device_of(self.network)
 
 
 @torch.inference_mode()
@@ -153,7 +154,7 @@ def _stride(network: nn.Module) -> int:
 def _strip(network: nn.Module, length: int) -> Float[Tensor, "1 3 h w"]:
     breadth = max(BREADTH, convention_of(network).smallest)
     values = torch.rand(1, 3, breadth, length, generator=torch.Generator().manual_seed(0))
-    return values.to(next(network.parameters()))
+    return values.to(next(network.parameters(), values))
 
 
 def _run(network: nn.Module, strip: Float[Tensor, "1 3 h w"], axis: int) -> Float[Tensor, "1 3 H W"]:

@@ -43,23 +43,19 @@ def shapley_table(values: pd.DataFrame, unit: str, confidence: float, most: int 
     Values below SMALL are printed in units of a power of ten.
     """
     lines: list[str] = []
+    is_joint = values["layer"].nunique() > 1 and values["rank"].is_unique  # games of their own repeat the ranks
     for _, frame in values.groupby("layer", sort=False):
-        lines += _layer(frame.sort_values("rank"), unit, confidence, most)
-        if _is_game(frame):
+        lines += _layer(frame.sort_values("rank"), unit, confidence, most, is_joint)
+        if not is_joint:
             lines += _how(frame, confidence)
-    if not _is_game(frame):  # one game of all layers
+    if is_joint:
         lines += ["", "one game of all layers", *_total(values, unit), *_how(values, confidence)]
     if len(values) > 1:
         lines += ["", "a sum of φ is not what removing filters together costs: `srgame prune` measures that"]
     return "\n".join(lines)
 
 
-def _is_game(frame: pd.DataFrame) -> bool:
-    """Whether these players have a game of their own, and with it all ranks."""
-    return int(frame["rank"].max()) == len(frame)
-
-
-def _layer(ranked: pd.DataFrame, unit: str, confidence: float, most: int) -> list[str]:
+def _layer(ranked: pd.DataFrame, unit: str, confidence: float, most: int, is_joint: bool) -> list[str]:
     layer, scale = ranked["layer"].iloc[0], _Scale.of(ranked["shapley"], unit)
     player = "layer" if layer == "all layers" else "filter"
     names = ranked["filter"].astype(str)
@@ -70,9 +66,8 @@ def _layer(ranked: pd.DataFrame, unit: str, confidence: float, most: int) -> lis
     if len(rows) > most:
         rows[most * 3 // 4 : -most // 4] = [f"       … {len(rows) - most} more in the csv"]
     head = f" rank  {player:>{width}}  {scale.headed('φ'):>12}  ± {confidence:.0%} interval"
-    if _is_game(ranked):
-        return [f"\n{layer}", head, *rows, *_total(ranked, unit)]
-    return [f"\n{layer}", head, *rows, f"φ of this layer add up to {scale.written(ranked['shapley'].sum())}"]
+    total = [f"φ of this layer add up to {scale.written(ranked['shapley'].sum())}"]
+    return [f"\n{layer}", head, *rows, *(total if is_joint else _total(ranked, unit))]
 
 
 def _total(values: pd.DataFrame, unit: str) -> list[str]:

@@ -15,6 +15,7 @@ from srgame.shapley.coalitions import (
     evaluated,
     rounding_of,
     with_dummies,
+    worth_of_ends,
 )
 from srgame.shapley.game import Game
 from srgame.shapley.values import PerPlayer, ShapleyValues
@@ -109,7 +110,7 @@ def _compared(game: Game, active: Active) -> _Compared:
     """
     n = len(active)
     chosen = _random_coalitions(n)
-    ends = evaluated(game, with_dummies(game, active, np.array([[False], [True]]).repeat(n, 1)))
+    (ends,) = worth_of_ends([game], active)
     contributions, largest = first_and_last(game, active, ends)
     value = contributions.mean(0)
     inside, outside = np.split(evaluated(game, with_dummies(game, active, np.concatenate([chosen, ~chosen]))), 2)

@@ -210,7 +210,8 @@ class _Trainee:
         losses.total().backward()
         self.optimiser.step()
         for name, value in self.network.state_dict().items() if self.average else ():
-            self.average[name].lerp_(value, 1 - self.ema)
+            average = self.average[name]
+            average.lerp_(value, 1 - self.ema) if value.is_floating_point() else average.copy_(value)
 
     def restore(self, state: dict[str, Any] | None) -> list[Row]:
         """Takes up a stored state and returns the log in it; without a state the log is empty."""

@@ -145,7 +145,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> dict[str, nn.Module]:
         for name in ("small-x4-eats-hr-1", "small-x4-original-0"):
             networks[name].conv_last.bias.add_(0.02)
     monkeypatch.setattr(audit_targets, "zoo", lambda: dict.fromkeys(names))
-    monkeypatch.setattr(families, "load_network", lambda name, architecture: networks[name])
+    monkeypatch.setattr(families, "opened", lambda name, _architecture: networks[name])
     return networks
 
 

@@ -32,7 +32,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> dict[str, nn.Module]:
         with torch.no_grad():
             network.conv_last.bias.add_(0.01 * place)
     monkeypatch.setattr(zoo_names, "zoo", lambda: dict.fromkeys([*names, "srresnet-x4-eats", "small-x4-bicubic"]))
-    monkeypatch.setattr(families, "load_network", lambda name, architecture: networks[name])
+    monkeypatch.setattr(families, "opened", lambda name, _architecture: networks[name])
     return networks
 
 

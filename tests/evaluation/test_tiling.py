@@ -110,6 +110,13 @@ def test_a_network_that_depends_on_the_whole_image_runs_whole_with_a_warning(net
         assert torch.equal(Tiled(network, side=32)(lr), network(lr))
 
 
+def test_a_network_without_weights_is_tiled() -> None:
+    lr = images(1, 40, 60)
+    tiled = Tiled(nn.Upsample(scale_factor=2, mode="nearest"), side=32)
+    assert tiled.overlap == 0
+    torch.testing.assert_close(tiled(lr), lr.repeat_interleave(2, 2).repeat_interleave(2, 3))
+
+
 def test_too_small_tiles_are_refused() -> None:
     with torch.inference_mode(), pytest.raises(InputError, match="tiles of 16 LR pixels"):
         Tiled(small("srresnet-x4"), side=16)(images(1, 100, 100))

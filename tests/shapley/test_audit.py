@@ -74,6 +74,20 @@ def test_the_table_warns_of_few_replicates_unless_each_is_exact(
     assert (values["stderr"].max() < 1e-9) == (replicates == 14)
 
 
+@pytest.mark.parametrize("first", ["conv_first", "conv_hr"])
+def test_one_game_of_all_layers_is_told_from_games_of_their_own_even_if_one_layer_has_all_top_ranks(
+    small: SRResNet, photographs: Pairs, first: str
+) -> None:
+    filters = filters_of(small, ["conv_first", "conv_hr"])
+    until = Until(evaluations=2 + 3 * 2 * (len(filters) - 1))
+    values = network_values(small, filters, photographs, until=until, game="all filters", gradients=False)
+    assert sorted(values["rank"]) == list(range(1, len(values) + 1))
+    values["rank"] = (values["layer"] != first).rank(method="first").astype(int)
+    printed = shapley_table(values, "dB", 0.95)
+    assert printed.count("φ of this layer add up to") == 2
+    assert printed.count("one game of all layers") == printed.count("all φ add up to") == 1
+
+
 def test_an_unknown_game_is_refused(small: SRResNet, photographs: Pairs, filters: Filters) -> None:
     with pytest.raises(InputError, match="unknown game 'chess': choose one of each layer"):
         network_values(small, filters, photographs, until=Until(evaluations=9), game="chess")

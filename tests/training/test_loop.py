@@ -17,7 +17,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 from trainings import batches, tiny
 
 from srgame.data.pairs import load_pairs
@@ -133,6 +133,15 @@ def test_the_moving_average_of_the_weights_is_saved_too(tmp_path: Path) -> None:
     assert not torch.equal(average["conv_hr.weight"], weights["conv_hr.weight"])
     with pytest.raises(InputError, match=r"ema.* not 1\.0"):
         Schedule(5, ema=1.0)
+
+
+def test_the_moving_average_of_a_network_with_batch_norm_counts_its_batches(tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 48, 3, padding=1), nn.BatchNorm2d(48), nn.PixelShuffle(4))
+    network.scale = 4  # type: ignore[assignment]
+    fit(Original(network), batches(), Schedule(5, 1e-2, ema=0.8), tmp_path)
+    weights, average = (load_file(tmp_path / f"weights{kind}.safetensors") for kind in ("", ".ema"))
+    assert average["1.num_batches_tracked"] == weights["1.num_batches_tracked"] == 5
+    assert not torch.equal(average["1.running_mean"], weights["1.running_mean"])
 
 
 def test_a_finished_run_is_extended_and_an_unfinished_one_is_not(tmp_path: Path) -> None:
