@@ -23,7 +23,7 @@ from srgame.networks import scale_of
 from srgame.probes.equity import effective_players, entropy, gini
 from srgame.probes.scores import filter_scores
 from srgame.report.style import styled
-from srgame.shapley.audit import network_values
+from srgame.shapley.audit import network_values, uninterrupted
 from srgame.shapley.until import Until
 
 SMOKE = {
@@ -80,7 +80,7 @@ def _scored(
     exact = [score for score in scores if score != "shapley"]
     frames = [filter_scores(network, pairs, layers, exact, until).assign(stderr=0.0)] if exact else []
     if "shapley" in scores:
-        phi = network_values(network, filters_of(network, layers), pairs, until=until)
+        phi = uninterrupted(network_values(network, filters_of(network, layers), pairs, until=until))
         frames.insert(0, phi.rename(columns={"shapley": "value"}).assign(score="shapley"))
     return pd.concat([frame[["layer", "score", "value", "stderr"]] for frame in frames])
 

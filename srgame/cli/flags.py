@@ -6,7 +6,7 @@ some groups or verbs have in common is a type that carries its sentence.
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
@@ -250,3 +250,9 @@ def stop(what_is_left: str) -> NoReturn:
     """Ends the command after Ctrl-C, with a sentence on what it leaves and the status INTERRUPTED."""
     print(f"srgame: interrupted: {what_is_left}", file=sys.stderr)
     sys.exit(INTERRUPTED)
+
+
+def stop_measuring(missing: Sequence[str]) -> NoReturn:
+    """Ends a command that has saved what it measured before Ctrl-C, and names the layers that it did not measure."""
+    lacking = f"; not measured: {', '.join(missing)}" if missing else ""
+    stop(f"what was measured so far is saved{lacking}")

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from srgame.cli.flags import Confidence, ConvLayers, Images, Limits, Network, Output, Worth, flat, stop
+from srgame.cli.flags import Confidence, ConvLayers, Images, Limits, Network, Output, Worth, flat, stop_measuring
 
 LIMITS = Limits(seconds=90.0)
 IMAGES = Images(crop=48)
@@ -95,10 +95,11 @@ def interactions(
         confidence=confidence,
         seed=seed,
     )
-    source = provenance(settings, weights=fingerprint(model), images=pairs.names)
+    missing = asked[len(frames) :]
+    source = provenance(settings, weights=fingerprint(model), images=pairs.names, missing=missing)
     written = save_results(output.output, {"interactions": values}, source, interaction_matrices(values, unit))
     for frame in frames:
         print(interaction_table(frame, unit, confidence))
     print("written:", *written)
-    if len(frames) < len(asked) or (values["ended"] == "interrupted").any():
-        stop("what was measured so far is saved")
+    if missing or (values["ended"] == "interrupted").any():
+        stop_measuring(missing)

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from srgame.cli.flags import Confidence, ConvLayers, Images, Limits, Network, Output, Worth, flat, stop
+from srgame.cli.flags import Confidence, ConvLayers, Images, Limits, Network, Output, Worth, flat, stop_measuring
 from srgame.errors import InputError
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def shapley(
     from srgame.report.figures import shapley_bars
     from srgame.report.results import save_results
     from srgame.report.tables import shapley_table
-    from srgame.shapley.audit import network_values
+    from srgame.shapley.audit import MISSING, interrupted, network_values
     from srgame.shapley.until import Until
 
     ensure_writable(output.output)
@@ -119,14 +119,15 @@ def shapley(
         scheduler=scheduler,
         workers=workers,
     )
-    source = provenance(settings, weights=fingerprint(model), images=pairs.names)
+    missing = values.attrs[MISSING]
+    source = provenance(settings, weights=fingerprint(model), images=pairs.names, missing=missing)
     sample = f"{len(pairs)} image{'s' * (len(pairs) > 1)} of {Path(images.lr or images.dataset).name}, {images.setting}"
     figure = shapley_bars(values, unit, f"{values['checkpoint'].iloc[0]}; {sample}")
     written = save_results(output.output, {"shapley": values}, source, figure)
     print(shapley_table(values, unit, confidence))
     print("written:", *written)
-    if (values["ended"] == "interrupted").any():
-        stop("what was measured so far is saved")
+    if interrupted(values):
+        stop_measuring(missing)
 
 
 def named(layers: tuple[str, ...], network: "nn.Module", lr: "Tensor") -> tuple[str, ...] | None:

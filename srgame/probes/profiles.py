@@ -23,7 +23,7 @@ from srgame.probes.equity import effective_players, gini
 from srgame.probes.features import features, mean_over_images
 from srgame.probes.responses import channel_responses, response_summary
 from srgame.probes.salience import channel_salience, salience_summary
-from srgame.shapley.audit import network_values
+from srgame.shapley.audit import network_values, uninterrupted
 from srgame.shapley.restoration import RestorationGame
 from srgame.shapley.until import Until
 
@@ -67,15 +67,17 @@ def filter_profiles(
     """
     if grouped := [layer for layer in layers if Place.of(layer).size > 1]:
         raise InputError(f"'{grouped[0]}' joins channels, which probes keep apart: name the layer without /")
-    values = network_values(
-        network,
-        filters_of(network, layers),
-        pairs,
-        until=until,
-        seed=seed,
-        confidence=confidence,
-        progress=progress,
-        **restoration,
+    values = uninterrupted(
+        network_values(
+            network,
+            filters_of(network, layers),
+            pairs,
+            until=until,
+            seed=seed,
+            confidence=confidence,
+            progress=progress,
+            **restoration,
+        )
     )
     layers = list(values["layer"].unique())
     alike, _ = mean_over_images(network, pairs, layers, cosines)

@@ -20,15 +20,15 @@ from srgame.filters import Place, filters_of
 from srgame.networks import tied_filters
 from srgame.probes.responses import channel_responses
 from srgame.probes.salience import channel_salience
-from srgame.shapley.audit import network_values
+from srgame.shapley.audit import network_values, uninterrupted
 from srgame.shapley.game import Game
 from srgame.shapley.restoration import RestorationGame
 from srgame.shapley.semivalues import leave_one_out
 from srgame.shapley.until import Until
 
 SCORES: dict[str, Callable[[nn.Module, str, Pairs, Until, int], pd.Series]] = {
-    "shapley": lambda network, layer, pairs, until, seed: network_values(
-        network, filters_of(network, [layer]), pairs, until=until, seed=seed
+    "shapley": lambda network, layer, pairs, until, seed: uninterrupted(
+        network_values(network, filters_of(network, [layer]), pairs, until=until, seed=seed)
     )["shapley"],
     "leave-one-out": lambda network, layer, pairs, *_: pd.Series(
         leave_one_out(RestorationGame(network, filters_of(network, [layer]), pairs))

@@ -12,7 +12,7 @@ from srgame.filters import filters_of
 from srgame.probes.attributions import METHODS, channel_attributions
 from srgame.probes.responses import channel_responses
 from srgame.probes.salience import channel_salience
-from srgame.shapley.audit import network_values
+from srgame.shapley.audit import network_values, uninterrupted
 from srgame.shapley.until import Until
 
 Layers = Sequence[str]
@@ -26,8 +26,8 @@ def _attributions(method: str) -> Measure:
 SCORES: dict[str, Measure] = {
     "responses": lambda network, pairs, layers, _: channel_responses(network, pairs.lr, layers),
     "salience": lambda network, pairs, layers, _: channel_salience(network, pairs.lr, layers),
-    "shapley": lambda network, pairs, layers, until: network_values(
-        network, filters_of(network, layers), pairs, until=until
+    "shapley": lambda network, pairs, layers, until: uninterrupted(
+        network_values(network, filters_of(network, layers), pairs, until=until)
     ),
 } | {method: _attributions(method) for method in METHODS}
 

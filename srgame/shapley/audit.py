@@ -36,6 +36,7 @@ Restored = Callable[[Filters], Game]
 
 
 HOW = ("empty", "grand", "replicates", "evaluations", "relative_stderr", "ended")
+MISSING, CUT = "missing", "interrupted"  # in the attrs of a frame: layers without values, and whether by Ctrl-C
 
 
 @runtime_checkable
@@ -74,7 +75,7 @@ class _InProcess:
         for game in games:
             frame = play(*game)
             yield frame
-            if (frame["ended"] == "interrupted").any():
+            if interrupted(frame):
                 return
 
 
@@ -111,8 +112,9 @@ def network_values(
     variance (antithetic_reduction, control_variates_reduction, gradients_reduction, and with bfloat16
     low_precision_reduction; NaN if not measured).
 
-    game: one of GAMES. `until` holds for each game; after Ctrl-C the games so far are returned. A game
-        with an additive tail is solved to 0.01% (`additive_shapley`), unless an estimator is asked for.
+    game: one of GAMES. `until` holds for each game; after Ctrl-C the games so far are returned (see `interrupted`).
+        The frame's attrs["missing"] lists the layers without values. A game with an additive tail is solved to 0.01%
+        (`additive_shapley`), unless an estimator is asked for.
     regression, antithetic: as in sampled_shapley.
     gradients: True samples with gradients (multilevel_shapley), by default only if all filters play one game and this
         is cheaper than a permutation.
@@ -148,6 +150,7 @@ def network_values(
         raise InputError("bfloat16 is an option of permutations, and gradients and regression use none: ask for either")
     plain = regression is None and antithetic is None and not gradients
     frames: list[pd.DataFrame] = []
+    late = False
     with lock(store), executor(network, pairs) as running:
 
         def play(number: int, evaluated: Played) -> pd.DataFrame:
@@ -176,7 +179,24 @@ def network_values(
             if not frames:
                 raise
             warnings.warn(f"the values end with {frames[-1]['layer'].iloc[0]}: {error}", stacklevel=2)
-    return pd.concat(frames, ignore_index=True)
+            late = True
+    values = pd.concat(frames, ignore_index=True)
+    asked = filters.layers if game == "each layer" else ()
+    missing = [layer for layer in asked if layer not in set(values["layer"])]
+    values.attrs = {MISSING: missing, CUT: bool(missing) and not late}
+    return values
+
+
+def interrupted(values: pd.DataFrame) -> bool:
+    """Whether Ctrl-C ended the sampling in a frame of `network_values` early, or left out a layer."""
+    return bool(values.attrs.get(CUT) or (values["ended"] == "interrupted").any())
+
+
+def uninterrupted(values: pd.DataFrame) -> pd.DataFrame:
+    """The frame of `network_values`, for what goes on with it; raises KeyboardInterrupt if Ctrl-C cut it short."""
+    if interrupted(values):
+        raise KeyboardInterrupt
+    return values
 
 
 def _estimator(

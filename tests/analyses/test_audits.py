@@ -38,6 +38,8 @@ from srgame.evaluation.benchmark import Benchmark
 from srgame.evaluation.evaluate import bicubic, evaluate
 from srgame.networks import load_network
 from srgame.report.recipe import caption, defaults, measured_with
+from srgame.shapley.audit import network_values
+from srgame.shapley.until import Until
 
 FIGURES = Path(__file__).parents[2] / "figures"
 STEMS = sorted(path.stem for path in FIGURES.glob("*.json"))
@@ -309,6 +311,16 @@ def test_noise_is_taken_out_of_shares() -> None:
     assert (equities.without_noise(np.array([-3.0, 0.1]), np.array([0.0, 0.2])) == [3.0, 0.0]).all()
     with pytest.raises(InputError, match="allow more evaluations"):
         equities.without_noise(np.array([-3.0, 0.1]), np.array([np.inf, 0.2]))
+
+
+def test_ctrl_c_ends_a_recipe_of_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+    def cut_short(*words: object, **named: object) -> pd.DataFrame:
+        return network_values(*words, **named).assign(ended="interrupted")
+
+    monkeypatch.setattr(equities, "network_values", cut_short)
+    pairs, until = load_pairs(images=1, crop=16), Until(evaluations=130)
+    with pytest.raises(KeyboardInterrupt):
+        equities._scored(load_network("srresnet-x4-bicubic"), pairs, ["conv_hr"], ["responses", "shapley"], until)
 
 
 def test_the_cost_is_the_mean_over_layers() -> None:

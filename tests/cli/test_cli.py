@@ -397,11 +397,11 @@ def stopped_at_second(name: str) -> Callable[..., object]:
     module, _, function = f"srgame.{name}".rpartition(".")
     real, calls = getattr(import_module(module), function), []
 
-    def stopped(*words: object) -> object:
+    def stopped(*words: object, **named: object) -> object:
         calls.append(words)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return real(*words)
+        return real(*words, **named)
 
     return stopped
 
@@ -753,6 +753,48 @@ def test_ctrl_c_leaves_no_traceback_and_keeps_what_was_measured(checkpoint: Path
     assert process.exitcode == 130, shown.read_text()
     assert "ended by: interrupted" in shown.read_text() and "Traceback" not in shown.read_text()
     assert (pd.read_csv(tmp_path / "out" / "shapley.csv")["replicates"] >= 4).all()
+
+
+@pytest.mark.usefixtures("without_pictures")
+@pytest.mark.parametrize(
+    ("verb", "where"),
+    [("shapley", "shapley.audit.affordable_tail"), ("interactions", "shapley.interactions.pair_interactions")],
+)
+def test_ctrl_c_saves_the_layers_so_far_and_names_the_others(
+    srgame: Run, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str, where: str
+) -> None:
+    words = ["--layers", "body.1.conv2", "conv_hr", "conv_last:input", "--crop", 16, "--images", 1]
+    monkeypatch.setattr(f"srgame.{where}", stopped_at_second(where))
+    status, printed, error = srgame(verb, checkpoint, *words, "--evaluations", 300, "--output", tmp_path)
+    measured = set(pd.read_csv(tmp_path / f"{verb}.csv")["layer"])
+    missing = [layer for layer in words[1:4] if layer not in measured]
+    assert status == 130 and 1 <= len(missing) <= 2 and f"{verb}.csv" in printed
+    assert all(layer in error for layer in missing) and not any(layer in error for layer in measured)
+    note = json.loads((tmp_path / f"{verb}.json").read_text())
+    assert note["missing"] == missing and note["settings"]["layers"] == words[1:4]
+
+
+@pytest.mark.parametrize(
+    ("verb", "flags"),
+    [
+        ("compare", ["--layers", "upconv1"]),
+        ("prune", ["--layer", "upconv1", "--count", 2]),
+        ("probe equity", ["--layers", "upconv1", "--scores", "responses", "shapley"]),
+    ],
+)
+def test_nothing_is_concluded_from_values_that_ctrl_c_cut_short(
+    srgame: Run,
+    two_runs: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    verb: str,
+    flags: list[object],
+) -> None:
+    monkeypatch.setattr("srgame.shapley.sampling._make", stopped_at_second("shapley.sampling._make"))
+    networks = two_runs[:1] if verb == "prune" else two_runs
+    with pytest.raises(KeyboardInterrupt):
+        srgame(*verb.split(), *networks, *flags, "--crop", 16, "--images", 2, "--output", tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
 
 
 @pytest.mark.usefixtures("without_pictures")

@@ -1,6 +1,10 @@
 """The games that a network's filters can play."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from srgame.data.pairs import Pairs, load_pairs
@@ -8,12 +12,13 @@ from srgame.errors import InputError
 from srgame.filters import Filters, filters_of
 from srgame.networks import SRResNet
 from srgame.report.tables import shapley_table
-from srgame.shapley.audit import GAMES, network_values
+from srgame.shapley import audit, sampling
+from srgame.shapley.audit import GAMES, interrupted, network_values, uninterrupted
 from srgame.shapley.exact import exact_shapley
 from srgame.shapley.low_precision import NEGLIGIBLE
 from srgame.shapley.permutations import sampled_shapley
 from srgame.shapley.restoration import RestorationGame
-from srgame.shapley.until import Until
+from srgame.shapley.until import OutOfTimeError, Until
 
 
 @pytest.fixture
@@ -128,3 +133,57 @@ def test_bfloat16_is_for_permutations_alone(small: SRResNet, photographs: Pairs,
         network_values(small, filters, photographs, until=Until(evaluations=9), gradients=True, bfloat16=True)
     with pytest.raises(InputError, match="ask for either"):
         network_values(small, filters, photographs, until=Until(evaluations=9), regression=True, bfloat16=True)
+
+
+def raising(error: BaseException) -> Callable[..., None]:
+    """A function that raises the error."""
+
+    def function(*_: object, **__: object) -> None:
+        raise error
+
+    return function
+
+
+def test_ctrl_c_outside_the_sampling_names_the_layers_that_it_leaves_out(
+    small: SRResNet, photographs: Pairs, filters: Filters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = network_values(small, filters, photographs, until=Until(evaluations=300))
+    assert not interrupted(whole) and whole.attrs["missing"] == [] and uninterrupted(whole) is whole
+    monkeypatch.setattr(audit, "additive_shapley", raising(KeyboardInterrupt()))
+    values = network_values(small, filters, photographs, until=Until(evaluations=300))
+    pd.testing.assert_frame_equal(values, whole[whole["layer"] == "body.0.conv1"])
+    assert values.attrs["missing"] == ["conv_hr", "conv_last"] and interrupted(values)
+    with pytest.raises(KeyboardInterrupt):
+        uninterrupted(values)
+
+
+def test_ctrl_c_in_the_sampling_names_the_layers_that_it_leaves_out(
+    small: SRResNet, photographs: Pairs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, numbers = sampling._make, []
+
+    def stopped(*words: Any) -> Any:
+        numbers.append(words[-1])
+        if len(numbers) == 4:
+            raise KeyboardInterrupt
+        return make(*words)
+
+    monkeypatch.setattr(sampling, "_make", stopped)
+    for game, layers in (("each layer", ["conv_hr"]), ("all filters", [])):
+        numbers.clear()
+        filters = filters_of(small, ["body.0.conv1", "conv_hr"])
+        values = network_values(small, filters, photographs, until=Until(evaluations=900), game=game, gradients=False)
+        assert values["replicates"].eq(3).all() and values["ended"].eq("interrupted").all()
+        assert values.attrs["missing"] == layers and interrupted(values)
+        with pytest.raises(KeyboardInterrupt):
+            uninterrupted(values)
+
+
+def test_a_layer_without_time_is_noted_and_no_interruption(
+    small: SRResNet, photographs: Pairs, filters: Filters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "additive_shapley", raising(OutOfTimeError("no time")))
+    with pytest.warns(UserWarning, match=r"end with body\.0\.conv1: no time"):
+        values = network_values(small, filters, photographs, until=Until(evaluations=300))
+    assert set(values["layer"]) == {"body.0.conv1"} and values.attrs["missing"] == ["conv_hr", "conv_last"]
+    assert uninterrupted(values) is values

@@ -25,6 +25,7 @@ from srgame.errors import InputError
 from srgame.filters import filters_of
 from srgame.metrics import psnr
 from srgame.networks import SRResNet
+from srgame.shapley import audit
 from srgame.shapley import cluster as clusters
 from srgame.shapley.audit import GAMES, network_values
 from srgame.shapley.cluster import Cluster, connected
@@ -191,6 +192,20 @@ def test_ctrl_c_keeps_what_came_and_one_process_goes_on(
     assert 3 <= stored(tmp_path) < 20
     more = values_of(small, photographs, **how)
     assert more.equals(values_of(small, photographs, **how | {"store": None}))
+
+
+def test_ctrl_c_before_the_replicates_of_a_layer_names_it(
+    small: SRResNet, photographs: Pairs, threads: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(audit, "additive_shapley", interrupted)
+    with connected(threads(2).scheduler_address) as cluster:
+        layers = ["body.0.conv1", "conv_hr"]
+        some = values_of(small, photographs, executor=cluster.executor, layers=layers)
+    assert set(some["layer"]) == {"body.0.conv1"} and set(some["ended"]) == {"evaluations"}
+    assert audit.interrupted(some) and some.attrs["missing"] == ["conv_hr"]
 
 
 def test_a_run_whose_workers_are_gone_says_so_and_loses_nothing(
