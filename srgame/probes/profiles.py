@@ -4,6 +4,7 @@ Filters of separately trained networks do not correspond by number. So filters a
 quantities of whole layers and networks are subtracted.
 """
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from jaxtyping import Float
 from scipy.special import ndtri, stdtrit
 from torch import nn
 
+from srgame.data.images import some
 from srgame.data.pairs import Pairs
 from srgame.errors import InputError
 from srgame.evaluation.evaluate import evaluate
@@ -31,12 +33,15 @@ WHOLE = "whole network"  # in the column layer, for what no layer has alone
 IMAGES, SAMPLING = "images", "sampling"  # what an interval covers
 FILTER = ["layer", "filter"]
 DRAWS = 1000  # of all φ from their standard errors, for the standard errors of what is computed from them
-OF_VALUES: dict[str, Callable[[Float[np.ndarray, " filter"]], float]] = {
+PerFilter = Float[np.ndarray, " filter"]
+OfValues = Callable[[PerFilter], float]
+OF_VALUES: dict[str, OfValues] = {
     "shapley_gini": gini,
     "shapley_effective_share": lambda values: effective_players(values) / len(values),
     "harmful": lambda values: float((values < 0).mean()),
 }
 Rows = Iterator[dict[str, Any]]
+Interval = tuple[float, float, float]  # a difference, and the ends of its interval
 
 
 def filter_profiles(
@@ -110,7 +115,7 @@ def layer_profiles(
     if the whole layer is erased; mean_abs, sparsity, inhibited and responses_effective_share (`response_summary`);
     mean_cosine, the mean |cosine| of pairs; salience_effective_share. Of all images at once, from the frame `filters`
     of `filter_profiles`: shapley_gini, shapley_effective_share and harmful, the share of filters with φ < 0; stderr is
-    then the standard error that follows from those of φ.
+    then the standard error that follows from those of φ, NaN, with a warning, if one of these is infinite.
 
     >>> import srgame
     >>> network = srgame.seeded(lambda: srgame.SRResNet(features=4, blocks=1), seed=0)
@@ -120,6 +125,12 @@ def layer_profiles(
     ['psnr_y', 'psnr_rgb', 'ssim_y', 'worth']
     """
     layers = list(filters["layer"].unique())
+    if unknown := filters.loc[np.isinf(filters["stderr"]), "layer"].unique().tolist():
+        warnings.warn(
+            f"φ of {some(unknown)} has no standard error after so few replicates, so its Gini, effective share and "
+            "share below 0 have no intervals: allow more evaluations or seconds",
+            stacklevel=2,
+        )
     rows = [
         *_of_network(network, pairs),
         *_worths(network, pairs, layers, restoration),
@@ -170,10 +181,16 @@ def _sharing(filters: pd.DataFrame, seed: int) -> Rows:
     """How the filters of each layer share φ, with standard errors from those of φ."""
     for layer, of_layer in filters.groupby("layer", sort=False):
         value, stderr = of_layer["shapley"].to_numpy(), of_layer["stderr"].to_numpy()
-        drawn = np.random.default_rng(seed).normal(value, stderr, (DRAWS, len(value)))
         for quantity, measure in OF_VALUES.items():
-            spread = np.std([measure(row) for row in drawn]) if stderr.any() else 0.0
-            yield _row(str(layer), quantity, "", measure(value), float(spread))
+            yield _row(str(layer), quantity, "", measure(value), _error(measure, value, stderr, seed))
+
+
+def _error(measure: OfValues, value: PerFilter, stderr: PerFilter, seed: int) -> float:
+    """The standard error of what is measured of all φ, from theirs; NaN if one of theirs is infinite."""
+    if np.isinf(stderr).any():
+        return float("nan")
+    drawn = np.random.default_rng(seed).normal(value, stderr, (DRAWS, len(value)))
+    return float(np.std([measure(row) for row in drawn])) if stderr.any() else 0.0
 
 
 def _row(layer: str, quantity: str, image: str, value: float, stderr: float = np.nan) -> dict[str, Any]:
@@ -184,9 +201,10 @@ def profile_differences(profiles: pd.DataFrame, confidence: float = 0.95) -> pd.
     """One row per layer, quantity and checkpoint: layer, quantity, checkpoint, value, difference, low, high, over.
 
     `profiles` are frames of `layer_profiles` with a column checkpoint, measured on the same images. `value` is the mean
-    over images. `difference` is that from the first checkpoint, with its confidence interval: over "images", paired
-    (Student's t; NaN for a single image), or of "sampling", for what follows from φ (normal). Both are NaN for the
-    first checkpoint itself, and for a layer that it lacks.
+    over images that have one. `difference` is that from the first checkpoint, the mean over images on which both have a
+    value, with its confidence interval: over "images", paired (Student's t; NaN for a single image), or of "sampling",
+    for what follows from φ (normal; NaN if a standard error is). Both are NaN for the first checkpoint itself, and for
+    a layer that it lacks.
 
     >>> rows = [("a", "worth", "x", 1.0), ("a", "worth", "y", 2.0), ("b", "worth", "x", 2.0), ("b", "worth", "y", 4.0)]
     >>> profiles = pd.DataFrame(rows, columns=["checkpoint", "quantity", "image", "value"])
@@ -200,21 +218,24 @@ def profile_differences(profiles: pd.DataFrame, confidence: float = 0.95) -> pd.
         of = {str(name): own.set_index("image") for name, own in group.groupby("checkpoint", sort=False)}
         for name, own in of.items():
             compared = of.get(first) if name != first else None
-            difference, low, high = (np.nan,) * 3 if compared is None else _interval(own, compared, confidence)
-            over = SAMPLING if own["stderr"].notna().all() else IMAGES
+            over = SAMPLING if quantity in OF_VALUES else IMAGES
+            interval = _of_sampling if over == SAMPLING else _over_images
+            difference, low, high = (np.nan,) * 3 if compared is None else interval(own, compared, confidence)
             numbers = {"value": own["value"].mean(), "difference": difference, "low": low, "high": high, "over": over}
             rows.append({"layer": layer, "quantity": quantity, "checkpoint": name} | numbers)
     return pd.DataFrame(rows)
 
 
-def _interval(own: pd.DataFrame, first: pd.DataFrame, confidence: float) -> tuple[float, float, float]:
-    """The mean difference and its interval."""
-    differences = own["value"] - first["value"]
+def _over_images(own: pd.DataFrame, first: pd.DataFrame, confidence: float) -> Interval:
+    """The mean difference over the images on which both have a value, and its interval."""
+    differences = (own["value"] - first["value"]).dropna()
     count, mean = len(differences), float(differences.mean())
-    if own["stderr"].notna().all():
-        half = ndtri((1 + confidence) / 2) * np.hypot(own["stderr"].iloc[0], first["stderr"].iloc[0])
-    elif count > 1:
-        half = stdtrit(count - 1, (1 + confidence) / 2) * float(differences.std()) / np.sqrt(count)
-    else:
-        half = np.nan
+    half = stdtrit(count - 1, (1 + confidence) / 2) * float(differences.std()) / np.sqrt(count) if count > 1 else np.nan
     return mean, mean - half, mean + half
+
+
+def _of_sampling(own: pd.DataFrame, first: pd.DataFrame, confidence: float) -> Interval:
+    """The difference of what follows from all φ, and its interval."""
+    difference = float(own["value"].iloc[0] - first["value"].iloc[0])
+    half = ndtri((1 + confidence) / 2) * np.hypot(own["stderr"].iloc[0], first["stderr"].iloc[0])
+    return difference, difference - half, difference + half

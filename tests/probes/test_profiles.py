@@ -12,7 +12,7 @@ from srgame.filters import filters_of
 from srgame.networks import SRResNet
 from srgame.probes.cosine import channel_cosine, cosine_matrix
 from srgame.probes.equity import gini
-from srgame.probes.profiles import WHOLE, filter_profiles, layer_profiles, profile_differences
+from srgame.probes.profiles import OF_VALUES, WHOLE, filter_profiles, layer_profiles, profile_differences
 from srgame.probes.responses import channel_responses
 from srgame.shapley.audit import network_values
 from srgame.shapley.restoration import RestorationGame
@@ -94,3 +94,32 @@ def test_differences_are_paired_over_images() -> None:
 def test_filters_of_several_channels_are_refused(small: SRResNet, photographs: Pairs) -> None:
     with pytest.raises(InputError, match="'conv_hr/4'"):
         filter_profiles(small, photographs, ["conv_hr/4"], until=UNTIL)
+
+
+def test_an_image_without_a_score_is_left_out_of_the_interval() -> None:
+    scores = {"a": [1.0, 2.0, 3.0, np.nan], "b": [1.1, 2.2, 2.97, 4.0], "c": [1.0, np.nan, np.nan, 5.0]}
+    rows = [(name, image, value) for name, of in scores.items() for image, value in zip("wxyz", of, strict=True)]
+    profiles = pd.DataFrame(rows, columns=["checkpoint", "image", "value"])
+    profiles = profiles.assign(layer=WHOLE, quantity="psnr_y", stderr=np.nan)
+    found = profile_differences(profiles).set_index("checkpoint")
+    expected = stats.ttest_rel(scores["b"][:3], scores["a"][:3]).confidence_interval()
+    np.testing.assert_allclose(found.loc["b", ["low", "high"]].astype(float), expected, rtol=1e-9)
+    without = profile_differences(profiles[profiles["image"] != "z"]).set_index("checkpoint")
+    columns = ["difference", "low", "high"]
+    pd.testing.assert_series_equal(found.loc["b", columns], without.loc["b", columns])
+    assert found.loc["c", "difference"] == 0 and np.isnan(found.loc["c", "low"])  # one image has no interval
+
+
+def test_after_one_replicate_shares_have_no_interval_and_a_note_says_why(photographs: Pairs) -> None:
+    network = seeded(lambda: SRResNet(features=32, blocks=1), 0)
+    filters = filter_profiles(network, photographs, ["body.0.conv1"], until=Until(evaluations=100))
+    assert filters["replicates"].eq(1).all() and np.isinf(filters["stderr"]).all()
+    with pytest.warns(UserWarning, match=r"body\.0\.conv1 .* more evaluations"):
+        layers = layer_profiles(network, photographs, filters)
+    both = pd.concat([layers.assign(checkpoint=name) for name in "ab"])
+    found = profile_differences(both).query("checkpoint == 'b'").set_index("quantity")
+    assert found.loc["shapley_gini", "value"] == gini(filters["shapley"])
+    for quantity in OF_VALUES:
+        assert found.loc[quantity, "difference"] == 0 and found.loc[quantity, "over"] == "sampling"
+        assert found.loc[quantity, ["low", "high"]].isna().all()
+    assert found.loc["mean_abs", ["low", "high"]].tolist() == [0, 0]
