@@ -36,6 +36,7 @@ from srgame.probes.salience import channel_salience
 from srgame.report.recipe import run
 from srgame.report.style import BLUE, GREY, ORANGE, styled
 from srgame.shapley.additive import additive_tail
+from srgame.shapley.audit import uninterrupted
 from srgame.shapley.game import Game
 from srgame.shapley.restoration import RestorationGame
 from srgame.shapley.semivalues import marginal_contributions
@@ -127,7 +128,8 @@ def _contributing(network: nn.Module, pairs: Pairs, layer: str, seed: int) -> di
     """The quantities OF_GAMES: of the layer's game, as sums of images if its tail is additive."""
     whole = RestorationGame(network, filters_of(network, [layer]), pairs)
     game: Game = additive_tail(whole) or whole
-    filters = marginal_contributions(game, until=Until(evaluations=EVALUATIONS), seed=seed).players()
+    until = Until(evaluations=EVALUATIONS)
+    filters = uninterrupted(marginal_contributions(game, until=until, seed=seed)).players()
     shares = (
         effective_players(filters["shapley"]) / len(filters),
         float((filters["eq6"] == "violated").mean()),

@@ -21,6 +21,7 @@ from srgame.filters import filters_of
 from srgame.networks import scale_of
 from srgame.report.recipe import run
 from srgame.report.style import styled
+from srgame.shapley.audit import uninterrupted
 from srgame.shapley.restoration import RestorationGame
 from srgame.shapley.semivalues import marginal_contributions
 from srgame.shapley.until import Until
@@ -68,7 +69,8 @@ def measure(
 
 
 def _rows(game: RestorationGame, evaluations: int, seed: int) -> pd.DataFrame:
-    contributions = marginal_contributions(game, until=Until(evaluations=evaluations), seed=seed)
+    until = Until(evaluations=evaluations)
+    contributions = uninterrupted(marginal_contributions(game, until=until, seed=seed))
     filters = contributions.players().rename(columns={"player": "filter"})
     filters = filters[["filter", "shapley", "stderr", "low", "high", "leave_one_out", "eq6"]]
     by_size = contributions.replicates.mean(1)  # replicate, size

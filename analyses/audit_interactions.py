@@ -22,6 +22,7 @@ from srgame.networks import scale_of
 from srgame.probes.cosine import channel_cosine
 from srgame.report.recipe import run
 from srgame.report.style import styled
+from srgame.shapley.audit import uninterrupted
 from srgame.shapley.interactions import pair_interactions
 from srgame.shapley.restoration import RestorationGame
 from srgame.shapley.until import Until
@@ -59,7 +60,8 @@ def measure(
             asked = cosine.iloc[np.sort(drawn)].reset_index(drop=True)
             game = RestorationGame(net, filters_of(net, [layer]), pairs)
             names = list(zip(asked["filter"].tolist(), asked["partner"].tolist(), strict=True))
-            values = pair_interactions(game, names, until=Until(evaluations=evaluations), seed=seed).frame()
+            until = Until(evaluations=evaluations)
+            values = uninterrupted(pair_interactions(game, names, until=until, seed=seed)).frame()
             frames.append(asked.join(values[["interaction", "stderr", "low", "high"]]))
         return pd.concat(frames)
 

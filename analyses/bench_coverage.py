@@ -15,6 +15,7 @@ from solved_games import MeanGame, RoundedGame, SolvedGame, hard_games, layers_i
 
 from srgame.report.recipe import run
 from srgame.report.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, styled
+from srgame.shapley.audit import uninterrupted
 from srgame.shapley.gradients import multilevel_shapley, replicate_cost
 from srgame.shapley.permutations import PILOT, sampled_shapley
 from srgame.shapley.until import Until
@@ -119,7 +120,7 @@ def _tried(
     rounding = ROUNDING * np.abs(known).max()
     replicates, (covered, flagged, stderr, error) = np.empty(repetitions), np.empty((4, repetitions, game.players))
     for seed in range(repetitions):
-        values = sampled(game, until=until, seed=seed)
+        values = uninterrupted(sampled(game, until=until, seed=seed))
         low, high = values.interval()
         covered[seed] = (low - rounding <= known) & (known <= high + rounding)
         flagged[seed] = values.frame()["flag"] != ""

@@ -20,6 +20,7 @@ from srgame.filters import filters_of
 from srgame.networks import load_network
 from srgame.report.recipe import run
 from srgame.report.style import BLUE, GREY, ORANGE, styled
+from srgame.shapley.audit import uninterrupted
 from srgame.shapley.permutations import sampled_shapley
 from srgame.shapley.restoration import RestorationGame
 from srgame.shapley.until import Until
@@ -72,7 +73,7 @@ def _compared(game: RestorationGame, replicates: int, clock: Callable[[], float]
     until, sampled, work = Until(evaluations=2 + replicates * 2 * (game.players - 1)), [], []
     for game.bfloat16 in (False, True):
         start = clock()
-        sampled.append(sampled_shapley(game, until=until, regression=False))
+        sampled.append(uninterrupted(sampled_shapley(game, until=until, regression=False)))
         work.append((clock() - start) * float((sampled[-1].stderr ** 2).sum()))
     fine, low_precision = (_per_second(game, low_precision, clock) for low_precision in (False, True))
     facts = {

@@ -33,6 +33,7 @@ from srgame.networks import load_network
 from srgame.report.recipe import run
 from srgame.report.style import BLUE, GREEN, GREY, ORANGE, RED, SKY, styled
 from srgame.shapley.additive import additive_shapley, additive_tail
+from srgame.shapley.audit import uninterrupted
 from srgame.shapley.coalition_images import LR_PIXELS
 from srgame.shapley.exact import exact_shapley
 from srgame.shapley.game import Coalitions, Game, Worth
@@ -170,7 +171,7 @@ def _truth(game: Game, evaluations: int) -> tuple[Values, Values]:
     try:
         found = exact_shapley(game)
     except InputError:
-        found = sampled_shapley(game, until=Until(evaluations=evaluations), seed=1000)
+        found = uninterrupted(sampled_shapley(game, until=Until(evaluations=evaluations), seed=1000))
     return found.value, found.stderr
 
 
@@ -211,7 +212,8 @@ def _estimators(shapiq: bool) -> Iterator[dict[str, Estimator]]:
 
 
 def _sampled(game: Game, evaluations: int, seed: int, antithetic: bool | None = None) -> Run:
-    found = sampled_shapley(game, until=Until(evaluations=evaluations), seed=seed, antithetic=antithetic)
+    until = Until(evaluations=evaluations)
+    found = uninterrupted(sampled_shapley(game, until=until, seed=seed, antithetic=antithetic))
     return found.value, found.evaluations
 
 

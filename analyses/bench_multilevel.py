@@ -19,6 +19,7 @@ from srgame.filters import filters_of
 from srgame.networks import load_network
 from srgame.report.recipe import run
 from srgame.report.style import BLUE, GREY, ORANGE, styled
+from srgame.shapley.audit import uninterrupted
 from srgame.shapley.gradients import multilevel_shapley
 from srgame.shapley.permutations import sampled_shapley
 from srgame.shapley.restoration import RestorationGame
@@ -68,7 +69,7 @@ def measure(
 
 def _spent(estimator: Callable[..., ShapleyValues], game: RestorationGame, until: Until) -> dict[str, float]:
     start = process_time()
-    found = estimator(game, until=until)
+    found = uninterrupted(estimator(game, until=until))
     seconds, variance = process_time() - start, float((found.stderr**2).sum())
     spent = {"replicates": found.replicates, "evaluations": found.evaluations, "seconds": seconds, "variance": variance}
     return spent | {"error": float(np.sqrt(variance / (found.value**2).sum()))}

@@ -32,6 +32,7 @@ from srgame.filters import CONVS, Filters, erased, filters_of, resume
 from srgame.networks import NETWORKS, load_network
 from srgame.report.recipe import run
 from srgame.report.style import BLUE, GREY, ORANGE, styled
+from srgame.shapley.audit import uninterrupted
 from srgame.shapley.cluster import Cluster, connected
 from srgame.shapley.permutations import sampled_shapley
 from srgame.shapley.restoration import RestorationGame
@@ -160,7 +161,7 @@ def _replicates_needed(
         game = RestorationGame(net, filters_of(net, [layer]), pairs)
         active = int((~game.dummies).sum())
         until = Until(evaluations=2 + replicates * 2 * (active - 1))
-        values = sampled_shapley(game, until=until, regression=False)
+        values = uninterrupted(sampled_shapley(game, until=until, regression=False))
         needed = values.replicates * len(pairs) * (values.relative_stderr / tolerance) ** 2
         depth = everything.index(layer) / (len(everything) - 1)
         rows.append(_row(MEASURED, f"replicates × images for {tolerance:.0%}", needed, "1", layer, depth))

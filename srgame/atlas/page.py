@@ -107,9 +107,9 @@ def _scores(scores: pd.DataFrame | None) -> list[dict[str, Any]]:
     if scores is None:
         return []
     by = ["dataset", "degradation", "checkpoint"]
-    means = scores.groupby(by, sort=False)["psnr_rgb"].agg(["mean", "size"]).reset_index()
+    means = scores.groupby(by, sort=False)["psnr_rgb"].agg(["mean", "count"]).reset_index()
     return [
-        {name: row[name] for name in by} | {"psnr": significant(row["mean"]), "images": int(row["size"])}
+        {name: row[name] for name in by} | {"psnr": significant(row["mean"]), "images": int(row["count"])}
         for row in means.to_dict("records")
     ]
 

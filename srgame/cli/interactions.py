@@ -32,6 +32,7 @@ def interactions(
         index: weight of a coalition in the mean: each size counts the same (shapley), or each coalition (banzhaf).
         seed: seed of the coalitions.
     """
+    import warnings
     from itertools import combinations
 
     import pandas as pd
@@ -50,7 +51,7 @@ def interactions(
     from srgame.report.tables import interaction_table
     from srgame.shapley.interactions import pair_interactions
     from srgame.shapley.restoration import RestorationGame
-    from srgame.shapley.until import Until
+    from srgame.shapley.until import OutOfTimeError, Until
 
     ensure_writable(output.output)
     model = loaded(network.checkpoint, network.network, network.scale, network.strict, network.convention)
@@ -63,6 +64,7 @@ def interactions(
     of_filters = list(combinations(filters, 2)) if filters else None
     unit = "dB" if worth.payoff == "psnr" else ""
     frames: list[pd.DataFrame] = []
+    late = False
     print(f"{network.checkpoint}: {', '.join(asked)} on {', '.join(pairs.names)} ({images.setting})")
     print(f"worth: {worth.payoff} against {worth.target}")
     for layer in asked:
@@ -74,6 +76,12 @@ def interactions(
         except KeyboardInterrupt:
             if not frames:
                 raise
+            break
+        except OutOfTimeError as error:
+            if not frames:
+                raise
+            warnings.warn(f"the interactions end with {frames[-1]['layer'].iloc[0]}: {error}", stacklevel=1)
+            late = True
             break
         frame = estimate.frame(confidence)
         frame.insert(0, "checkpoint", labels([network.checkpoint])[0])
@@ -101,5 +109,5 @@ def interactions(
     for frame in frames:
         print(interaction_table(frame, unit, confidence))
     print("written:", *written)
-    if missing or (values["ended"] == "interrupted").any():
+    if (missing and not late) or (values["ended"] == "interrupted").any():
         stop_measuring(missing)

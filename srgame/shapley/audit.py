@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -33,6 +33,7 @@ Unions = list[range] | None
 Played = tuple[pd.DataFrame, Game, Unions]  # the players, their game, and the unions that stay together
 Play = Callable[[int, Played], pd.DataFrame]
 Restored = Callable[[Filters], Game]
+T = TypeVar("T")
 
 
 HOW = ("empty", "grand", "replicates", "evaluations", "relative_stderr", "ended")
@@ -187,13 +188,15 @@ def network_values(
     return values
 
 
-def interrupted(values: pd.DataFrame) -> bool:
-    """Whether Ctrl-C ended the sampling in a frame of `network_values` early, or left out a layer."""
+def interrupted(values: Any) -> bool:
+    """Whether Ctrl-C ended the sampling of an estimate or of a frame of `network_values`, or left out a layer."""
+    if not isinstance(values, pd.DataFrame):
+        return bool(values.ended == "interrupted")
     return bool(values.attrs.get(CUT) or (values["ended"] == "interrupted").any())
 
 
-def uninterrupted(values: pd.DataFrame) -> pd.DataFrame:
-    """The frame of `network_values`, for what goes on with it; raises KeyboardInterrupt if Ctrl-C cut it short."""
+def uninterrupted(values: T) -> T:
+    """An estimate, or a frame of `network_values`, to go on with; raises KeyboardInterrupt if Ctrl-C cut it short."""
     if interrupted(values):
         raise KeyboardInterrupt
     return values

@@ -32,6 +32,7 @@ from srgame.data.pairs import load_pairs
 from srgame.files import lock
 from srgame.networks import SRResNet, fingerprint, load_network
 from srgame.networks.weights import save_weights
+from srgame.shapley.until import OutOfTimeError
 from srgame.training.loop import seeded
 from srgame.training.state import STATES
 
@@ -392,15 +393,15 @@ def test_ctrl_c_in_degrade_says_that_the_same_command_resumes(
         assert (tmp_path / "lr" / path.name).read_bytes() == path.read_bytes()
 
 
-def stopped_at_second(name: str) -> Callable[..., object]:
-    """The function of srgame with this name, which is interrupted when it is called for the second time."""
+def stopped_at_second(name: str, stop: BaseException | None = None) -> Callable[..., object]:
+    """The function of srgame with this name, which raises `stop`, or Ctrl-C, when called a second time."""
     module, _, function = f"srgame.{name}".rpartition(".")
     real, calls = getattr(import_module(module), function), []
 
     def stopped(*words: object, **named: object) -> object:
         calls.append(words)
         if len(calls) == 2:
-            raise KeyboardInterrupt
+            raise stop or KeyboardInterrupt
         return real(*words, **named)
 
     return stopped
@@ -772,6 +773,21 @@ def test_ctrl_c_saves_the_layers_so_far_and_names_the_others(
     assert all(layer in error for layer in missing) and not any(layer in error for layer in measured)
     note = json.loads((tmp_path / f"{verb}.json").read_text())
     assert note["missing"] == missing and note["settings"]["layers"] == words[1:4]
+
+
+@pytest.mark.filterwarnings("default:the interactions end")
+@pytest.mark.usefixtures("without_pictures")
+def test_layers_for_which_interactions_have_no_time_are_named_and_the_others_kept(
+    srgame: Run, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = "shapley.interactions.pair_interactions"
+    monkeypatch.setattr(f"srgame.{where}", stopped_at_second(where, OutOfTimeError("1 second ends")))
+    words = ["--layers", "body.1.conv2", "conv_hr", "--crop", 16, "--images", 1, "--evaluations", 300]
+    status, printed, note = srgame("interactions", checkpoint, *words, "--output", tmp_path)
+    assert status == 0 and "interactions.csv" in printed
+    assert "the interactions end with body.1.conv2: 1 second ends" in note
+    assert set(pd.read_csv(tmp_path / "interactions.csv")["layer"]) == {"body.1.conv2"}
+    assert json.loads((tmp_path / "interactions.json").read_text())["missing"] == ["conv_hr"]
 
 
 @pytest.mark.parametrize(
