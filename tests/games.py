@@ -67,6 +67,12 @@ def saturating(players: int, seed: int) -> FormulaGame:
     return FormulaGame(players, lambda p: torch.log1p(p @ weights))
 
 
+def heavy(weights: list[float]) -> FormulaGame:
+    """Every player adds its own weight, and the coalition of the first half of them 100 more: replicates miss it."""
+    first_half = torch.arange(len(weights)) < len(weights) / 2
+    return FormulaGame(len(weights), lambda p: additive(weights).worth(p) + 100.0 * ((p > 0.5) == first_half).all(1))
+
+
 @dataclass(frozen=True)
 class SolvedGame(FormulaGame):
     """A game that brings along its Shapley values and its matrix of Shapley interaction indices (diagonal 0)."""

@@ -19,6 +19,7 @@ from srgame.metrics import OF_MSE
 from srgame.shapley.exact import exact_shapley
 from srgame.shapley.game import Coalitions, Game, Worth
 from srgame.shapley.restoration import RestorationGame
+from srgame.shapley.sampler import deviation_between_parts
 from srgame.shapley.until import Until
 from srgame.shapley.values import Estimate, PerPlayer, ShapleyValues, mean_of
 
@@ -36,6 +37,7 @@ UNTIL = Until(rms_tolerance=TOLERANCE)
 
 Grams = Float64[Tensor, "image n n"]
 OfMSE = Callable[[Tensor], Tensor]
+PerImage = Float64[np.ndarray, "image player"]
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,12 @@ class AdditiveGame:
         return self.grams.shape[1] - 1
 
     def __call__(self, coalitions: Coalitions) -> Worth:
+        return self.per_image(coalitions).mean(0)
+
+    def per_image(self, coalitions: Coalitions) -> Float64[Tensor, "image coalition"]:
+        """The worth on each image alone."""
         present = torch.cat([torch.ones(len(coalitions), 1), coalitions], 1).double()
-        return self.of_mse(((present @ self.grams) * present).sum(2)).mean(0)
+        return self.of_mse(((present @ self.grams) * present).sum(2))
 
 
 def additive_tail(game: Game) -> AdditiveGame | None:
@@ -130,13 +136,14 @@ def additive_shapley(game: AdditiveGame, until: Until = UNTIL, seed: int = 0) ->
     """
     how: dict[str, Any] = {"evaluations": tail_cost(game.players), "ended": "additive tail", "used": ("additive tail",)}
     if game.players <= ENUMERATED:
-        return replace(exact_shapley(game), **how)
-    nobody, everybody = game(torch.tensor([[False], [True]]).repeat(1, game.players))
-    began, replicates = monotonic(), list[PerPlayer]()
+        return replace(exact_shapley(game), between=_exact_deviation(game), **how)
+    ends = game.per_image(torch.tensor([[False], [True]]).repeat(1, game.players))
+    began, per_image, replicates = monotonic(), list[PerImage](), list[PerPlayer]()
     for number in range(MOST):
         contributions = _contributions(game, np.random.default_rng([seed, number]))
-        efficient = contributions + (everybody - nobody - contributions.sum()) / game.players  # they add up
-        replicates.append(efficient.numpy())
+        missing = ends.diff() - contributions.sum(1, keepdim=True)  # their sum is known exactly
+        per_image.append((contributions + missing / game.players).numpy())
+        replicates.append(per_image[-1].mean(0))
         estimate = mean_of(np.stack(replicates))
         if len(replicates) >= LEAST and _precise(estimate, until):
             break
@@ -147,10 +154,21 @@ def additive_shapley(game: AdditiveGame, until: Until = UNTIL, seed: int = 0) ->
         value=estimate.value,
         stderr=estimate.stderr,
         replicates=len(replicates),
-        empty=nobody.item(),
-        grand=everybody.item(),
+        freedom=estimate.freedom,
+        empty=ends[:, 0].mean().item(),
+        grand=ends[:, 1].mean().item(),
+        between=deviation_between_parts(np.stack(per_image)),
         **how,
     )
+
+
+def _exact_deviation(game: AdditiveGame) -> PerPlayer:
+    """The standard deviation of each player's value between images; NaN for a single image."""
+    if len(game.grams) < 2:
+        return np.full(game.players, np.nan)
+    values = np.stack([exact_shapley(AdditiveGame(gram[None], game.of_mse)).value for gram in game.grams])
+    deviation: PerPlayer = values.std(0, ddof=1)
+    return deviation
 
 
 def _precise(estimate: Estimate, until: Until) -> bool:
@@ -159,8 +177,8 @@ def _precise(estimate: Estimate, until: Until) -> bool:
     return estimate.relative_stderr <= largest and estimate.relative_rms <= rms
 
 
-def _contributions(game: AdditiveGame, rng: np.random.Generator) -> Float64[Tensor, " player"]:
-    """Each player's mean contribution to the coalitions of players that follow each other in random circles.
+def _contributions(game: AdditiveGame, rng: np.random.Generator) -> Float64[Tensor, "image player"]:
+    """Each player's mean contribution to the coalitions of players that follow each other in random circles, per image.
 
     In a circle of n players there are n such coalitions of each size. Together they hold n + 1 contributions of each
     player to coalitions of each size, so all contributions have the same weight. Each other player is a member of half
@@ -174,12 +192,12 @@ def _contributions(game: AdditiveGame, rng: np.random.Generator) -> Float64[Tens
     error = grams[:, 0, :1].repeat(1, n)  # of each coalition: a row per circle, a column per start
     along = grams[:, None, 0, 1:].repeat(1, n, 1)  # inner products of its image with each player's
     sign = torch.ones(len(grams), n, n, dtype=torch.float64)  # −1 for the members of the coalition
-    total = torch.zeros(n, dtype=torch.float64)
+    total = torch.zeros(len(grams), n, dtype=torch.float64)
     for size in range(n + 1):
         changed = game.of_mse(error[..., None] + 2 * sign * along + squares[:, None])  # one player more, or one fewer
-        total += (sign * (changed - game.of_mse(error)[..., None])).sum((0, 1))
+        total += (sign * (changed - game.of_mse(error)[..., None])).sum(1)
         joining = circle[:, (start + size) % n]
         error = error + 2 * along[row, start, joining] + squares[row, joining]
         along = along + between[row, joining]
         sign[row, start, joining] = -1
-    return total / (len(grams) * n * (n + 1))
+    return total.view(-1, len(game.grams), n).mean(0) / (n * (n + 1))

@@ -9,6 +9,7 @@ Banzhaf interaction index over all coalitions.
 import html
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import combinations
 from math import comb
 
@@ -18,16 +19,26 @@ from jaxtyping import Bool, Float64, Int
 
 from srgame.errors import InputError, chosen
 from srgame.shapley.additive import AdditiveGame, affordable_tail, tail_cost
-from srgame.shapley.coalitions import Active, active_players, enumerated, evaluated, with_dummies
+from srgame.shapley.coalitions import (
+    MARGIN,
+    Active,
+    active_players,
+    enumerated,
+    evaluated,
+    rounding_of,
+    with_dummies,
+)
 from srgame.shapley.game import Game
-from srgame.shapley.sampling import cheaper_enumerated, sample
+from srgame.shapley.sampling import Replicates, cheaper_enumerated, sample
 from srgame.shapley.until import Until
-from srgame.shapley.values import Estimate, mean_of
+from srgame.shapley.values import Estimate, agreement, mean_of, with_floor
 
 Pairs = Int[np.ndarray, "pair 2"]
 PerPair = Float64[np.ndarray, " pair"]
+Measured = Float64[np.ndarray, " number"]  # of each pair, then the largest contribution and the largest worth seen
 
 SUMS = 500  # replicates of a game of sums
+TERMS = 4  # worths in an interaction, each of which is rounded
 CHUNK = 2**12  # pairs whose coalitions are in memory at once
 
 
@@ -49,7 +60,8 @@ INDICES = {
 class PairInteractions(Estimate):
     """The interaction of each of `pairs`, in the unit of the payoff, and how it was computed.
 
-    `evaluations` is the number of coalitions evaluated, `ended` the limit that ended the sampling.
+    `evaluations` is the number of coalitions evaluated, `ended` the limit that ended the sampling, "interrupted",
+    "exact" or "additive tail".
 
     >>> class Gloves:  # player 0 has a left glove, 1 and 2 have right ones; a pair is worth 1
     ...     players = 3
@@ -110,6 +122,11 @@ def pair_interactions(
     coalitions cost no more than FEW replicates, they are all evaluated instead. A game with an additive tail is sampled
     as sums of images, in at most SUMS replicates.
 
+    No error is 0 by luck, except with an additive tail, whose worth is smooth. If all replicates agree on a pair, its
+    error is the pooled error of the pairs on which they do not. If they agree on all pairs, a tolerance ends the
+    sampling, and the errors are what the rule of three leaves open: an effect as large as the largest contribution
+    seen, in fewer than 3 of as many replicates.
+
     Raises InputError for invalid pairs, for more than 20 players if `until` is None, and if `until` allows fewer
     evaluations than one replicate takes.
 
@@ -132,19 +149,22 @@ def pair_interactions(
         estimate, evaluations, ended = _exact(game, places, rule)
     else:
 
-        def replicate(rng: np.random.Generator, *_: object) -> PerPair:
+        def replicate(rng: np.random.Generator, *_: object) -> Measured:
             return _replicate(game, active, places, rule.presence(rng), rng)
 
-        sampled = sample(replicate, until, cost, seed=seed, progress=progress)
-        estimate, evaluations, ended = mean_of(sampled.replicates), sampled.evaluations, sampled.ended
+        estimated = partial(_estimated, game, stopping=True)
+        sampled = sample(replicate, until, cost, seed=seed, progress=progress, estimate=estimated)
+        estimate, evaluations, ended = _estimated(game, sampled.replicates), sampled.evaluations, sampled.ended
     if isinstance(game, AdditiveGame):
-        evaluations, ended = tail_cost(game.players), "additive tail"
+        evaluations = tail_cost(game.players)
+        ended = ended if ended in ("interrupted", "seconds") else "additive tail"
     value, stderr = np.zeros((2, len(requested)))
     value[alive], stderr[alive] = estimate.value, estimate.stderr
     return PairInteractions(
         value=value,
         stderr=stderr,
         replicates=estimate.replicates,
+        freedom=estimate.freedom,
         pairs=requested,
         players=game.players,
         evaluations=evaluations,
@@ -177,14 +197,29 @@ def _exact(game: Game, places: Pairs, rule: Index) -> tuple[Estimate, int, str]:
     return Estimate(value, np.zeros(len(places)), 0), len(everything.worth), "exact"
 
 
-def _replicate(game: Game, active: Active, places: Pairs, presence: float, rng: np.random.Generator) -> PerPair:
+def _estimated(game: Game, replicates: Replicates, *, stopping: bool = False) -> Estimate:
+    """The mean of `_replicate`s, with an error for pairs on which they agree, perhaps by luck.
+
+    Replicates of a game of sums agree for a reason: its worth is smooth, so no coalition is unlike all others. An
+    estimate that may stop the sampling has no error if replicates agree on all pairs: otherwise a game without
+    interactions would never end.
+    """
+    interactions, (contribution, worth) = replicates[:, :-2], replicates[:, -2:].max(0).tolist()
+    estimate = mean_of(interactions)
+    if isinstance(game, AdditiveGame):
+        return estimate
+    agree = agreement(interactions, TERMS * rounding_of(game) / MARGIN * worth)
+    return with_floor(estimate, agree, largest=0.0 if stopping else contribution)
+
+
+def _replicate(game: Game, active: Active, places: Pairs, presence: float, rng: np.random.Generator) -> Measured:
     """Each pair's interaction in a random coalition and in its complement, averaged."""
     present = rng.random(len(active)) < presence
-    mean: PerPair = (_around(game, active, places, present) + _around(game, active, places, ~present)) / 2
-    return mean
+    here, there = _around(game, active, places, present), _around(game, active, places, ~present)
+    return np.append((here[:-2] + there[:-2]) / 2, np.maximum(here, there)[-2:])
 
 
-def _around(game: Game, active: Active, places: Pairs, present: Bool[np.ndarray, " active"]) -> PerPair:
+def _around(game: Game, active: Active, places: Pairs, present: Bool[np.ndarray, " active"]) -> Measured:
     """Each pair's interaction while the others are as in `present`: none, one or both of the pair switch sides."""
     switched = np.unique(places)
     groups = [np.empty((1, 0), int), switched[:, None], *np.array_split(places, range(CHUNK, len(places), CHUNK))]
@@ -194,7 +229,7 @@ def _around(game: Game, active: Active, places: Pairs, present: Bool[np.ndarray,
     side = np.where(present, -1, 1)
     first, second = places.T
     interaction: PerPair = side[first] * side[second] * (np.concatenate(both) - one[first] - one[second] + none)
-    return interaction
+    return np.append(interaction, [np.abs(single - none).max(), np.abs([*none, *single]).max()])
 
 
 def _switched(

@@ -5,19 +5,27 @@ A part is a game of the same players; the game is the mean of its parts. In a re
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float64
-from scipy.special import stdtrit
 
 from srgame.shapley.coalitions import Active, rounding_of
 from srgame.shapley.exact import first_and_last
 from srgame.shapley.game import Game
 from srgame.shapley.sampling import sample
 from srgame.shapley.until import Until
-from srgame.shapley.values import AGREED, HEAVY_TAILS, Estimate, PerPlayer, ShapleyValues, heavy_tails
+from srgame.shapley.values import (
+    AGREED,
+    HEAVY_TAILS,
+    Estimate,
+    PerPlayer,
+    ShapleyValues,
+    agreement,
+    heavy_tails,
+    with_floor,
+)
 
 PerActive = Float64[np.ndarray, " active"]
 Rows = Float64[np.ndarray, "row active"]
@@ -67,8 +75,7 @@ class Sampler(ABC):
 
     def agree(self, means: Means) -> Bool[np.ndarray, " active"]:
         """The players of whom all replicates agree; nobody after a single one."""
-        agree: Bool[np.ndarray, " active"] = (np.ptp(means, axis=0) <= self.rounding) & (len(means) > 1)
-        return agree
+        return agreement(means, self.rounding)
 
 
 def parts_of(game: Game) -> list[Game]:
@@ -125,23 +132,13 @@ def _checked(sampler: Sampler, values: ActiveValues, check: PerActive | None) ->
     """The estimate, with an error for players of whom all replicates agree, perhaps by luck.
 
     They agree for a reason if they agree on all players, and with `check`, the mean of each player's first and last
-    contribution. Otherwise the error is at least the pooled error of the others; or if there are none, what the rule of
-    three leaves open: with a confidence of 95%, fewer than 3 of as many replicates would differ, each by no more than
-    the largest value seen.
+    contribution.
     """
-    estimate, agree, count = values.estimate, sampler.agree(values.means), len(values.means)
-    rounding = 4 * sampler.rounding
-    confirmed = agree.all() and check is not None and (np.abs(estimate.value - check) <= rounding).all()
-    lucky = agree & (not confirmed)
-    if not lucky.any():
+    estimate, agree = values.estimate, sampler.agree(values.means)
+    difference = 0.0 if check is None else float(np.abs(estimate.value - check).max())
+    if agree.all() and check is not None and difference <= 4 * sampler.rounding:
         return estimate
-    others = estimate.stderr[~agree]
-    if others.size:
-        floor = np.sqrt(np.mean(others**2))
-    else:
-        largest = max(np.abs(estimate.value).max(), 0.0 if check is None else np.abs(estimate.value - check).max())
-        floor = 3 / count * largest / stdtrit(count - 1, 0.975)
-    return replace(estimate, stderr=np.where(lucky, np.hypot(estimate.stderr, floor), estimate.stderr))
+    return with_floor(estimate, agree, largest=max(float(np.abs(estimate.value).max()), difference))
 
 
 def deviation_between_parts(contributions: Float64[np.ndarray, "replicate part active"]) -> PerActive:

@@ -12,15 +12,27 @@ from math import comb
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float64, Int
+from jaxtyping import Bool, Float64, Int
 
-from srgame.shapley.coalitions import Active, active_players, enumerated, evaluated, prefixes, worth_of_ends
+from srgame.shapley.coalitions import (
+    MARGIN,
+    Active,
+    active_players,
+    enumerated,
+    evaluated,
+    prefixes,
+    rounding_of,
+    worth_of_ends,
+)
 from srgame.shapley.game import Game
 from srgame.shapley.sampling import cheaper_enumerated, sample
 from srgame.shapley.until import Until
-from srgame.shapley.values import Estimate, PerPlayer, mean_of
+from srgame.shapley.values import Estimate, PerPlayer, agreement, mean_of, with_floor
+
+Certain = Bool[np.ndarray, "player size"]
 
 ROUNDING = 1e-6  # of the largest contribution: nothing smaller counts as a violation
+TERMS = 2  # worths in a contribution, each of which is rounded
 
 
 @dataclass(frozen=True)
@@ -32,6 +44,12 @@ class Contributions:
     empty, grand: the worth of the empty and of the grand coalition.
     evaluations: the number of coalitions evaluated.
     ended: the limit that ended the sampling, "interrupted" or "exact".
+    rounding: the largest difference between two replicates that rounding explains.
+    certain: the contributions that every replicate measures without sampling error; None if there are none.
+
+    No error is 0 by luck. If all replicates agree on an uncertain quantity, its error is the pooled error of those on
+    which they do not. If there are none, it is what the rule of three leaves open: an effect as large as the largest
+    contribution seen, in fewer than 3 of as many replicates.
 
     >>> class Gloves:  # player 0 has a left glove, 1 and 2 have right ones; a pair is worth 1
     ...     players = 3
@@ -51,6 +69,8 @@ class Contributions:
     grand: float
     evaluations: int
     ended: str
+    rounding: float = 0.0
+    certain: Certain | None = None
 
     def __repr__(self) -> str:
         _, players, sizes = self.replicates.shape
@@ -63,11 +83,12 @@ class Contributions:
 
     def by_size(self) -> Estimate:
         """Mean contributions, "player size": the first column is v(i) − v(∅), the last one leave-one-out."""
-        return self._mean(self.replicates)
+        return self._mean(self.replicates, self.certain)
 
     def semivalue(self, weight: Float64[np.ndarray, " size"]) -> Estimate:
         """Each player's contributions, weighted by the size of the coalition that it joins."""
-        return self._mean(self.replicates @ weight)
+        certain = None if self.certain is None else (self.certain | (weight == 0)).all(1)
+        return self._mean(self.replicates @ weight, certain)
 
     def shapley(self) -> Estimate:
         """Shapley values: all sizes have the same weight."""
@@ -106,15 +127,13 @@ class Contributions:
         others = {"banzhaf": banzhaf.value, "banzhaf_stderr": banzhaf.stderr, "leave_one_out": last, "eq6": eq6}
         return pd.DataFrame({"player": np.arange(len(last))} | columns | others)
 
-    def violation_rate(self, confidence: float = 0.95) -> tuple[float, float]:
-        """The share of players that violate Eq. 6, and the share of those that violate it or are open."""
-        eq6 = self.players(confidence)["eq6"]
-        return float((eq6 == "violated").mean()), float((eq6 != "held").mean())
-
-    def _mean(self, replicates: Float64[np.ndarray, "replicate ..."]) -> Estimate:
-        return (
-            Estimate(replicates[0], np.zeros_like(replicates[0]), 0) if self.ended == "exact" else mean_of(replicates)
-        )
+    def _mean(
+        self, replicates: Float64[np.ndarray, "replicate ..."], certain: Bool[np.ndarray, "..."] | None
+    ) -> Estimate:
+        if self.ended == "exact":
+            return Estimate(replicates[0], np.zeros_like(replicates[0]), 0)
+        largest = float(np.abs(self.replicates).max(initial=0))
+        return with_floor(mean_of(replicates), agreement(replicates, self.rounding), largest, certain)
 
 
 def marginal_contributions(
@@ -125,6 +144,8 @@ def marginal_contributions(
     A replicate of n(n − 1) evaluations is a random Latin square: n permutations in which every player has every place
     once; each permutation alone is uniformly random. Players in `game.dummies` are never sampled. If all coalitions
     cost no more than FEW replicates, they are all evaluated instead.
+
+    If all replicates agree on all contributions, a tolerance counts as reached.
 
     Raises InputError for more than 20 players if `until` is None, and if `until` allows fewer evaluations than one
     replicate takes.
@@ -145,13 +166,22 @@ def marginal_contributions(
     def replicate(rng: np.random.Generator, *_: object) -> Float64[np.ndarray, "player size"]:
         return _replicate(game, active, ends, rng)
 
-    sampled = sample(replicate, until, n * (n - 1), spent=2, seed=seed, progress=progress)
+    rounding = TERMS * rounding_of(game) / MARGIN * float(np.abs(ends).max())
+    certain = _certain(game.players, active)
+
+    def estimate(replicates: Float64[np.ndarray, "replicate player size"]) -> Estimate:
+        """No error if all replicates agree on all contributions: otherwise a symmetric game would never end."""
+        return with_floor(mean_of(replicates), agreement(replicates, rounding), 0.0, certain)
+
+    sampled = sample(replicate, until, n * (n - 1), spent=2, seed=seed, progress=progress, estimate=estimate)
     return Contributions(
         replicates=sampled.replicates,
         empty=ends[0],
         grand=ends[1],
         evaluations=sampled.evaluations,
         ended=sampled.ended,
+        rounding=rounding,
+        certain=certain,
     )
 
 
@@ -178,6 +208,13 @@ def _exact(game: Game) -> Contributions:
     for place, player in enumerate(everything.active):
         mean[0, player] = np.bincount(*everything.changes(place), minlength=n) / coalitions
     return Contributions(replicates=mean, empty=worth[0], grand=worth[-1], evaluations=len(worth), ended="exact")
+
+
+def _certain(players: int, active: Active) -> Certain:
+    """Contributions that every replicate measures: those of dummies, and those to no others and to all others."""
+    certain = np.ones((players, len(active)), bool)
+    certain[active, 1:-1] = False
+    return certain
 
 
 def _replicate(

@@ -3,7 +3,7 @@
 import html
 import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +51,8 @@ class Estimate:
         """The largest standard error in words."""
         if np.isinf(self.stderr).any():
             return "no error yet"
+        if self.relative_stderr > 1:
+            return f"largest standard error {self.stderr.max():.2g}, more than their range"
         return f"largest standard error {self.relative_stderr:.2%} of their range"
 
     def _share(self, error: float) -> float:
@@ -93,6 +95,33 @@ def _freedom(replicates: Float64[np.ndarray, "replicate ..."]) -> float | None:
     return (count - 1) / (1 + kurtosis * (count - 1) / (2 * count))
 
 
+def agreement(replicates: Float64[np.ndarray, "replicate ..."], rounding: float) -> Bool[np.ndarray, "..."]:
+    """The quantities on which all replicates agree up to rounding; none after a single replicate."""
+    agree: Bool[np.ndarray, "..."] = (np.ptp(replicates, axis=0) <= rounding) & (len(replicates) > 1)
+    return agree
+
+
+def with_floor(
+    estimate: Estimate,
+    agree: Bool[np.ndarray, "..."],
+    largest: float,
+    certain: Bool[np.ndarray, "..."] | None = None,
+) -> Estimate:
+    """The estimate, with an error for the quantities on which all replicates agree, perhaps by luck.
+
+    The error is at least the pooled error of the others; or if there are none, what the rule of three leaves open: with
+    a confidence of 95%, fewer than 3 of as many replicates would differ, each by no more than `largest`. Quantities
+    that are certain, because every replicate measures them exactly, keep their error and are none of the others.
+    """
+    known = np.zeros_like(agree) if certain is None else certain
+    lucky, count = agree & ~known, estimate.replicates
+    if not lucky.any():
+        return estimate
+    others = estimate.stderr[~agree & ~known]
+    floor = np.sqrt(np.mean(others**2)) if others.size else 3 / count * largest / stdtrit(count - 1, 0.975)
+    return replace(estimate, stderr=np.where(lucky, np.hypot(estimate.stderr, floor), estimate.stderr))
+
+
 def heavy_tails(replicates: Float64[np.ndarray, "replicate quantity"]) -> Bool[np.ndarray, " quantity"]:
     """The quantities to which rare replicates contribute much, so that their intervals may be too narrow.
 
@@ -128,7 +157,8 @@ class ShapleyValues(Estimate):
     evaluations: the number of coalitions evaluated, each on all images.
     ended: the limit that ended the sampling, "interrupted" or "exact".
     between: the standard deviation of each player's value between the parts of the game (the images), without the
-        variance that sampling adds; NaN if there is one part only.
+        variance that sampling adds; NaN if there is one part only, and None (NaN in frames) from `exact_shapley`, which
+        evaluates all parts together.
     variance_reduction: for each method that lowers the variance, the factor by which it did so here; for
         "low_precision", the variance of sampling over the mean square of the rounding.
     used: the methods in use.

@@ -1,19 +1,24 @@
 """Games whose images are sums: found where they are, solved like any game, and never seen where they are not."""
 
+from time import sleep
+
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from small_networks import small
 from torch import Tensor, nn
 
 from srgame.data.pairs import Pairs
 from srgame.filters import filters_of
 from srgame.metrics import OF_MSE, PAYOFFS, psnr_of
+from srgame.shapley import additive
 from srgame.shapley.additive import AdditiveGame, additive_shapley, additive_tail
 from srgame.shapley.exact import exact_shapley
 from srgame.shapley.interactions import pair_interactions
 from srgame.shapley.restoration import RestorationGame
 from srgame.shapley.until import Until
+from srgame.shapley.values import Estimate, mean_of
 
 
 def sums(players: int, images: int, payoff: str = "psnr") -> AdditiveGame:
@@ -37,6 +42,31 @@ def test_the_squared_error_of_sums_is_solved_exactly() -> None:
     exact, found = exact_shapley(game), additive_shapley(game)
     np.testing.assert_allclose(found.value, exact.value, rtol=1e-10)
     assert found.relative_stderr < 1e-12
+
+
+@pytest.mark.parametrize("players", [8, 17])
+def test_the_deviation_between_images_is_that_of_games_on_one_image_each(players: int) -> None:
+    game, until = sums(players, images=3), Until(rms_tolerance=0.005)
+    alone = [additive_shapley(AdditiveGame(gram[None], game.of_mse), until).value for gram in game.grams]
+    spread, found = np.std(alone, axis=0, ddof=1), additive_shapley(game, until)
+    np.testing.assert_allclose(found.between, spread, rtol=0, atol=0.05 * spread.max())
+    np.testing.assert_array_equal(found.frame()["between_images"], found.between)
+    assert np.isnan(additive_shapley(sums(players, images=1), until).between).all()
+
+
+def test_intervals_have_the_degrees_of_freedom_of_the_replicates(monkeypatch: pytest.MonkeyPatch) -> None:
+    estimates: list[Estimate] = []
+
+    def recorded(replicates: np.ndarray) -> Estimate:
+        estimates.append(mean_of(replicates))
+        return estimates[-1]
+
+    monkeypatch.setattr(additive, "mean_of", recorded)
+    found = additive_shapley(sums(players=17, images=1), Until(rms_tolerance=1.0))
+    freedom = estimates[-1].freedom
+    assert found.replicates == 12 and freedom is not None and freedom < 10.9
+    low, high = found.interval()
+    np.testing.assert_allclose((high - low) / 2, stats.t(freedom).ppf(0.975) * found.stderr, rtol=1e-9)
 
 
 def test_standard_errors_are_as_large_as_the_deviations() -> None:
@@ -88,6 +118,36 @@ def test_interactions_of_sums_are_those_of_all_coalitions() -> None:
         assert found.ended == "additive tail" and found.evaluations < 40 < exact.evaluations
         room = 5 * found.stderr + 1e-4 * np.ptp(exact.value)
         assert (np.abs(found.value - exact.value) <= room).all()
+
+
+def test_interactions_of_sums_say_how_their_sampling_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, payoff = strong(), AdditiveGame.__call__
+    game, calls = RestorationGame(network, filters_of(network, ["conv_hr"]), photographs()), []
+
+    def interrupted(sums: AdditiveGame, coalitions: Tensor) -> Tensor:
+        calls.append(coalitions)
+        if len(calls) == 3 * 6:  # a replicate asks for none, one and both of the pair, twice
+            raise KeyboardInterrupt
+        return payoff(sums, coalitions)
+
+    def slow(sums: AdditiveGame, coalitions: Tensor) -> Tensor:
+        sleep(0.01)
+        return payoff(sums, coalitions)
+
+    pairs = [(0, 1), (2, 3)]
+    assert pair_interactions(game, pairs, until=Until(evaluations=100)).ended == "additive tail"
+    monkeypatch.setattr(AdditiveGame, "__call__", slow)
+    assert pair_interactions(game, pairs, until=Until(seconds=0.5)).ended == "seconds"
+    monkeypatch.setattr(AdditiveGame, "__call__", interrupted)
+    found = pair_interactions(game, pairs, until=Until(tolerance=1e-9))
+    assert (found.ended, found.replicates) == ("interrupted", 2)
+
+
+def test_squared_errors_of_sums_interact_without_an_error() -> None:
+    network = strong()
+    game = RestorationGame(network, filters_of(network, ["conv_hr"]), photographs(), "-mse")
+    found = pair_interactions(game, [(0, 1), (2, 3)], until=Until(tolerance=0.01))
+    assert found.replicates == 12 and found.stderr.max() < 1e-9 * np.abs(found.value).max()
 
 
 def test_filters_whose_effect_is_rounding_are_not_solved() -> None:

@@ -13,6 +13,7 @@ from games import (
     additive,
     cubic,
     glove,
+    heavy,
     humped,
     interaction_by_definition,
     quadratic,
@@ -23,15 +24,18 @@ from games import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from srgame.data.pairs import Pairs
 from srgame.errors import InputError
 from srgame.filters import erased, filters_of
 from srgame.networks import SRResNet
+from srgame.shapley import interactions
 from srgame.shapley.exact import exact_shapley
 from srgame.shapley.interactions import PairInteractions, pair_interactions
 from srgame.shapley.restoration import RestorationGame
 from srgame.shapley.until import Until
+from srgame.shapley.values import Estimate, mean_of
 
 EITHER = ["shapley", "banzhaf"]
 GAMES = {"saturating": saturating(6, 0), "cubic": cubic(7, 1), "glove": glove(2, 4), "apex": voting([3, 1, 1, 1, 1], 4)}
@@ -156,6 +160,67 @@ def test_errors_are_honest_too_where_all_pairs_err_alike() -> None:
         low, high = sampled.interval()
         covered.append(low <= game.interaction[3, 50] <= high)
     assert 0.88 < np.mean(covered) < 0.99
+
+
+WEIGHTS = [0.5, -2.0, 1.0, 0.25, 1.5, -1.0, 0.75, 2.5, -0.5, 1.25, 3.0, -1.5]
+
+
+def test_no_error_is_zero_by_luck() -> None:
+    """Replicates miss the heavy coalition, agree on all pairs, and used to claim that no players interact."""
+    game = heavy(WEIGHTS)
+    exact, covered = pair_interactions(game).value, []
+    for seed in range(20):
+        found = pair_interactions(game, until=Until(evaluations=12 * 2 * (1 + 12 + 66)), seed=seed)
+        low, high = found.interval()
+        covered.append((low <= exact) & (exact <= high))
+    assert np.abs(exact).min() > 0.03 and np.mean(covered) > 0.95
+
+
+def test_replicates_that_agree_on_all_pairs_have_the_error_of_the_rule_of_three() -> None:
+    found = pair_interactions(additive(WEIGHTS), [(0, 1), (2, 7)], until=Until(evaluations=12 * 2 * (1 + 4 + 2)))
+    low, high = found.interval()
+    assert found.replicates == 12 and np.abs(found.value).max() < 1e-12
+    np.testing.assert_allclose((high - low) / 2, 3 / 12 * 2.5, rtol=1e-9)  # 2.5: the largest contribution of the four
+
+
+def test_replicates_that_agree_on_some_pairs_have_the_pooled_error_of_the_others() -> None:
+    game = FormulaGame(12, lambda p: saturating(6, 0).worth(p[:, :6]) + p[:, 6:] @ torch.arange(1.0, 7.0).double())
+    found = pair_interactions(game, until=Until(evaluations=12 * 2 * (1 + 12 + 66)))
+    alone = found.pairs.max(1) >= 6
+    assert np.abs(found.value[alone]).max() < 1e-12 < found.stderr[~alone].min()
+    np.testing.assert_allclose(found.stderr[alone], np.sqrt(np.mean(found.stderr[~alone] ** 2)), rtol=1e-9)
+
+
+def test_replicates_agree_up_to_the_rounding_of_the_game() -> None:
+    class Rounded(FormulaGame):
+        rounding = float(np.finfo(np.float32).eps)
+
+    of_weights = torch.tensor(WEIGHTS)
+    game = Rounded(12, lambda p: (p.float() @ of_weights / 3 + 9).double())
+    found = pair_interactions(game, [(0, 1), (2, 7)], until=Until(evaluations=12 * 2 * (1 + 4 + 2)))
+    assert 0 < np.abs(found.value).max() < 1e-6 and found.stderr.min() > 0.05
+
+
+def test_a_game_without_interactions_ends_at_a_tolerance_with_an_error() -> None:
+    found = pair_interactions(additive(WEIGHTS), until=Until(tolerance=0.01))
+    assert found.ended == "tolerance" and found.replicates == 12 and found.stderr.min() > 0.1
+    assert "more than their range" in repr(found)
+
+
+def test_intervals_have_the_degrees_of_freedom_of_heavy_tails(monkeypatch: pytest.MonkeyPatch) -> None:
+    estimates: list[Estimate] = []
+
+    def recorded(replicates: np.ndarray) -> Estimate:
+        estimates.append(mean_of(replicates))
+        return estimates[-1]
+
+    skewed = FormulaGame(12, lambda p: torch.exp(1.5 * p @ torch.tensor(WEIGHTS).double()))
+    monkeypatch.setattr(interactions, "mean_of", recorded)
+    found = pair_interactions(skewed, [(0, 1)], until=Until(evaluations=12 * 8), seed=1)
+    freedom = estimates[-1].freedom
+    assert found.replicates == 12 and freedom is not None and freedom < 8
+    low, high = found.interval()
+    np.testing.assert_allclose((high - low) / 2, stats.t(freedom).ppf(0.975) * found.stderr, rtol=1e-12)
 
 
 def test_a_replicate_depends_on_seed_and_number_only() -> None:
