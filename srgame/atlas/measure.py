@@ -120,7 +120,7 @@ class _Surveyor:
     ) -> None:
         if grouped := [layer for layer in layers or () if "/" in layer]:
             raise InputError(f"the atlas has a map for each channel: write '{grouped[0].partition('/')[0]}', without /")
-        self.networks, self.sample, self.stored = networks, sample, stored
+        self.networks, self.sample, self.stored = networks, sample, stored.of_same_code(networks)
         self.until, self.interacting = until, interacting
         scale = common_scale(networks, None)
         names = [REAL] if sample.real else list(dict.fromkeys(degradations))
@@ -128,7 +128,9 @@ class _Surveyor:
         weights = {name: fingerprint(network) for name, network in networks.items()}
         lr = next(iter(self.pairs.values())).lr[0]
         filters = {name: _filters(network, layers, lr) for name, network in networks.items()}
-        extra = stored.degradations(weights.values(), {layer for each in filters.values() for layer in each.layers})
+        extra = self.stored.degradations(
+            weights.values(), {layer for each in filters.values() for layer in each.layers}
+        )
         self.atlas = Atlas(list(networks), weights, scale, list(dict.fromkeys([*names, *extra])))
         self.atlas.cells = [
             _blank(name, degradation, layer, width)

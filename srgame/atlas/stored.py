@@ -1,20 +1,24 @@
 """The results of earlier runs, which the atlas shows instead of measuring them again.
 
 A result belongs to a network if the json beside its csv has the same sha256 of the weights, whatever the checkpoint was
-called. It is used for the layer and the degradation that it was measured with, on the images of that run.
+called, and the same behaviour, if that json says it. It is used for the layer and the degradation that it was measured
+with, on the images of that run.
 """
 
 import json
 import warnings
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from torch import nn
 
 from srgame.errors import InputError
 from srgame.evaluation.benchmark import REAL
+from srgame.networks import behaviour_of, fingerprint
+from srgame.networks.behaviour import BEHAVIOUR, is_same
 
 COLUMNS = {  # by the name of the csv, the columns that the atlas shows
     "shapley": {"filter", "shapley", "stderr", "low", "high", "flag", "rank", "empty", "grand"},
@@ -39,14 +43,20 @@ class Result:
 
 @dataclass(frozen=True)
 class _Table:
-    """A csv with its settings; `weights` by the label of a checkpoint."""
+    """A csv with its settings; `weights` and `behaviours` by the label of a checkpoint."""
 
     path: Path
     kind: str
     rows: pd.DataFrame
     settings: dict[str, Any]
     weights: dict[str, str]
+    behaviours: dict[str, str]
     images: int
+
+    def without(self, labels: Sequence[str]) -> "_Table":
+        """The table without the rows of some checkpoints."""
+        weights = {label: own for label, own in self.weights.items() if label not in labels}
+        return replace(self, rows=self.rows[~self.rows["checkpoint"].isin(labels)], weights=weights)
 
     @property
     def degradation(self) -> str:
@@ -84,6 +94,26 @@ class Stored:
                 )
             tables += [_read(kind, path) for kind, path in of_kind]
         return cls([table for table in tables if _is_shown(table)])
+
+    def of_same_code(self, networks: Mapping[str, nn.Module]) -> "Stored":
+        """The tables without the rows of networks whose code was changed since; warns of these."""
+        now = [(fingerprint(network), behaviour_of(network)) for network in networks.values()] if self.tables else []
+        tables = []
+        for table in self.tables:
+            changed = [
+                label
+                for label, weights in table.weights.items()
+                if any(own == weights and not is_same(table.behaviours.get(label), behaviour) for own, behaviour in now)
+            ]
+            if changed:
+                warnings.warn(
+                    f"'{table.path}': the rows of {', '.join(changed)} are left out, since with the same weights the "
+                    "network restored another image then: its code was changed",
+                    stacklevel=2,
+                )
+                self.used.add(table.path)  # this note is enough
+            tables.append(table.without(changed))
+        return replace(self, tables=tables)
 
     def find(self, kind: str, weights: str, layer: str, degradation: str) -> Result | None:
         """The first result of this kind for a layer of the network, under a degradation."""
@@ -140,15 +170,18 @@ def _read(kind: str, path: Path) -> _Table:
         missing = COLUMNS[kind] - set(rows)
         if missing:
             raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+        behaviours = source.get(BEHAVIOUR, {})
         if isinstance(weights, str):  # of one network
             weights = dict.fromkeys(rows["checkpoint"].unique(), weights)
+        if isinstance(behaviours, str):
+            behaviours = dict.fromkeys(weights, behaviours)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"'{path}' and its .json are no results of srgame ({error}): remove the file, or give another folder"
         ) from error
     if kind == "benchmark":
         rows["weights"] = rows["weights"].fillna("")
-    return _Table(path, kind, rows, settings, dict(weights), len(images))
+    return _Table(path, kind, rows, settings, dict(weights), dict(behaviours), len(images))
 
 
 def _is_shown(table: _Table) -> bool:

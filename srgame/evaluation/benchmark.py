@@ -25,7 +25,8 @@ from srgame.errors import InputError, check_counts, chosen
 from srgame.evaluation.evaluate import Restore, bicubic, scores
 from srgame.evaluation.tiling import Tiled
 from srgame.files import differences, lock
-from srgame.networks import fingerprint, scale_of
+from srgame.networks import behaviour_of, fingerprint, scale_of
+from srgame.networks.behaviour import BEHAVIOUR, is_same
 from srgame.provenance import as_csv, as_json, provenance, save_files
 
 BASELINE = "bicubic"
@@ -114,7 +115,8 @@ def benchmark(
     for memory are restored in tiles (`Tiled`).
 
     Raises InputError if no set is found, if networks have different scales, and if `folder` is in use or stores results
-    that are damaged or of other weights, images or settings. A stored network that is given another name is renamed.
+    that are damaged or of other weights, images or settings, or of the same weights in changed code. A stored network
+    that is given another name is renamed.
 
     >>> import srgame
     >>> network = srgame.seeded(lambda: srgame.SRResNet(features=4, blocks=1), seed=0)
@@ -131,7 +133,8 @@ def benchmark(
     restore |= {name: Tiled(network, tile, overlap) for name, network in networks.items()}
     identity = {"scale": scale, "crop": crop, "overlap": overlap, "seed": seed}
     with lock(folder):
-        store = _Store(folder, identity, weights, _fingerprints(each) if folder else {})
+        behaviours = {name: behaviour_of(network) for name, network in networks.items()} if folder else {}
+        store = _Store(folder, identity, weights, behaviours, _fingerprints(each) if folder else {})
         try:
             keys = _measure(store, restore, each, identity, progress)
         finally:
@@ -216,10 +219,15 @@ class _Store:
     """The rows of a benchmark by KEY, in memory and, if there is a folder, on disk."""
 
     def __init__(
-        self, folder: Path | None, identity: dict[str, Any], weights: dict[str, str], images: dict[str, str]
+        self,
+        folder: Path | None,
+        identity: dict[str, Any],
+        weights: dict[str, str],
+        behaviours: dict[str, str],
+        images: dict[str, str],
     ) -> None:
         self.stem = folder / "benchmark" if folder else None
-        self.identity, self.weights, self.images = identity, weights, images
+        self.identity, self.weights, self.behaviours, self.images = identity, weights, behaviours, images
         self.rows: dict[Key, Row] = {}
         self.digest = ""
         self.written = monotonic()
@@ -233,6 +241,7 @@ class _Store:
         try:
             source = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
             settings, images = source["settings"], dict(source.get("images", {}))
+            behaviours = dict(source.get(BEHAVIOUR, {}))
             digests = list(source["csv_sha256"])
             if not path.exists():  # a run was killed in its first write
                 return
@@ -246,12 +255,17 @@ class _Store:
             raise InputError(
                 f"'{path}' is damaged or was changed (its sha256 is not in its .json): remove both to measure again"
             )
-        stored_weights = self._rename(frame)
+        stored_weights, behaviours = self._rename(frame, behaviours)
         wrong = list(differences(settings, self.identity).values()) if len(frame) else []
         wrong += [
             f"weights {stored[:8]}… of '{name}', not {self.weights[name][:8]}…"
             for name, stored in stored_weights.items()
             if self.weights.get(name, stored) != stored
+        ]
+        wrong += [
+            f"other code of '{name}', which restored another image with the same weights"
+            for name, stored in stored_weights.items()
+            if self.weights.get(name) == stored and not self._behaves(name, behaviours.get(name))
         ]
         wrong += [
             f"another image '{name}'"
@@ -260,21 +274,30 @@ class _Store:
         ]
         if wrong:
             raise InputError(f"'{path}' holds results of {'; '.join(wrong)}: choose another folder")
-        self.images = images | self.images
+        self.images, self.behaviours = images | self.images, self.behaviours | behaviours
         rows = [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
         self.rows = {tuple(row[name] for name in KEY): row for row in rows}
 
-    def _rename(self, frame: pd.DataFrame) -> dict[str, str]:
-        """Gives stored networks the names that they have in this run; returns the weights of all that are stored.
+    def _rename(self, frame: pd.DataFrame, behaviours: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+        """Gives stored networks the names that they have in this run; returns the weights and behaviours of all.
 
-        Networks are known by their weights, since names depend on what else is measured: on the command line,
-        `a/net.pth` is called "net", and "a/net" beside `b/net.pth`.
+        Networks are known by their weights and behaviour, since names depend on what else is measured: on the command
+        line, `a/net.pth` is called "net", and "a/net" beside `b/net.pth`.
         """
         stored: dict[str, str] = dict(zip(frame["checkpoint"], frame["weights"], strict=True))
         new = {weights: name for name, weights in self.weights.items() if stored.get(name) != weights}
-        names = {old: new.get(own, old) for old, own in stored.items() if self.weights.get(old) != own}
+        names = {
+            old: new[own]
+            for old, own in stored.items()
+            if self.weights.get(old) != own and own in new and self._behaves(new[own], behaviours.get(old))
+        }
         frame["checkpoint"] = frame["checkpoint"].replace(names)
-        return {names.get(old, old): own for old, own in stored.items()}
+        weights, behaviours = ({names.get(old, old): own for old, own in each.items()} for each in (stored, behaviours))
+        return weights, behaviours
+
+    def _behaves(self, name: str, stored: str | None) -> bool:
+        """Whether a network of this run restores the image that is stored."""
+        return name == BASELINE or is_same(stored, self.behaviours[name])
 
     def add(self, key: Key, scores: dict[Any, float]) -> None:
         """Adds a row, and writes all rows if the last write is long enough ago."""
@@ -291,6 +314,8 @@ class _Store:
             digest = hashlib.sha256(table).hexdigest()
             # both the old csv and this one are valid: a run may be stopped between the two files
             digests = {"csv_sha256": [self.digest, digest]}
-            source = self.source | {"weights": weights, "images": self.images, "missing": missing} | digests
+            behaviours = {name: values for name, values in self.behaviours.items() if name in weights}
+            source = self.source | {"weights": weights, BEHAVIOUR: behaviours, "images": self.images}
+            source |= {"missing": missing} | digests
             save_files(self.stem, {".json": as_json(source), ".csv": table})
             self.digest, self.written = digest, monotonic()

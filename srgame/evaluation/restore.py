@@ -12,7 +12,7 @@ from srgame.data.written import Manifest, png_paths, write_png
 from srgame.errors import InputError
 from srgame.evaluation.tiling import Tiled
 from srgame.files import lock
-from srgame.networks import fingerprint
+from srgame.networks import identity_of
 
 MANIFEST = "restored.json"
 
@@ -44,7 +44,7 @@ def restore_images(
     ['astronaut.png', 'chelsea.png']
     """
     targets = png_paths(images.paths, folder)
-    run = {"weights": fingerprint(network), "degradation": images.degradation, "scale": images.scale}
+    run = identity_of(network, folder / MANIFEST) | {"degradation": images.degradation, "scale": images.scale}
     run |= {"crop": images.crop, "tile": tile, "overlap": overlap}
     with lock(folder):
         try:

@@ -18,7 +18,7 @@ from srgame.data.pairs import Pairs
 from srgame.errors import InputError, chosen
 from srgame.files import lock
 from srgame.filters import Filters
-from srgame.networks import fingerprint, original
+from srgame.networks import identity_of, original
 from srgame.shapley.additive import AdditiveGame, additive_shapley, affordable_tail
 from srgame.shapley.game import Game, Grouped
 from srgame.shapley.gradients import cheaper_than_a_permutation, multilevel_shapley
@@ -143,7 +143,7 @@ def network_values(
     """
     if not 0 < confidence < 1:
         raise InputError(f"a confidence lies between 0 and 1, not {confidence}")
-    identity = _identity(network, pairs, restoration) | {"game": game, "seed": seed} if store else {}
+    identity = _identity(network, pairs, restoration, store) | {"game": game, "seed": seed} if store else {}
     if gradients is None:
         others = regression is not None or antithetic is not None or restoration.get("bfloat16")
         gradients = game == "all filters" and not others and cheaper_than_a_permutation(len(filters))
@@ -220,11 +220,12 @@ def _how(values: ShapleyValues) -> dict[str, Any]:
     return {column: getattr(values, column) for column in HOW} | variance_reduction | {"used": " ".join(values.used)}
 
 
-def _identity(network: nn.Module, pairs: Pairs, restoration: dict[str, Any]) -> dict[str, Any]:
+def _identity(network: nn.Module, pairs: Pairs, restoration: dict[str, Any], store: Path) -> dict[str, Any]:
     """All that the replicates depend on: the network, its images and the restoration game's settings."""
     code = {"srgame": version("srgame"), "network": _name_of(type(original(network)))}
     settings = {name: _name_of(value) if callable(value) else value for name, value in restoration.items()}
-    return code | {"weights": fingerprint(network), "images": _fingerprint(pairs)} | settings
+    known = identity_of(network, next(store.glob("game*/game.json"), None))
+    return code | known | {"images": _fingerprint(pairs)} | settings
 
 
 def _name_of(code: Any) -> str:

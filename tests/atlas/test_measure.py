@@ -1,5 +1,6 @@
 """What the atlas measures, and what it takes from earlier runs."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from srgame.data.pairs import Pairs
 from srgame.errors import InputError
 from srgame.filters import erased, filters_of
 from srgame.metrics import psnr
-from srgame.networks import SRResNet, load_network
+from srgame.networks import SRResNet, behaviour_of, fingerprint, load_network
 from srgame.probes.cosine import channel_cosine, cosine_matrix
 from srgame.probes.responses import channel_responses
 from srgame.probes.salience import channel_salience
@@ -248,6 +249,27 @@ def test_results_of_earlier_runs_are_shown_and_not_measured_again(
 
 
 @pytest.mark.usefixtures("without_pictures")
+def test_results_of_changed_code_with_the_same_weights_are_left_out(earlier: Path, checkpoint: Path) -> None:
+    changed = load_network(checkpoint)
+    changed.lrelu.negative_slope = 0.9
+    phi = earlier / "shapley.json"
+    source = json.loads(phi.read_text())
+    for behaviour in (behaviour_of(load_network(checkpoint)), ""):
+        phi.write_text(json.dumps(source | {"behaviour": behaviour}))
+        with pytest.warns(UserWarning, match="restored another image") as noted:
+            stored = Stored.read([earlier]).of_same_code({"mine": changed})
+        left_out = [str(note.message).split("'")[1] for note in noted]
+        assert left_out == [str(earlier / "shapley.csv"), str(earlier / "benchmark.csv")]
+        weights = fingerprint(changed)
+        assert stored.find("shapley", weights, "conv_hr", "clean") is None and stored.scores({weights: "mine"}) is None
+        assert stored.find("responses", weights, "conv_hr", "clean") is not None  # its json has no behaviour
+    phi.write_text(json.dumps(source | {"behaviour": behaviour_of(load_network(checkpoint))}))
+    same = Stored.read([earlier]).of_same_code({"mine": load_network(checkpoint)})
+    assert same.find("shapley", weights, "conv_hr", "clean") is not None
+    assert same.scores({weights: "mine"}) is not None
+
+
+@pytest.mark.usefixtures("without_pictures")
 def test_results_of_other_networks_layers_and_games_are_left_out(srgame: Run, checkpoint: Path, tmp_path: Path) -> None:
     for folder, words in {
         "other": ("shapley", "small-x4-eats-0", "--layers", "conv_hr", "--evaluations", 300),
@@ -266,8 +288,8 @@ def test_a_folder_without_results_and_a_damaged_result_are_refused(tmp_path: Pat
     with pytest.raises(InputError, match=str(tmp_path)):
         Stored.read([tmp_path])
     whole = '{"settings": {}, "weights": "", "images": []}'
-    for csv, json in (("layer\na\n", "{}"), ("checkpoint,layer\na,b\n", whole)):
+    for csv, source in (("layer\na\n", "{}"), ("checkpoint,layer\na,b\n", whole)):
         (tmp_path / "shapley.csv").write_text(csv)
-        (tmp_path / "shapley.json").write_text(json)
+        (tmp_path / "shapley.json").write_text(source)
         with pytest.raises(InputError, match=r"shapley.csv"):
             Stored.read([tmp_path])

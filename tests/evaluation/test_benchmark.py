@@ -25,6 +25,7 @@ from srgame.errors import InputError
 from srgame.evaluation import benchmark as benchmarks
 from srgame.evaluation.benchmark import benchmark
 from srgame.evaluation.evaluate import bicubic, evaluate
+from srgame.networks import load_network
 from srgame.report.tables import score_table
 
 FEW = {"images": 2, "crop": 48}
@@ -170,6 +171,28 @@ def test_foreign_results_are_refused(network: nn.Module, tmp_path: Path) -> None
     with pytest.raises(InputError, match=r"benchmark\.csv' and its \.json are no results of a benchmark"):
         run()
     assert (tmp_path / "benchmark.json").read_text() == '{"precious": 1}'
+
+
+def test_scores_of_changed_code_with_the_same_weights_are_refused(tmp_path: Path) -> None:
+    def run(folder: Path | None = tmp_path, **networks: nn.Module) -> pd.DataFrame:
+        scores = benchmark(networks, ["photographs"], ["clean"], folder=folder, images=1, crop=48).scores
+        return scores.set_index("checkpoint")["psnr_rgb"]
+
+    network, changed = load_network("small-x4-eats-0"), load_network("small-x4-eats-0")
+    changed.lrelu.negative_slope = 0.12
+    first, fresh = run(n=network), run(None, n=changed)
+    assert abs(first["n"] - fresh["n"]) > 0.01
+    with pytest.raises(InputError, match=r"holds results of other code of 'n', .* the same weights: choose another"):
+        run(n=changed)
+    both = run(n=network, changed=changed)  # a network of its own
+    assert both["n"] == first["n"] and both["changed"] == pytest.approx(fresh["n"])
+    assert run(changed=changed, n=network).to_dict() == both.to_dict()
+    source = json.loads((tmp_path / "benchmark.json").read_text())
+    assert set(source["behaviour"]) == {"n", "changed"}
+    (tmp_path / "benchmark.json").write_text(json.dumps(source | {"behaviour": {}}))  # of an earlier version
+    assert run(n=network)["n"] == first["n"]
+    with pytest.raises(InputError, match="other code of 'n'"):
+        run(n=changed)
 
 
 def test_results_on_other_images_of_the_same_name_are_refused(network: nn.Module, folder: Path) -> None:

@@ -61,6 +61,16 @@ def test_a_stopped_restoration_resumes_and_another_network_is_refused(lr_folder:
     assert (tmp_path / "other" / "b.png").read_bytes() == b"mine"
 
 
+def test_sr_images_of_changed_code_with_the_same_weights_are_refused(lr_folder: Path, tmp_path: Path) -> None:
+    network, out = small("srresnet-x4"), tmp_path / "out"
+    restore_images(network, lr_images(str(lr_folder)), out)
+    network.lrelu.negative_slope = 0.9
+    with pytest.raises(InputError, match=f"'{out}' holds results of another network .*code was changed"):
+        restore_images(network, lr_images(str(lr_folder)), out)
+    network.lrelu.negative_slope = 0.1
+    restore_images(network, lr_images(str(lr_folder)), out)
+
+
 def test_sr_images_of_other_lr_images_are_not_taken_for_their_own(lr_folder: Path, tmp_path: Path) -> None:
     network, out = small("srresnet-x4"), tmp_path / "out"
     restore_images(network, lr_images(str(lr_folder), images=1), out)

@@ -1,5 +1,6 @@
 """Replicates on disk: resumed, extended, damaged, foreign."""
 
+import copy
 import json
 import signal
 import sys
@@ -175,6 +176,25 @@ def test_replicates_of_another_architecture_with_the_same_weights_are_refused(
     network_values(small, store=tmp_path, **how)
     with pytest.raises(InputError, match=r"other network"):
         network_values(other, store=tmp_path, **how)
+
+
+def test_replicates_of_changed_code_with_the_same_weights_are_refused(
+    small: SRResNet, photographs: Pairs, tmp_path: Path
+) -> None:
+    changed = copy.deepcopy(small)
+    changed.lrelu.negative_slope = 0.9
+    how = {"filters": filters_of(small, ["body.0.conv1"]), "pairs": photographs, "until": Until(evaluations=50)}
+    first = network_values(small, store=tmp_path, **how)
+    with pytest.raises(InputError, match=f"'{tmp_path}/game0' holds results of another network .*code was changed"):
+        network_values(changed, store=tmp_path, **how)
+    assert first.equals(network_values(small, store=tmp_path, **how))
+    game = tmp_path / "game0" / "game.json"
+    stored = json.loads(game.read_text())
+    kind, value, *values = stored["behaviour"].split()
+    game.write_text(json.dumps(stored | {"behaviour": " ".join([kind, f"{float(value) + 1e-6:.6g}", *values])}))
+    assert first.equals(network_values(small, store=tmp_path, **how))  # stored on another device
+    game.write_text(json.dumps({name: value for name, value in stored.items() if name != "behaviour"}))
+    assert first.equals(network_values(small, store=tmp_path, **how))  # stored by an earlier version
 
 
 @pytest.mark.usefixtures("without_pictures")
