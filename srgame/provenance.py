@@ -14,6 +14,8 @@ import pandas as pd
 from srgame.errors import InputError
 from srgame.files import write_atomic
 
+ROOT = Path(__file__).parents[1]
+CODE = ("srgame", "analyses")  # folders in ROOT that make the numbers
 PACKAGES = ("srgame", "torch", "numpy", "scipy", "opencv-python", "scikit-image")
 
 
@@ -60,12 +62,14 @@ def save_files(stem: Path, contents: Mapping[str, bytes]) -> list[Path]:
 
 def _commit() -> str:
     """The commit of the running code, with "and changes" if it was changed since; "unknown" outside a checkout."""
-    git = ["git", "-C", str(Path(__file__).parent)]
     try:
-        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        changed = subprocess.run(
-            [*git, "status", "--porcelain", "."], capture_output=True, text=True, check=True
-        ).stdout
+        _git("ls-files", "--error-unmatch", "srgame/provenance.py")  # else the repository is not ours: a venv within it
+        head, changed = _git("rev-parse", "HEAD").strip(), _git("status", "--porcelain", "--", *CODE)
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return f"{head} and changes" if changed else head
+
+
+def _git(*words: str) -> str:
+    """What git prints in the folder that holds srgame."""
+    return subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True).stdout

@@ -1,7 +1,7 @@
 """What a network's code makes of its weights, as a few numbers: stored results belong to these, and to the weights.
 
 The sha256 of the weights stays the same if the code changes, for example the slope of an activation. So a network is
-known by its SR image of one small image too.
+known by its SR image of one small image too. A change that alters that image by less than SAME goes unnoticed.
 """
 
 import json
