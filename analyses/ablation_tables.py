@@ -14,7 +14,7 @@ from intervals import paired_interval
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from printed import CELL, cells, number, signed
+from printed import CELL, cells, number, printed_in, signed
 from psnr_tables import SET_COLOURS
 from torch import nn
 from zoo_names import CONTROL, NOT_THERE, READING, RRDBNET, family_title
@@ -23,6 +23,7 @@ from srgame.cli.comparison import labels
 from srgame.errors import InputError
 from srgame.evaluation.benchmark import benchmark
 from srgame.networks import zoo
+from srgame.report.recipe import INPUTS
 from srgame.report.style import styled
 
 ORIGINAL, UNERASED = "original", "nothing erased"  # what gains are over, and the control
@@ -71,7 +72,9 @@ def measure(
             by_network = scores.get((dataset, setting), {})
             row |= _measured(*(by_network.get(variants[one]) for one in (variant, ORIGINAL, against)))
             rows.append(row | {"reason": "" if "psnr" in row else missing or f"no images of {dataset}"})
-    return pd.DataFrame(rows, columns=COLUMNS)
+    frame = pd.DataFrame(rows, columns=COLUMNS)
+    frame.attrs[INPUTS] = [printed_in(f"table{table}")]
+    return frame
 
 
 def _psnr(

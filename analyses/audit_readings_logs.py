@@ -12,11 +12,11 @@ import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from printed import cells, judged, signed
+from printed import cells, judged, printed_in, signed
 from readings import KINDS, ORIGINAL, WEIGHTS, kind_of
 from zoo_names import LOGS, READINGS
 
-from srgame.report.recipe import run
+from srgame.report.recipe import INPUTS, run
 from srgame.report.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, styled
 
 FAMILIES = {READINGS: "small SRResNet ×4 (32 features, 8 blocks)", "readings-srresnet-x4": "SRResNet ×4"}
@@ -43,7 +43,9 @@ def measure(families: tuple[str, ...] = tuple(FAMILIES)) -> pd.DataFrame:
     originals = rows[rows["kind"] == ORIGINAL].set_index(key)["psnr"].rename("original")
     rows = rows[rows["kind"] != ORIGINAL].join(originals, on=key).dropna(subset=["original"])
     rows["gain"] = rows["psnr"] - rows.pop("original")
-    return rows.assign(printed=rows["degradation"].map(printed)).reset_index(drop=True)
+    frame = rows.assign(printed=rows["degradation"].map(printed)).reset_index(drop=True)
+    frame.attrs[INPUTS] = [printed_in(f"table{PRINTED[1]}"), *(LOGS / f"{family}-*.csv" for family in families)]
+    return frame
 
 
 def _logged(family: str) -> Iterator[dict[str, Any]]:

@@ -11,9 +11,9 @@ import gains
 import pandas as pd
 from gains import BELOW, GAINS, NOISE, TABLES, beside_bicubic, correlation, slope
 from matplotlib.figure import Figure
-from printed import cells, judged, number, printed
+from printed import cells, judged, number, printed, printed_in
 
-from srgame.report.recipe import run
+from srgame.report.recipe import INPUTS, run
 from srgame.report.style import styled
 
 HALF_A_DIGIT = 0.00005 + 1e-9  # dB, of four printed decimals
@@ -34,7 +34,9 @@ def measure(sets: tuple[str, ...] = ("Set5", "Set14"), images: int | None = None
     measured = gains.measure(sets, images, seed)
     parts = [_improvements(), _copies(), _prose(), _consistent(), _ablations(), _beside_bicubic(measured)]
     parts += [_published(), _scales(), _correlations(measured)]
-    return pd.DataFrame([finding for part in parts for finding in part])
+    frame = pd.DataFrame([finding for part in parts for finding in part])
+    frame.attrs[INPUTS] = [printed_in(name) for name in ("table?", "prose", "reflash")]
+    return frame
 
 
 def _finding(

@@ -13,7 +13,7 @@ import torch
 from families import AUTO, Architectures, Checkpoints, load_each
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from printed import CELL, cells, judged
+from printed import CELL, cells, judged, printed_in
 from torch import Tensor, nn
 
 from srgame.cli.comparison import labels
@@ -23,7 +23,7 @@ from srgame.data.pairs import Pairs, load_pairs
 from srgame.evaluation.evaluate import bicubic, evaluate
 from srgame.evaluation.tiling import Tiled
 from srgame.networks import scale_of
-from srgame.report.recipe import run
+from srgame.report.recipe import INPUTS, run
 from srgame.report.style import STRATEGIES, styled
 
 SMOKE = {"networks": ("small-x4-original-0",), "sets": ("photographs",), "images": 1, "crop": 48, "shares": (0.0, 0.5)}
@@ -52,7 +52,9 @@ def measure(
     ]
     printed = cells(TABLE)
     gains = printed[list(NAMES)].sub(printed["original"], axis=0)
-    return pd.concat(frames)[["network", *CELL, "share", "psnr", "gain"]].join(gains, on=CELL).reset_index(drop=True)
+    frame = pd.concat(frames)[["network", *CELL, "share", "psnr", "gain"]].join(gains, on=CELL).reset_index(drop=True)
+    frame.attrs[INPUTS] = [printed_in(f"table{TABLE}")]
+    return frame
 
 
 def _mixed(

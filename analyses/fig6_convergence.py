@@ -7,7 +7,7 @@ from printed import judged
 from zoo_names import LOGS, SMALL, family_title, strategy_of
 
 from srgame.errors import InputError
-from srgame.report.recipe import run
+from srgame.report.recipe import INPUTS, run
 from srgame.report.style import STRATEGIES, styled
 
 QUANTITIES = ("original", "awaken", "pull", "erasure", "to_bicubic", "psnr_y")  # names in the logs
@@ -45,7 +45,9 @@ def measure(family: str = SMALL, networks: tuple[str, ...] = logged(), last: int
     if not frames:
         raise InputError("--networks is empty: name networks whose logs are in analyses/logs")
     columns = ["checkpoint", "strategy", "seed", "step", "quantity", "value"]
-    return pd.concat(frames, ignore_index=True)[columns].dropna()
+    frame = pd.concat(frames, ignore_index=True)[columns].dropna()
+    frame.attrs[INPUTS] = [LOGS / f"{name}.csv" for name in networks]
+    return frame
 
 
 def found(frame: pd.DataFrame) -> str:

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pandas as pd
-from printed import CELL, cells, printed
+from printed import CELL, cells, printed, printed_in
 
 from srgame.evaluation.benchmark import benchmark
+from srgame.report.recipe import INPUTS
 
 TABLES = (1, 2, 3, 4)
 GAINS = {"EATS": "gain_eats", "Dropout": "gain_dropout"}
@@ -19,7 +20,9 @@ def measure(sets: tuple[str, ...] = ("Set5", "Set14"), images: int | None = None
     bicubic_minus_original. Bicubic is measured on the first `images` images of each of `sets` (default: all).
     """
     bicubic = {scale: _bicubic(sets, scale, images, seed) for scale in (2, 4)}
-    return pd.concat([_table(table, bicubic) for table in TABLES], ignore_index=True)
+    frame = pd.concat([_table(table, bicubic) for table in TABLES], ignore_index=True)
+    frame.attrs[INPUTS] = [printed_in(f"table{table}") for table in TABLES]
+    return frame
 
 
 def _bicubic(sets: tuple[str, ...], scale: int, images: int | None, seed: int) -> pd.Series:

@@ -13,7 +13,12 @@ UNKNOWN = "—"
 
 def printed(name: str) -> pd.DataFrame:
     """The rows of reported/`name`.csv, whose columns reported/README.md explains; psnr is in dB."""
-    return pd.read_csv(REPORTED / f"{name}.csv")
+    return pd.read_csv(printed_in(name))
+
+
+def printed_in(name: str) -> Path:
+    """reported/`name`.csv."""
+    return REPORTED / f"{name}.csv"
 
 
 def cells(table: int) -> pd.DataFrame:

@@ -26,11 +26,12 @@ from intervals import decided_by_luck, luck_in_words, paired_interval
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from printed import CELL, judged, number, signed
+from printed import CELL, judged, number, printed_in, signed
 from printed import cells as printed_cells
 from zoo_names import CONTROL, NOT_THERE, READING, TRAINED, shipped, strategy_title
 
 from srgame.evaluation.benchmark import BASELINE, benchmark, common_scale
+from srgame.report.recipe import INPUTS
 from srgame.report.style import BLUE, GREEN, GREY, ORANGE, RED, styled
 
 SIZES = {"Set5": 5, "Set14": 14, "BSD100": 100, "Urban100": 100, "Manga109": 109}
@@ -78,7 +79,9 @@ def measure(
     own = {key: [about[name][key] for name in scored.scores["checkpoint"]] for key in ("strategy", "seed")}
     scores = scored.scores.assign(**own)
     cells = _Cells(scores, scored.missing, family, printed_cells(table))
-    return pd.DataFrame(cells.rows((BASELINE, *names), sets), columns=COLUMNS)
+    frame = pd.DataFrame(cells.rows((BASELINE, *names), sets), columns=COLUMNS)
+    frame.attrs[INPUTS] = [printed_in(f"table{table}")]
+    return frame
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 from intervals import mean_interval
 from matplotlib.figure import Figure
-from printed import number, printed
+from printed import number, printed, printed_in
 
 from srgame.errors import InputError
-from srgame.report.recipe import run
+from srgame.report.recipe import INPUTS, run
 from srgame.report.style import BLUE, GREY, ORANGE, styled
 
 SMOKE: dict[str, object] = {}
@@ -30,7 +30,9 @@ def measure(timed: str = "bench_eats") -> pd.DataFrame:
         ratio, low, high = mean_interval(own["ratio"].to_numpy())
         numbers = {"ratio": ratio, "low": low, "high": high, "limit": own["limit"].mean(), "reported": claimed}
         rows.append({"network": network, "layers": len(own)} | numbers)
-    return pd.DataFrame(rows)
+    frame = pd.DataFrame(rows)
+    frame.attrs[INPUTS] = [source, printed_in("cost")]
+    return frame
 
 
 def found(frame: pd.DataFrame) -> str:

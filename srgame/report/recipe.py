@@ -3,8 +3,10 @@
 import hashlib
 import inspect
 import json
+import os
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -20,6 +22,7 @@ from srgame.provenance import as_json, provenance, save_files, save_frame
 from srgame.report.style import save_figure, styled
 from srgame.streams import flush_output, secure_streams
 
+INPUTS = "inputs"  # attrs of a measured frame: paths of files, folders or patterns (*.csv) that `measure` itself reads
 FILES = "files"  # attrs of a measured frame: contents of further files by suffix, such as ".html"
 Texts = Callable[[pd.DataFrame], dict[str, str]]  # files by suffix
 
@@ -117,9 +120,9 @@ def run(
     """Writes the csv, json, png and pdf of the analysis `file`, and prints the answer and the files.
 
     They go to figures/, or to figures/draft/ if a flag differs from its default. The parameters of `measure` are the
-    flags. If the json shows the same settings, the csv is redrawn, unless --again is given. `found` puts the answer
-    into a sentence, which is printed and begins the caption in the json; without it, the title of the picture is
-    printed. `texts` returns further files by suffix, such as a table in Markdown.
+    flags. If the json shows the same settings and inputs (`measured_with`), the csv is redrawn, unless --again is
+    given. `found` puts the answer into a sentence, which is printed and begins the caption in the json; without it, the
+    title of the picture is printed. `texts` returns further files by suffix, such as a table in Markdown.
     """
     secure_streams()
     settings, again, store = _flags(measure)
@@ -161,17 +164,20 @@ def make(
 
     The json holds its title, of at most two lines, and its caption: all else that a reader needs.
 
-    What `measure` puts into the frame's attrs under FILES, contents by suffix, is written too.
+    What `measure` puts into the frame's attrs under FILES, contents by suffix, is written too. The paths that it puts
+    there under INPUTS are recorded with their sha256, as are the files that the settings name.
 
-    Measures if `again`, or if the json there shows other settings or other weights. Raises InputError as `measure`
+    Measures if `again`, or if the json there shows other settings, weights or inputs. Raises InputError as `measure`
     does, and if nothing can be written.
     """
     if again or not measured_with(settings, stem):
-        start = monotonic()
+        start, inputs = monotonic(), _inputs(settings)
         frame = measure(**settings)
         seconds = round(monotonic() - start, 1)
+        inputs |= _digests({_relative(Path(path), stem): Path(path) for path in frame.attrs.get(INPUTS, ())})
         save_files(stem, frame.attrs.get(FILES, {}))
-        save_frame(stem, frame, provenance(settings, weights=_weights(settings), seconds=seconds))
+        facts = {"weights": _weights(settings), INPUTS: inputs, "seconds": seconds}
+        save_frame(stem, frame, provenance(settings, **facts))
     frame = pd.read_csv(stem.with_suffix(".csv"))
     if texts:
         save_files(stem, {suffix: text.encode() for suffix, text in texts(frame).items()})
@@ -228,21 +234,72 @@ def stem_of(file: Path, draft: bool) -> Path:
 
 
 def measured_with(settings: dict[str, Any], stem: Path) -> bool:
-    """Whether csv and json exist, and the json shows these settings and the same weights."""
+    """Whether csv and json exist, and the json shows these settings, and networks and input files as they are now.
+
+    Networks of the zoo are compared by their sha256, and so are the files and folders that the settings name and those
+    that `measure` read. Image sets that $SRGAME_DATA has are not compared.
+    """
     source = stem.with_suffix(".json")
     if not (source.exists() and stem.with_suffix(".csv").exists()):
         return False
-    source_of = json.loads(source.read_text(encoding="utf-8"))
+    then = json.loads(source.read_text(encoding="utf-8"))
+    inputs, named = then.get(INPUTS, {}), _inputs(settings)
+    now = _digests({name: stem.parent / name for name in inputs if name not in named}) | named
     return bool(
-        source_of["settings"] == json.loads(json.dumps(settings)) and source_of.get("weights", {}) == _weights(settings)
+        then["settings"] == json.loads(json.dumps(settings))
+        and then.get("weights", {}) == _weights(settings)
+        and inputs == now
     )
 
 
 def _weights(settings: dict[str, Any]) -> dict[str, str]:
-    """The sha256 of each network of the zoo in the settings, and of each file in `networks`, by name."""
-    values = [
-        value for setting in settings.values() for value in (setting if isinstance(setting, tuple) else [setting])
-    ]
-    weights = {name: row["sha256"] for name, row in zoo().items() if name in values}
-    files = [name for name in settings.get("networks", ()) if name not in weights and Path(name).is_file()]
-    return weights | {name: hashlib.sha256(Path(name).read_bytes()).hexdigest() for name in files}
+    """The sha256 of each network of the zoo in the settings, by name."""
+    values = list(_values(settings))
+    return {name: row["sha256"] for name, row in zoo().items() if name in values}
+
+
+def _inputs(settings: dict[str, Any]) -> dict[str, str]:
+    """The sha256 of each file and folder that the settings name, by its name."""
+    names = [name for value in _values(settings) if isinstance(value, str) for name in (value, _code_of(value)) if name]
+    there = {name: Path(name) for name in names if os.path.exists(name)}  # noqa: PTH110, which raises for long texts
+    return _digests(there)
+
+
+def _values(settings: dict[str, Any]) -> Iterator[Any]:
+    for setting in settings.values():
+        yield from setting if isinstance(setting, tuple) else (setting,)
+
+
+def _code_of(network: str) -> str:
+    """The file with the function that "nets.py:build range=255" or, in the current folder, "nets:build" names."""
+    if file := re.match(r"(.+\.py):", network):
+        return file[1]
+    module = re.match(r"([\w.]+):\w", network)
+    return f"{module[1].replace('.', '/')}.py" if module else ""
+
+
+def _digests(paths: dict[str, Path]) -> dict[str, str]:
+    """The sha256 by name: of a file, or of the names and contents of all files in a folder or of a pattern."""
+    return {name: _sha256(path) if path.is_file() else _sha256_of_all(path) for name, path in paths.items()}
+
+
+def _sha256(file: Path) -> str:
+    try:
+        with file.open("rb") as content:
+            return hashlib.file_digest(content, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"'{file}' cannot be read ({error.strerror}): replace or remove it") from error
+
+
+def _sha256_of_all(path: Path) -> str:
+    """Hidden files, such as the lock of a running training, do not count."""
+    base, files = (path, path.rglob("*")) if path.is_dir() else (path.parent, path.parent.glob(path.name))
+    of_each = {file.relative_to(base): file for file in files if file.is_file()}
+    shown = sorted(name for name in of_each if not any(part.startswith(".") for part in name.parts))
+    lines = [f"{name.as_posix()} {_sha256(of_each[name])}\n" for name in shown]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _relative(path: Path, stem: Path) -> str:
+    """The path as seen from the folder of the results, so that a checkout may be moved."""
+    return Path(os.path.relpath(path, stem.parent)).as_posix()

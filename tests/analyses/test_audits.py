@@ -1,5 +1,6 @@
 """The audits' recipes on settings small enough for a test, and whether committed figures are up to date."""
 
+import json
 import re
 from importlib import import_module
 from pathlib import Path
@@ -37,7 +38,7 @@ from srgame.errors import InputError
 from srgame.evaluation.benchmark import Benchmark
 from srgame.evaluation.evaluate import bicubic, evaluate
 from srgame.networks import load_network
-from srgame.report.recipe import caption, defaults, measured_with
+from srgame.report.recipe import INPUTS, caption, defaults, measured_with
 from srgame.shapley.audit import network_values
 from srgame.shapley.until import Until
 
@@ -49,6 +50,26 @@ STEMS = sorted(path.stem for path in FIGURES.glob("*.json"))
 def test_a_committed_figure_has_its_recipes_settings(stem: str) -> None:
     """Also the networks of the zoo: new ones, or new weights, make the figures of their family stale."""
     assert measured_with(defaults(import_module(stem).measure), FIGURES / stem), f"python analyses/{stem}.py"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["audit_gains", "audit_readings_logs", "audit_reported", "audit_retreat", "fig6_convergence", "tab1", "tab1_dil",
+     "tab6", "tab7", "training_cost"],
+)  # fmt: skip
+def test_a_recipe_names_all_files_that_it_reads(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe, read, paths = import_module(name), pd.read_csv, set[Path]()
+    monkeypatch.setattr(pd, "read_csv", lambda path: paths.add(path) or read(path))
+    named = recipe.measure(**recipe.SMOKE).attrs[INPUTS]
+    assert paths == {file for path in named for file in path.parent.glob(path.name)}
+    assert json.loads((FIGURES / f"{name}.json").read_text(encoding="utf-8"))["inputs"]
+
+
+@pytest.mark.parametrize("name", ["audit_readings_logs", "fig6_convergence", "training_cost"])
+def test_a_figure_of_stored_numbers_has_those_of_today(name: str) -> None:
+    recipe = import_module(name)
+    today = recipe.measure(**defaults(recipe.measure)).reset_index(drop=True)
+    pd.testing.assert_frame_equal(today, pd.read_csv(FIGURES / f"{name}.csv"), check_dtype=False)
 
 
 @pytest.mark.parametrize("recipe", [audit_eq6, audit_equity, audit_erasure, audit_submodularity, audit_interactions])

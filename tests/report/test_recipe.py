@@ -12,8 +12,9 @@ import pytest
 from commands import fill_output, run_file, unread
 from matplotlib.figure import Figure
 
+from srgame.errors import InputError
 from srgame.provenance import provenance, save_frame
-from srgame.report.recipe import FILES, HELP, make, measured_with
+from srgame.report.recipe import FILES, HELP, INPUTS, make, measured_with
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 RECIPE = '''
@@ -88,6 +89,92 @@ def test_new_weights_under_the_name_of_old_ones_are_measured_anew(tmp_path: Path
     assert list(source["weights"]) == ["srresnet-x4-bicubic"]
     stem.with_suffix(".json").write_text(json.dumps(source | {"weights": {"srresnet-x4-bicubic": "of old"}}))
     assert not measured_with(settings, stem)
+
+
+NAMED = {  # settings, and the file that is changed
+    "a folder in networks": ({"networks": ("run", "small-x4-eats-0")}, "run/weights.safetensors"),
+    "a file in networks": ({"networks": ("mine.pth",)}, "mine.pth"),
+    "a checkpoint": ({"checkpoint": "mine.pth"}, "mine.pth"),
+    "a sampled network": ({"sampled": "run"}, "run/weights.safetensors"),
+    "code": ({"network": "my nets.py:build"}, "my nets.py"),
+    "code of a convention": ({"networks": ("mine.pth",), "network": ("nets.py:build range=-1..1",)}, "nets.py"),
+    "a module": ({"network": "pack.nets:build scale=2"}, "pack/nets.py"),
+    "images": ({"dataset": "images"}, "images/below/a.png"),
+    "an image": ({"image": "images/below/a.png"}, "images/below/a.png"),
+}
+
+
+@pytest.mark.parametrize(("settings", "changed"), NAMED.values(), ids=NAMED)
+def test_files_that_the_settings_name_are_measured_anew_once_they_change(
+    settings: dict[str, object], changed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    files = {"mine.pth", "nets.py", "my nets.py", "pack/nets.py", "run/weights.safetensors", "images/below/a.png"}
+    for name in files:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_bytes(b"first")
+    measured = list[int]()
+
+    def measure(**_: object) -> pd.DataFrame:
+        measured.append(len(measured))
+        return pd.DataFrame({"value": measured})
+
+    def run() -> int:
+        make(tmp_path / "figures" / "fig0", measure, lambda frame: Figure(), settings)
+        return len(measured)
+
+    assert run() == run() == 1
+    for name in files - {changed}:
+        if not any(str(value).startswith((name, f"('{name}")) for value in settings.values()):
+            Path(name).write_bytes(b"second")
+    (tmp_path / "run" / ".in-use").write_bytes(b"process 1")
+    assert run() == 1
+    Path(changed).write_bytes(b"trained again")
+    assert run() == run() == 2
+    Path(changed).unlink()
+    assert run() == 3
+
+
+def test_files_that_a_recipe_names_are_measured_anew_once_they_change(tmp_path: Path) -> None:
+    here = tmp_path / "checkout"
+    for name in ("analyses/reported/table1.csv", "analyses/logs/a-0.csv", "analyses/logs/b-0.csv", "analyses/zoo/x"):
+        (here / name).parent.mkdir(parents=True, exist_ok=True)
+        (here / name).write_text("1")
+
+    def measure() -> pd.DataFrame:
+        frame = pd.DataFrame({"value": [1]})
+        frame.attrs[INPUTS] = [here / "analyses" / name for name in ("reported/table1.csv", "logs/a-*.csv", "zoo")]
+        return frame
+
+    def is_current(checkout: Path = here) -> bool:
+        return measured_with({}, checkout / "figures" / "fig0")
+
+    def redone() -> None:
+        assert not is_current()
+        make(here / "figures" / "fig0", measure, lambda frame: Figure(), {})
+        assert is_current()
+
+    redone()
+    (here / "analyses/logs/b-0.csv").write_text("2")  # is not read
+    assert is_current() and is_current(here.rename(tmp_path / "moved")) and (tmp_path / "moved").rename(here)
+    for name in ("reported/table1.csv", "logs/a-0.csv", "logs/a-1.csv", "zoo/x", "zoo/below"):
+        (here / "analyses" / name).write_text("2")
+        redone()
+    (here / "analyses/logs/a-1.csv").rename(here / "analyses/logs/a-2.csv")
+    redone()
+    (here / "analyses/reported/table1.csv").unlink()
+    assert not is_current()
+
+
+def test_an_input_that_cannot_be_read_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.pth").write_bytes(b"1")
+
+    def refused(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refused)
+    with pytest.raises(InputError, match=r"mine\.pth' cannot be read \(Permission denied\)"):
+        make(tmp_path / "fig0", pd.DataFrame, lambda frame: Figure(), {"checkpoint": str(tmp_path / "mine.pth")})
 
 
 def test_a_recipe_measures_once_and_then_redraws(run: Run, analysis: Path, tmp_path: Path) -> None:
