@@ -131,9 +131,9 @@ def by_kind(frame: pd.DataFrame) -> pd.DataFrame:
 def _over_images(own: pd.DataFrame, confidence: float = 0.95) -> tuple[float, float]:
     """The interval of the mean over sets of the mean over images: images are drawn, sets and settings are given."""
     of_images = own.groupby(["dataset", "image"])["over"].mean()
-    sets = of_images.groupby("dataset").agg(["mean", "sem", "size"])
+    sets = of_images.groupby("dataset").agg(["mean", "sem", "count"])
     error = float(np.sqrt(np.square(sets["sem"]).sum())) / len(sets)
-    half = float(stats.t.ppf((1 + confidence) / 2, int((sets["size"] - 1).sum()))) * error
+    half = float(stats.t.ppf((1 + confidence) / 2, int((sets["count"] - 1).sum()))) * error
     return float(sets["mean"].mean()) - half, float(sets["mean"].mean()) + half
 
 
@@ -149,10 +149,10 @@ def found(frame: pd.DataFrame) -> str:
     if readings.empty or np.isnan(readings["rms_eats"].iloc[0]):
         return ""
     best = readings.to_dict("records")[0]
-    seeds = f"{best['seeds']} seed{'s' * int(best['seeds'] > 1)}"
+    cells = f"{best['cells']} cells (each a set under a setting; {best['seeds']} seed{'s' * int(best['seeds'] > 1)})"
     sentence = (
         f"Nearest to the printed gains of EATS is {KINDS[best['kind']].words}: {best['rms_eats']:.2f} dB away (root "
-        f"mean square), with a gain in {best['gaining']} of {best['cells']} sets and settings ({seeds})."
+        f"mean square), with a gain in {best['gaining']} of {cells}."
     )
     if control := rows.get(KINDS[best["kind"]].control):
         sentence += f" Its control, which erases nothing, is {control['rms_eats']:.2f} dB away, with a gain in "
@@ -175,7 +175,7 @@ def verdict(frame: pd.DataFrame) -> str:
 def draw(frame: pd.DataFrame) -> Figure:
     """The gains by setting, the distance to the printed gains by reading, and each reading minus its control."""
     with styled():
-        figure = Figure(figsize=(7.2, 5.6))
+        figure = Figure(figsize=(7.2, 6.2))
         gains, (distance, over) = figure.subplots(2, 2, height_ratios=(1.1, 1))
         gains[1].sharey(gains[0])
         _by_setting(gains, by_cell(frame))
@@ -231,7 +231,7 @@ def _distance(panel: Axes, table: pd.DataFrame) -> None:
         note = f"gains in {row['gaining']} of {row['cells']}, r = {row['r_eats']:.2f}"
         panel.annotate(note, (max(row["rms_eats"], row["rms_dropout"]), place), (7, 0), **NOTE)
     widest = table["rms_eats"].max()
-    panel.set(xlabel="RMS distance to printed gains (dB)", xlim=(0, 2.1 * widest if widest > 0 else None))
+    panel.set(xlabel="RMS distance to printed gains (dB)", xlim=(0, 2.3 * widest if widest > 0 else None))
     panel.grid(axis="x")
     panel.legend(fontsize=6, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0)
 

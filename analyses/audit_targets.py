@@ -128,7 +128,8 @@ def found(frame: pd.DataFrame) -> str:
         parts.append(f"{variant}: {signed(rows['gain'].mean())} dB ({decided(rows)}; r with bicubic − Original {r})")
     if not parts:
         return "No variant of EATS was measured with its Original: nothing to compare."
-    return f"EATS minus Original, mean over {len(rows)} sets and settings, by targets: {'; '.join(parts)}."
+    cells = f"{len(rows)} cells, each a set under a setting"
+    return f"EATS minus Original, mean over {cells}, by targets: {'; '.join(parts)}."
 
 
 def verdict(frame: pd.DataFrame) -> str:

@@ -79,7 +79,7 @@ def found(frame: pd.DataFrame) -> str:
                 for name, mean in of_layer.items()
             ]
             parts.append(f"{layer_title(layer, family)}, {column}: {', '.join(own)}")
-    over = "Mean size between the filters of a layer, over images (in brackets: size of the mean over images)"
+    over = "Mean |value| over the pairs of filters of a layer and over images (in brackets: |mean over images|)"
     return f"{over}: {'; '.join(parts)}." if parts else ""
 
 

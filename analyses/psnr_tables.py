@@ -175,7 +175,7 @@ def _minus_others(frame: pd.DataFrame, strategy: str, note: str = "") -> str:
         f"{strategy_title(str(other))} {signed(each['psnr'].mean())} dB ({decided(each)})" for other, each in by_other
     ]
     cells = len(by_other[-1][1])
-    means = f"minus the others, mean over {cells} sets and settings{note}"
+    means = f"minus the others, mean over {cells} cells, each a set under a setting{note}"
     return f"{strategy_title(strategy)} {means}: {'; '.join(parts)}."
 
 

@@ -6,6 +6,7 @@ import ablation_tables
 import pandas as pd
 from ablation_tables import best, wide
 from ablation_tables import texts as texts
+from printed import signed
 
 from srgame.report.recipe import run
 
@@ -20,13 +21,17 @@ draw = partial(ablation_tables.draw, title="Table 6: the share of layers in whic
 
 def found(frame: pd.DataFrame) -> str:
     """The answers of the printed table and of the trained networks."""
-    wins, r = best(frame), linear(frame, "reported_gain")
+    wins, growth = best(frame), linear(frame, "reported_gain")
     printed = (
         f"In the printed table, erasing in all layers is best in {wins[AGAINST]} of {wins.sum()} cells. The gain over "
         f"Original grows about linearly with the share of layers, as a pull in proportion to the share would: "
-        f"r = {r['Set5', 'clean']:.2f} on clean Set5, {r.median():.2f} in the median of {len(r)} cells."
+        f"r = {growth['Set5', 'clean']:.2f} on clean Set5, {growth.median():.2f} in the median of {len(growth)} cells."
     )
-    return f"{printed} {ablation_tables.trained(frame, AGAINST)}".rstrip()
+    measured = linear(frame, "gain")
+    r = signed(measured.median())
+    ours = f"In the trained networks, share and gain correlate with r = {r} in the median of {len(measured)} cells."
+    parts = [printed, ablation_tables.trained(frame, AGAINST), ours if len(measured) else ""]
+    return " ".join(filter(None, parts))
 
 
 def linear(frame: pd.DataFrame, column: str) -> "pd.Series[float]":

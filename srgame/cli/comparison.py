@@ -20,8 +20,9 @@ from srgame.devices import available
 from srgame.errors import InputError, check_counts
 from srgame.files import ensure_writable
 from srgame.filters import last_feature_layer
-from srgame.networks import fingerprint, scale_of
+from srgame.networks import identity_of, scale_of
 from srgame.networks.advice import FEW
+from srgame.networks.behaviour import BEHAVIOUR
 from srgame.networks.checkpoints import SUFFIXES
 from srgame.provenance import provenance
 
@@ -65,13 +66,13 @@ def compare(
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured: frames by name, whose first column is `checkpoint`, and the networks' fingerprints by label.
+    """What was measured: frames by name, whose first column is `checkpoint`, and the networks' identities by label.
 
     `left` is the number of checkpoints that Ctrl-C left out.
     """
 
     frames: dict[str, pd.DataFrame]
-    weights: dict[str, str]
+    identities: dict[str, dict[str, str]]
     left: int
 
 
@@ -88,7 +89,7 @@ def measure_each(
     conventions = conventions_of(networks.convention, networks.conventions, len(names))
     ensure_writable(output.output)
     measured: list[dict[str, pd.DataFrame]] = []
-    weights: dict[str, str] = {}
+    identities: dict[str, dict[str, str]] = {}
     try:
         each = zip(names, networks.checkpoints, architectures, conventions, strict=True)
         for label, checkpoint, architecture, convention in each:
@@ -100,12 +101,12 @@ def measure_each(
             if isinstance(images, Images) and images.are_own:
                 judge(checkpoint, network, pairs_of(replace(images, images=min(images.images or FEW, FEW)), network))
             measured.append({stem: _labelled(measure(network), label) for stem, measure in measures.items()})
-            weights[label] = fingerprint(network)
+            identities[label] = identity_of(network)
     except KeyboardInterrupt:
         if not measured:
             raise
     frames = {stem: pd.concat([rows[stem] for rows in measured], ignore_index=True) for stem in measures}
-    return Measured(frames, weights, left=len(names) - len(measured))
+    return Measured(frames, identities, left=len(names) - len(measured))
 
 
 def save_measured(
@@ -123,7 +124,7 @@ def save_measured(
     from srgame.report.style import with_literal_text
 
     facts = {
-        "weights": measured.weights,
+        **{key: {label: own[key] for label, own in measured.identities.items()} for key in ("weights", BEHAVIOUR)},
         "images": names_of(images),
         "summary": json.loads(summary.to_json(orient="records")),
     }

@@ -44,7 +44,7 @@ def interactions(
     from srgame.devices import available
     from srgame.files import ensure_writable
     from srgame.filters import filters_of
-    from srgame.networks import fingerprint
+    from srgame.networks import identity_of
     from srgame.provenance import provenance
     from srgame.report.figures import interaction_matrices
     from srgame.report.results import save_results
@@ -104,7 +104,7 @@ def interactions(
         seed=seed,
     )
     missing = asked[len(frames) :]
-    source = provenance(settings, weights=fingerprint(model), images=pairs.names, missing=missing)
+    source = provenance(settings, **identity_of(model), images=pairs.names, missing=missing)
     written = save_results(output.output, {"interactions": values}, source, interaction_matrices(values, unit))
     for frame in frames:
         print(interaction_table(frame, unit, confidence))

@@ -50,7 +50,7 @@ def prune(
     from srgame.devices import available
     from srgame.files import ensure_writable
     from srgame.filters import filters_of, last_feature_layer
-    from srgame.networks import fingerprint, original
+    from srgame.networks import identity_of, original
     from srgame.networks.weights import save_weights
     from srgame.probes.pruning import pruned, removal_drops, removal_scores
     from srgame.provenance import provenance
@@ -92,7 +92,7 @@ def prune(
     for frame in (scores, losses):
         frame.insert(0, "checkpoint", labels([network.checkpoint])[0])
     settings = flat(network, images, limits, output, count=count, layer=layer, by=by, held_out=held_out, seed=seed)
-    source = provenance(settings, weights=fingerprint(model), images=ranking.names, held_out_images=held.names)
+    source = provenance(settings, **identity_of(model), images=ranking.names, held_out_images=held.names)
     frames = {"prune": scores, "prune_losses": losses}
     written = save_results(output.output, frames, source, removal_plot(losses, count, f"{layer}, by {by}"))
     path = output.output / "prune.safetensors"

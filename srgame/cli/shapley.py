@@ -61,7 +61,7 @@ def shapley(
     from srgame.devices import available, faster_in_bfloat16
     from srgame.files import ensure_writable
     from srgame.filters import filters_of
-    from srgame.networks import fingerprint
+    from srgame.networks import identity_of
     from srgame.provenance import provenance
     from srgame.report.figures import shapley_bars
     from srgame.report.results import save_results
@@ -120,7 +120,7 @@ def shapley(
         workers=workers,
     )
     missing = values.attrs[MISSING]
-    source = provenance(settings, weights=fingerprint(model), images=pairs.names, missing=missing)
+    source = provenance(settings, **identity_of(model), images=pairs.names, missing=missing)
     sample = f"{len(pairs)} image{'s' * (len(pairs) > 1)} of {Path(images.lr or images.dataset).name}, {images.setting}"
     figure = shapley_bars(values, unit, f"{values['checkpoint'].iloc[0]}; {sample}")
     written = save_results(output.output, {"shapley": values}, source, figure)

@@ -118,7 +118,8 @@ def _effort(how: pd.Series, symbol: str) -> str:
             f"{how['relative_stderr']:.3%} of the range of {symbol}"
         )
     error = how["relative_stderr"]
-    reached = f"largest standard error {error:.2%} of the range of {symbol}; " if math.isfinite(error) else ""
+    size = f"{error:.2%} of" if error <= 1 else "more than"
+    reached = f"largest standard error {size} the range of {symbol}; " if math.isfinite(error) else ""
     return (
         f"{how['evaluations']:,} evaluations in {how['replicates']} independent replicates; "
         f"{reached}ended by: {how['ended']}"

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch import nn
 
 from srgame.atlas import measure
 from srgame.atlas.cells import Atlas
@@ -17,7 +18,7 @@ from srgame.data.pairs import Pairs
 from srgame.errors import InputError
 from srgame.filters import erased, filters_of
 from srgame.metrics import psnr
-from srgame.networks import SRResNet, behaviour_of, fingerprint, load_network
+from srgame.networks import SRResNet, fingerprint, load_network
 from srgame.probes.cosine import channel_cosine, cosine_matrix
 from srgame.probes.responses import channel_responses
 from srgame.probes.salience import channel_salience
@@ -252,21 +253,26 @@ def test_results_of_earlier_runs_are_shown_and_not_measured_again(
 def test_results_of_changed_code_with_the_same_weights_are_left_out(earlier: Path, checkpoint: Path) -> None:
     changed = load_network(checkpoint)
     changed.lrelu.negative_slope = 0.9
-    phi = earlier / "shapley.json"
-    source = json.loads(phi.read_text())
-    for behaviour in (behaviour_of(load_network(checkpoint)), ""):
-        phi.write_text(json.dumps(source | {"behaviour": behaviour}))
-        with pytest.warns(UserWarning, match="restored another image") as noted:
-            stored = Stored.read([earlier]).of_same_code({"mine": changed})
-        left_out = [str(note.message).split("'")[1] for note in noted]
-        assert left_out == [str(earlier / "shapley.csv"), str(earlier / "benchmark.csv")]
-        weights = fingerprint(changed)
-        assert stored.find("shapley", weights, "conv_hr", "clean") is None and stored.scores({weights: "mine"}) is None
-        assert stored.find("responses", weights, "conv_hr", "clean") is not None  # its json has no behaviour
-    phi.write_text(json.dumps(source | {"behaviour": behaviour_of(load_network(checkpoint))}))
+    weights, kinds = fingerprint(changed), ("shapley", "responses")
+    stored, left_out = left_out_of(earlier, changed)
+    assert left_out == {f"{name}.csv" for name in (*kinds, "cosine", "salience", "interactions", "benchmark")}
+    assert all(stored.find(kind, weights, "conv_hr", "clean") is None for kind in kinds)
+    assert stored.scores({weights: "mine"}) is None
+    source = json.loads((earlier / "responses.json").read_text())
+    del source["behaviour"]  # as earlier versions wrote it
+    (earlier / "responses.json").write_text(json.dumps(source))
+    stored, left_out = left_out_of(earlier, changed)
+    assert "responses.csv" not in left_out and stored.find("responses", weights, "conv_hr", "clean") is not None
     same = Stored.read([earlier]).of_same_code({"mine": load_network(checkpoint)})
-    assert same.find("shapley", weights, "conv_hr", "clean") is not None
+    assert all(same.find(kind, weights, "conv_hr", "clean") is not None for kind in kinds)
     assert same.scores({weights: "mine"}) is not None
+
+
+def left_out_of(folder: Path, network: nn.Module) -> tuple[Stored, set[str]]:
+    """What is stored in the folder of the network's code, and the names of the files that are of other code."""
+    with pytest.warns(UserWarning, match="restored another image") as noted:
+        stored = Stored.read([folder]).of_same_code({"mine": network})
+    return stored, {Path(str(note.message).split("'")[1]).name for note in noted}
 
 
 @pytest.mark.usefixtures("without_pictures")
