@@ -72,7 +72,7 @@ class Atlas:
 
     restored: by degradation and image, the pictures named lr, hr, bicubic and by checkpoint, and their PSNR.
     matching: the frames of channel_matching between the first network and each other one, with a column `second`.
-    missing: what was not measured, since the time was over.
+    missing: what was not measured: the time was over, evaluations were too few, or Ctrl-C ended the measurement.
     """
 
     checkpoints: list[str]

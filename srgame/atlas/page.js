@@ -377,7 +377,7 @@ function provenance() {
   return h("section", null, h("h2", null, "How this page was made"),
     h("p", { class: "quiet" }, `Measured ${date ? `on ${date.slice(0, 10)} ` : ""}with srgame ${versions ? versions.srgame : ""}. All numbers of filters are in atlas.csv beside this page.`),
     read.length > 0 && h("details", null, h("summary", null, `Read from earlier runs (${read.length})`), h("ul", null, read.map(line => h("li", null, line)))),
-    atlas.missing.length > 0 && h("details", null, h("summary", null, `Not measured, since the time was over (${atlas.missing.length})`), h("ul", null, atlas.missing.map(line => h("li", null, line)))),
+    atlas.missing.length > 0 && h("details", null, h("summary", null, `Not measured (${atlas.missing.length})`), h("ul", null, atlas.missing.map(line => h("li", null, line)))),
     settings && h("details", null, h("summary", null, "Settings and versions"), h("dl", null, Object.entries({ ...settings, commit, ...versions }).map(([key, value]) =>
       [h("dt", null, key), h("dd", null, Array.isArray(value) ? value.join(" ") : String(value))]))));
 }

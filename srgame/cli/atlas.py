@@ -116,7 +116,7 @@ def atlas(
     page = page_of(made, source, megabytes).encode()
     written = save_results(folder, {"atlas": made.frame()}, source, {".html": page})
     if made.missing:
-        print(f"not measured, since the time was over ({len(made.missing)}): {'; '.join(made.missing[:3])} …")
+        print(f"not measured ({len(made.missing)}): {'; '.join(made.missing[:3])} …")
         print("the page lists all; allow more --seconds, or name fewer layers or degradations")
     print("written:", *written)
     if made.interrupted:
