@@ -41,9 +41,9 @@ def specified(text: str) -> tuple[str | None, int | None, Convention]:
     The architecture is None for "auto": read from the weights. Words without = are settings if they name a flag.
     """
     flags = {name for name, default in _settings().items() if isinstance(default, bool)}
-    architecture, *words = text.split(" ")
+    architecture, *words = text.strip().split(" ")
     while words and not ("=" in words[0] or words[0] in flags):
-        architecture += f" {words.pop(0)}"  # a path with a space
+        architecture = f"{architecture} {words.pop(0)}".rstrip()  # a path with a space
     size = next((word for word in words if word.startswith("scale=")), "")
     (convention,) = conventions_of(Convention(), [" ".join(word for word in words if word != size)], 1)
     scale = size.removeprefix("scale=")

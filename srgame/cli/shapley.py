@@ -48,7 +48,7 @@ def shapley(
             cheaper for many players; None: only for all filters at once.
         bfloat16: evaluate most permutations in bfloat16, if the first replicates show that its rounding is negligible:
             up to twice as fast on processors that have it. A coalition evaluated in both precisions counts once. It
-            does without the regression, whose error is smaller: on a CPU it pays for more than 256 players only.
+            does without the regression, whose error is smaller: on a CPU it can pay only for more than 256 players.
         seed: seed of the coalitions and permutations.
         store: folder that stores the replicates of one network, image set and game. An interrupted run resumes; a run
             asked for a smaller tolerance adds replicates to the stored ones.

@@ -203,7 +203,8 @@ def test_a_convention_that_is_none_gets_a_sentence(text: str, error: str) -> Non
         families.load_each(("mine.pth",), (text,))
 
 
-def test_a_path_with_a_space_is_no_convention() -> None:
-    architecture, scale, convention = specified("my nets/edsr x2.py:build scale=2 range=255 clamp")
+@pytest.mark.parametrize("space", [" ", "  "])
+def test_a_path_with_a_space_is_no_convention(space: str) -> None:
+    architecture, scale, convention = specified(f"my nets/edsr x2.py:build{space}scale=2{space}range=255 clamp")
     assert (architecture, scale) == ("my nets/edsr x2.py:build", 2)
     assert (convention.range, convention.clamp, convention.channels) == ("255", True, "rgb")
