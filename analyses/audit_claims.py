@@ -3,8 +3,9 @@
 The paper says that with EATS channels are less correlated, and that all filters contribute. Networks trained with
 λ = 0.1 are compared with Original, and with the control that erases nothing, over three seeds. Cosines are those of the
 responses as they are, and of the responses minus their mean over the image (correlations); the means of |cos| over
-pairs of filters and images. Shares are those of the mean size of the responses, of salience, and of φ. φ, its bound
-(Eq. 6) and diminishing returns are those of the layer in front of the last.
+pairs of filters and images. Shares are those of the mean size of the responses, of salience, and of φ, from whose
+squares the variance of its errors is subtracted. φ, its bound (Eq. 6) and diminishing returns are those of the layer in
+front of the last.
 """
 
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from equities import without_noise
 from families import AUTO, Architectures, Checkpoints, load_each
 from intervals import mean_interval
 from matplotlib.axes import Axes
@@ -130,8 +132,9 @@ def _contributing(network: nn.Module, pairs: Pairs, layer: str, seed: int) -> di
     game: Game = additive_tail(whole) or whole
     until = Until(evaluations=EVALUATIONS)
     filters = uninterrupted(marginal_contributions(game, until=until, seed=seed)).players()
+    sizes = without_noise(filters["shapley"].to_numpy(float), filters["stderr"].to_numpy(float))
     shares = (
-        effective_players(filters["shapley"]) / len(filters),
+        effective_players(sizes) / len(filters),
         float((filters["eq6"] == "violated").mean()),
         diminishing(game, DRAWS, seed)["diminishing"],
     )

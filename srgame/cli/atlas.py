@@ -117,7 +117,8 @@ def atlas(
     written = save_results(folder, {"atlas": made.frame()}, source, {".html": page})
     if made.missing:
         print(f"not measured ({len(made.missing)}): {'; '.join(made.missing[:3])} …")
-        print("the page lists all; allow more --seconds, or name fewer layers or degradations")
+        advice = "" if made.interrupted else "; allow more --seconds, or name fewer layers or degradations"
+        print(f"the page lists all{advice}")
     print("written:", *written)
     if made.interrupted:
         stop("what was measured so far is in the page")

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from srgame.atlas import measure
 from srgame.atlas.page import data_in
 
 Run = Callable[..., tuple[int, str, str]]
@@ -42,6 +44,24 @@ def test_the_page_of_another_run_is_kept(srgame: Run, checkpoints: list[Path], t
     assert "atlas-1." in error
     pages = [data_in((tmp_path / "out" / f"atlas{n}.html").read_text("utf-8")) for n in ("-1", "")]
     assert [page["checkpoints"] for page in pages] == [["first"], ["second"]]
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_more_time_is_advised_unless_ctrl_c_ended_the_atlas(
+    srgame: Run, checkpoints: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    words = ("atlas", checkpoints[0], *SMALL, "--output", tmp_path / "out")
+    ticks = count()
+    with monkeypatch.context() as clock:
+        clock.setattr(measure.time, "monotonic", lambda: float(next(ticks)))
+        status, printed, _ = srgame(*words, "--seconds", 3)
+    assert status == 0 and "allow more --seconds" in printed
+    monkeypatch.setattr(measure, "network_values", interrupted)
+    status, printed, _ = srgame(*words)
+    assert status == 130 and "not measured (2)" in printed and "--seconds" not in printed
 
 
 @pytest.mark.parametrize(
