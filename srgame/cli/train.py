@@ -77,8 +77,8 @@ def train(
 
     Args:
         patches: train on the patches that `srgame degrade --patches` wrote into this folder, instead of on images; they
-            determine scale, patch, crop, degradation and sharpen. The strategy dil takes several folders, one for each
-            type of distortion.
+            determine scale, patch, crop, degradation and sharpen. Of several folders, which differ in their
+            degradation, each step takes a batch of each; the strategy dil needs several.
         output: folder for the weights, the log and the state of the training; a training interrupted there resumes.
         preset: length of the training and size of its batches: paper (500,000 steps of 16 patches of 128 pixels, from
             crops of 400), or laptop (20,000 steps of 8 patches of 96 pixels, from crops of 192). Other flags override
@@ -113,7 +113,8 @@ def train(
         degradation: how LR images are made; None: that of the stored patches, or second-order. With the strategy dil,
             leave it out.
         steps: number of training steps; None: that of the preset.
-        batch: number of patches in each step (dil: of each type), for all processes together; None: that of the preset.
+        batch: number of patches in each step (of each folder of patches; dil: of each type), for all processes
+            together; None: that of the preset.
         patch: side of an HR patch, in pixels; None: that of the stored patches or the preset.
         crop: side of the HR crop that is degraded and from which a patch is cut, in pixels; 0: the patch itself; None:
             that of the stored patches or the preset.
@@ -155,8 +156,13 @@ def train(
     own = {"scale": scale, "patch": patch, "crop": crop, "degradation": degradation, "sharpen": sharpen or None}
     kinds = DISTORTIONS if strategy == "dil" else (degradation or "second-order",)
     if patches:
-        stores = _stores(patches, own, several=strategy == "dil")
-        identity |= {"patches": stores if strategy == "dil" else stores[0]}
+        stores = _stores(patches, own)
+        if strategy == "dil" and len(stores) == 1:
+            raise InputError(
+                "the strategy dil needs a folder of patches for each type of distortion, not only "
+                f"{stores[0]['degradation']}: make more with srgame degrade --degradation, such as second-order:noise"
+            )
+        identity |= {"patches": stores if len(stores) > 1 else stores[0]}
         amount |= {name: stores[0][name] for name in ("patch", "crop")}
         scale = stores[0]["scale"]
     elif strategy == "dil":
@@ -210,7 +216,7 @@ def train(
         print(f"weights: {output / 'weights.safetensors'}")
 
 
-def _stores(folders: Sequence[Path], own: dict[str, Any], several: bool) -> list[dict[str, Any]]:
+def _stores(folders: Sequence[Path], own: dict[str, Any]) -> list[dict[str, Any]]:
     """The settings of each store; refuses those that differ from `own` flags, or do not make one training together."""
     from srgame.training.patch_store import StoredPatches
 
@@ -223,13 +229,11 @@ def _stores(folders: Sequence[Path], own: dict[str, Any], several: bool) -> list
             what = ", ".join(f"{name} {store[name]}, not {stores[0][name]}" for name in differ)
             raise InputError(f"the patches in '{folder}' have {what} as in '{folders[0]}': make them alike")
     kinds = [store["degradation"] for store in stores]
-    if several and len(set(kinds)) < max(2, len(kinds)):
+    if len(set(kinds)) < len(kinds):
         raise InputError(
-            f"the strategy dil needs a folder of patches for each type of distortion, not only {', '.join(kinds)}: "
-            "make more with srgame degrade --degradation, such as second-order:noise"
+            f"the folders hold patches of {', '.join(kinds)}: give one folder of each degradation, since two folders "
+            "of one degradation may hold the same patches"
         )
-    if not several and len(kinds) > 1:
-        raise InputError(f"only the strategy dil trains on several folders of patches: give one of the {len(kinds)}")
     return stores
 
 
