@@ -29,7 +29,8 @@ from srgame.report.recipe import run
 from srgame.report.style import BLUE, ORANGE, styled
 from srgame.training.patches import Patches
 
-NETWORKS = tuple(name for name in shipped_readings(0) if not name.startswith(f"{READINGS}-pull-clean"))
+UNRULED = ("clean", "pull-clean", "layer", "disruptor", "dropout", "dil")  # another target, or not for all weights
+NETWORKS = tuple(name for name in shipped_readings(0) if (kind_of(name) or ("",))[0] not in UNRULED)
 SIDES = ("above", "at", "below")  # where the network's value lies, seen from Bic
 EQUAL = 1 / 255  # values that differ by less count as equal
 KEY = ["network", "words", "weight", "erases", "side"]
@@ -53,7 +54,7 @@ def measure(
     sharpened, as in training.
 
     The names of the networks end in a reading and a seed; raises InputError if not, and for a reading whose second loss
-    has another target.
+    has another target or teaches some weights only.
     """
     readings = {name: _reading(name) for name in networks}
     models = load_each(networks, network)
@@ -78,9 +79,10 @@ def measure(
 def _reading(name: str) -> Reading:
     kind, _ = kind_of(name) or ("", 0)
     reading = Reading("Original", 0.0) if kind == ORIGINAL else KINDS.get(kind)
-    if reading is None or "clean" in kind or kind in ("dropout", "dil"):
+    if reading is None or kind in UNRULED:
         raise InputError(
-            f"'{name}' is no {READINGS}-KIND-SEED whose losses draw to HR and bicubic upsampling of the LR"
+            f"'{name}' is no {READINGS}-KIND-SEED whose losses teach all weights, towards HR and bicubic upsampling of "
+            "the LR image"
         )
     return reading
 

@@ -12,12 +12,11 @@ import numpy as np
 import pandas as pd
 from families import AUTO, Architectures, Checkpoints, load_each
 from intervals import mean_interval
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from printed import CELL, cells, judged, signed
 from psnr_tables import SETS
-from readings import KINDS, ORIGINAL, kind_of, shipped_readings
+from readings import COLOURS, KINDS, ORIGINAL, kind_of, shipped_readings, without_control
 from scipy import stats
 
 from srgame.cli.comparison import labels
@@ -197,28 +196,13 @@ def _by_setting(panels: np.ndarray, table: pd.DataFrame) -> None:
         panel.plot(settings, means["eats"].groupby("degradation", sort=False).first(), "ko-", label="printed: EATS")
         printed_dropout = means["dropout"].groupby("degradation", sort=False).first()
         panel.plot(settings, printed_dropout, "o--", color="0.5", fillstyle="none", label="printed: Dropout")
-        for kind, colour in _coloured(table["kind"].unique(), erases).items():
-            gains = means["gain"].loc[kind]
-            panel.plot(
-                settings,
-                gains,
-                "o-",
-                color=colour,
-                markersize=3,
-                linewidth=1,
-                label=KINDS[kind].words.partition(", nothing")[0],
-            )
+        for kind in (kind for kind in table["kind"].unique() if KINDS[kind].erases == erases):
+            words, gains = without_control(kind), means["gain"].loc[kind]
+            panel.plot(settings, gains, "o-", color=COLOURS[words], markersize=3, linewidth=1, label=words)
         panel.axhline(0, color="black", linewidth=0.6)
         panel.legend(fontsize=6, loc="upper right")
-        panel.set_title("one filter erased" if erases else "nothing erased")
+        panel.set_title("filters erased" if erases else "nothing erased")
     panels[0].set_ylabel("gain over Original (dB)")
-
-
-def _coloured(kinds: np.ndarray, erases: bool) -> dict[str, Any]:
-    """A colour for each reading that erases, or for each control: the darker, the larger λ."""
-    own = sorted((kind for kind in kinds if KINDS[kind].erases == erases), key=lambda kind: KINDS[kind].weight)
-    map_ = colormaps["viridis_r" if erases else "plasma_r"]
-    return {kind: map_(0.15 + 0.8 * place / max(1, len(own) - 1)) for place, kind in enumerate(own)}
 
 
 def _distance(panel: Axes, table: pd.DataFrame) -> None:

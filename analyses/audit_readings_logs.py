@@ -9,24 +9,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from printed import cells, judged, printed_in, signed
-from readings import KINDS, ORIGINAL, WEIGHTS, kind_of
+from readings import COLOURS, KINDS, ORIGINAL, kind_of, without_control
 from zoo_names import LOGS, READINGS
 
 from srgame.report.recipe import INPUTS, run
-from srgame.report.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, styled
+from srgame.report.style import styled
 
 FAMILIES = {READINGS: "small SRResNet ×4 (32 features, 8 blocks)", "readings-srresnet-x4": "SRResNet ×4"}
 SETTINGS = ("clean", "b+n")
 PRINTED = ("Set5", 1)  # the set of the logs, and the table that has it
-OTHERS = ("clean", "disruptor", "layer", "each-layer", "each-layer-w0.1", "dropout", "dil")
 PRINTED_LABEL = "printed gain of EATS"
-_DARKER = colormaps["viridis_r"](np.linspace(0.1, 1, len(WEIGHTS)))
-COLOURS: dict[str, Any] = {f"λ = {weight}": colour for weight, colour in zip(WEIGHTS, _DARKER, strict=True)}
-COLOURS |= dict(zip((KINDS[kind].words for kind in OTHERS), (RED, PURPLE, SKY, GREEN, GREY, ORANGE, BLUE), strict=True))
 SMOKE: dict[str, Any] = {"families": tuple(FAMILIES)}
 
 
@@ -124,7 +119,7 @@ def draw(frame: pd.DataFrame) -> Figure:
 
 def _panel(panel: Axes, rows: pd.DataFrame) -> None:
     for kind, each in rows.groupby("kind", sort=False):
-        reading, name = KINDS[str(kind)], _name(str(kind))
+        reading, name = KINDS[str(kind)], without_control(str(kind))
         gains = each.groupby("step")["gain"].mean()
         line = "-" if reading.erases else "--"
         panel.plot(
@@ -133,11 +128,6 @@ def _panel(panel: Axes, rows: pd.DataFrame) -> None:
     panel.axhline(rows["printed"].iloc[0], color="black", linewidth=1.2, label=PRINTED_LABEL)
     panel.axhline(0, color="0.6", linewidth=0.6)
     panel.set_xlim(left=0)
-
-
-def _name(kind: str) -> str:
-    """A reading in words; a control bears the words of the reading that erases."""
-    return KINDS[kind].words.removesuffix(", nothing erased")
 
 
 if __name__ == "__main__":

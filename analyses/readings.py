@@ -6,10 +6,14 @@ readings-x4-w0.1-0. A control is trained alike but erases nothing.
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+from matplotlib import colormaps
 from zoo_names import READINGS
 
 from srgame.networks import zoo
+from srgame.report.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY
 
 ORIGINAL = "original"
 
@@ -41,6 +45,19 @@ KINDS: dict[str, Reading] = {
     "dropout": Reading("Dropout", 0.0),
     "dil": Reading("DIL", 0.0),
 }
+
+
+_OTHERS = ("clean", "disruptor", "layer", "each-layer", "each-layer-w0.1", "dropout", "dil")
+_DARKER = colormaps["viridis_r"](np.linspace(0.1, 1, len(WEIGHTS)))  # the larger λ is
+COLOURS: dict[str, Any] = {f"λ = {weight}": colour for weight, colour in zip(WEIGHTS, _DARKER, strict=True)}
+COLOURS |= dict(
+    zip((KINDS[kind].words for kind in _OTHERS), (RED, PURPLE, SKY, GREEN, GREY, ORANGE, BLUE), strict=True)
+)
+
+
+def without_control(kind: str) -> str:
+    """A reading in words, as in COLOURS; a control bears the words of the reading that erases."""
+    return KINDS[kind].words.removesuffix(", nothing erased")
 
 
 def kind_of(name: str) -> tuple[str, int] | None:
