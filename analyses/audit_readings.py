@@ -13,7 +13,7 @@ import pandas as pd
 from families import AUTO, Architectures, Checkpoints, load_each
 from intervals import mean_interval
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from printed import CELL, cells, judged, signed
 from psnr_tables import SETS
 from readings import COLOURS, KINDS, ORIGINAL, kind_of, shipped_readings, without_control
@@ -174,11 +174,12 @@ def verdict(frame: pd.DataFrame) -> str:
 def draw(frame: pd.DataFrame) -> Figure:
     """The gains by setting, the distance to the printed gains by reading, and each reading minus its control."""
     with styled():
-        figure = Figure(figsize=(7.2, 6.2))
-        gains, (distance, over) = figure.subplots(2, 2, height_ratios=(1.1, 1))
-        gains[1].sharey(gains[0])
-        _by_setting(gains, by_cell(frame))
         table = by_kind(frame).iloc[::-1]
+        upper, lower = 2.6, 0.8 + 0.17 * len(table)  # inches
+        figure = Figure(figsize=(7.2, upper + lower))
+        above, below = np.ravel(figure.subfigures(2, 1, height_ratios=(upper, lower)))
+        _by_setting(above, by_cell(frame))
+        distance, over = below.subplots(1, 2, width_ratios=(1.3, 1))
         _distance(distance, table)
         _over(over, table.dropna(subset=["over"]))
         figure.suptitle(
@@ -188,10 +189,11 @@ def draw(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-def _by_setting(panels: np.ndarray, table: pd.DataFrame) -> None:
+def _by_setting(figure: SubFigure, table: pd.DataFrame) -> None:
     """The gains over Original by setting: of readings that erase on the left, of controls on the right."""
     settings = list(table["degradation"].unique())
     means = table.groupby(["kind", "degradation"], sort=False)[["gain", *PRINTED]].mean()
+    panels = figure.subplots(1, 2, sharey=True)
     for panel, erases in zip(panels, (True, False), strict=True):
         panel.plot(settings, means["eats"].groupby("degradation", sort=False).first(), "ko-", label="printed: EATS")
         printed_dropout = means["dropout"].groupby("degradation", sort=False).first()
@@ -200,9 +202,10 @@ def _by_setting(panels: np.ndarray, table: pd.DataFrame) -> None:
             words, gains = without_control(kind), means["gain"].loc[kind]
             panel.plot(settings, gains, "o-", color=COLOURS[words], markersize=3, linewidth=1, label=words)
         panel.axhline(0, color="black", linewidth=0.6)
-        panel.legend(fontsize=6, loc="upper right")
+        panel.tick_params(axis="x", labelsize=6)
         panel.set_title("filters erased" if erases else "nothing erased")
     panels[0].set_ylabel("gain over Original (dB)")
+    figure.legend(*panels[0].get_legend_handles_labels(), fontsize=6, loc="outside right center")
 
 
 def _distance(panel: Axes, table: pd.DataFrame) -> None:
@@ -217,6 +220,7 @@ def _distance(panel: Axes, table: pd.DataFrame) -> None:
     widest = table["rms_eats"].max()
     panel.set(xlabel="RMS distance to printed gains (dB)", xlim=(0, 2.3 * widest if widest > 0 else None))
     panel.grid(axis="x")
+    panel.tick_params(axis="y", labelsize=6)
     panel.legend(fontsize=6, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0)
 
 
@@ -225,12 +229,12 @@ def _over(panel: Axes, table: pd.DataFrame) -> None:
     places = np.arange(len(words))
     for shift, name, colour in ((0.15, "seeds", BLUE), (-0.15, "images", ORANGE)):
         error = [table["over"] - table[f"{name}_low"], table[f"{name}_high"] - table["over"]]
-        style: dict[str, Any] = {"markersize": 4, "elinewidth": 1, "color": colour, "label": f"95% over {name}"}
+        style: dict[str, Any] = {"markersize": 4, "elinewidth": 1, "color": colour, "label": f"95%, {name}"}
         panel.errorbar(table["over"], places + shift, xerr=error, fmt="o", **style)
     panel.axvline(0, color="black", linewidth=0.6)
-    panel.set_yticks(places, words)
+    panel.set_yticks(places, words, fontsize=6)
     panel.set(xlabel="erasing minus not erasing (dB)", ylim=(-0.6, len(words) - 0.4))
-    panel.legend(fontsize=6)
+    panel.legend(fontsize=6, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0)
 
 
 if __name__ == "__main__":

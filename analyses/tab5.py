@@ -13,7 +13,7 @@ from srgame.report.recipe import run
 SMOKE = psnr_tables.CHEAP
 
 measure = partial(psnr_tables.measure, 5, HAN, networks=shipped(HAN, TRAINED), crop=128)
-draw = partial(psnr_tables.draw, title=f"Table 5: {family_title(HAN)}, 2,000 steps; crops of 128 pixels")
+draw = partial(psnr_tables.draw, title=f"Table 5: {family_title(HAN)}, 6,000 steps; crops of 128 pixels")
 
 if __name__ == "__main__":
     run(__file__, measure, draw, found, texts)

@@ -25,8 +25,8 @@ KNOWN = {  # a family in words, and its number of blocks
     SHORT: ("small SRResNet ×4 (32 features, 8 blocks)", 8),
     RRDBNET: ("small RRDBNet ×4 (24 features, 1 block)", 1),
     RRDBNET_X2: ("small RRDBNet ×2 (24 features, 1 block)", 1),
-    SRRESNET_X2: ("small SRResNet ×2 (32 features, 8 blocks)", 8),
-    HAN: ("small light HAN ×4 (24 features, 10 groups of 1 block)", 10),
+    SRRESNET_X2: ("small SRResNet ×2 (24 features, 8 blocks)", 8),
+    HAN: ("small light HAN ×4 (16 features, 10 groups of 1 block)", 10),
 }
 READING, CONTROL = "w0.1", "pull-w0.1"  # the reading of EATS nearest to Table 1, and its control (readings.py)
 DIL, MIXED = "dil", "original-mixed"  # causality-based training (Li et al. 2023), and its control
