@@ -177,7 +177,7 @@ def draw(frame: pd.DataFrame) -> Figure:
         table = by_kind(frame).iloc[::-1]
         upper, lower = 2.6, 0.8 + 0.17 * len(table)  # inches
         figure = Figure(figsize=(7.2, upper + lower))
-        above, below = np.ravel(figure.subfigures(2, 1, height_ratios=(upper, lower)))
+        (above,), (below,) = figure.subfigures(2, 1, squeeze=False, height_ratios=(upper, lower))
         _by_setting(above, by_cell(frame))
         distance, over = below.subplots(1, 2, width_ratios=(1.3, 1))
         _distance(distance, table)
