@@ -13,7 +13,7 @@ import tyro
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import nn
-from zoo_names import CONTROL, DIL, KNOWN, MIXED, NOT_THERE, PAPERS, READING, family_named, first_of_each, strategy_of
+from zoo_names import CONTROL, DIL, KNOWN, NOT_THERE, PAPERS, READING, family_named, first_of_each, strategy_of
 
 from srgame.cli import loading
 from srgame.cli.comparison import labels
@@ -34,7 +34,7 @@ Architectures = Annotated[
         "upsampled-input scale=2'; one text for all files, or one for each"
     ),
 ]
-READ_COLOURS = {READING: SKY, CONTROL: PURPLE, DIL: PURPLE, MIXED: SKY}
+READ_COLOURS = {READING: SKY, CONTROL: PURPLE, DIL: PURPLE}
 AUTO = ("auto",)  # the architecture is read from the weights
 
 
@@ -102,7 +102,7 @@ def missing_strategies(networks: Sequence[str], there: Iterable[str], default: S
             raise InputError("--networks is empty: name at least one network of the zoo, or a file")
         return []
     found = set(there)
-    if DIL in found:  # it stands beside Original and its own control alone
+    if DIL in found:  # it stands beside Original alone
         return []
     known = {*found, "bicubic-pull"} if CONTROL in found else found  # a control of another weight
     return [strategy for strategy in STRATEGIES if strategy not in known]

@@ -1,8 +1,7 @@
 """Does DIL, causality-based training (Li et al. 2023), restore degraded images better than Original?
 
-All are trained for as many steps. Original sees second-order degradations. A step of DIL takes as many patches of each
-of its five types of distortion, one of which is Original's; so does a step of its control, Original on DIL's patches,
-which descends once on all of them.
+Both are trained for as many steps of as many patches of the same HR images; a step of DIL takes as many patches of each
+of its five types of distortion, one of which is all that Original sees.
 """
 
 from functools import partial

@@ -29,14 +29,9 @@ KNOWN = {  # a family in words, and its number of blocks
     HAN: ("small light HAN ×4 (16 features, 10 groups of 1 block)", 10),
 }
 READING, CONTROL = "w0.1", "pull-w0.1"  # the reading of EATS nearest to Table 1, and its control (readings.py)
-DIL, MIXED = "dil", "original-mixed"  # causality-based training (Li et al. 2023), and its control
-_IN_WORDS = {
-    READING: "EATS (λ = 0.1)",
-    CONTROL: "bicubic-pull (λ = 0.1)",
-    DIL: "DIL",
-    MIXED: "original on DIL's patches",
-}
-TRAINED = (*STRATEGIES, READING, CONTROL, MIXED, DIL)
+DIL = "dil"  # causality-based training (Li et al. 2023)
+_IN_WORDS = {READING: "EATS (λ = 0.1)", CONTROL: "bicubic-pull (λ = 0.1)", DIL: "DIL"}
+TRAINED = (*STRATEGIES, READING, CONTROL, DIL)
 
 
 def shipped(family: str, strategies: Iterable[str] = STRATEGIES) -> tuple[str, ...]:
