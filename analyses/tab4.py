@@ -13,7 +13,7 @@ from srgame.report.recipe import run
 SMOKE = psnr_tables.CHEAP
 
 measure = partial(psnr_tables.measure, 4, RRDBNET_X2, networks=shipped(RRDBNET_X2, TRAINED), crop=128)
-draw = partial(psnr_tables.draw, title=f"Table 4: {family_title(RRDBNET_X2)}, 2,000 steps; crops of 128 pixels")
+draw = partial(psnr_tables.draw, title=f"Table 4: {family_title(RRDBNET_X2)}, 6,000 steps; crops of 128 pixels")
 
 if __name__ == "__main__":
     run(__file__, measure, draw, found, texts)
