@@ -17,9 +17,8 @@ from intervals import mean_interval
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from printed import judged
-from readings import KINDS, ORIGINAL, Reading, kind_of, shipped_readings
+from readings import KINDS, ORIGINAL, WEIGHTS, Reading, kind_of, shipped_readings
 from torch import Tensor, nn
-from zoo_names import READINGS
 
 from srgame.data.images import image_paths, read_rgb, upsample
 from srgame.errors import InputError
@@ -29,8 +28,8 @@ from srgame.report.recipe import run
 from srgame.report.style import BLUE, ORANGE, styled
 from srgame.training.patches import Patches
 
-UNRULED = ("clean", "pull-clean", "layer", "disruptor", "dropout", "dil")  # another target, or not for all weights
-NETWORKS = tuple(name for name in shipped_readings(0) if (kind_of(name) or ("",))[0] not in UNRULED)
+RULED = (ORIGINAL, *(f"{start}w{weight}" for start in ("", "pull-") for weight in WEIGHTS))
+NETWORKS = tuple(name for name in shipped_readings(0) if (kind_of(name) or ("",))[0] in RULED)
 SIDES = ("above", "at", "below")  # where the network's value lies, seen from Bic
 EQUAL = 1 / 255  # values that differ by less count as equal
 KEY = ["network", "words", "weight", "erases", "side"]
@@ -53,8 +52,8 @@ def measure(
     observed how often it does, with low and high, the ends of a 95% interval over batches (Student's t). HR patches are
     sharpened, as in training.
 
-    The names of the networks end in a reading and a seed; raises InputError if not, and for a reading whose second loss
-    has another target or teaches some weights only.
+    The names of the networks end in a kind and a seed; raises InputError if not, and for a kind that is neither
+    Original nor a reading, or control, that differs from the printed loss in the weight alone.
     """
     readings = {name: _reading(name) for name in networks}
     models = load_each(networks, network)
@@ -78,13 +77,9 @@ def measure(
 
 def _reading(name: str) -> Reading:
     kind, _ = kind_of(name) or ("", 0)
-    reading = Reading("Original", 0.0) if kind == ORIGINAL else KINDS.get(kind)
-    if reading is None or kind in UNRULED:
-        raise InputError(
-            f"'{name}' is no {READINGS}-KIND-SEED whose losses teach all weights, towards HR and bicubic upsampling of "
-            "the LR image"
-        )
-    return reading
+    if kind not in RULED:
+        raise InputError(f"'{name}' ends in none of {', '.join(RULED)} with a seed: the rule is made for these")
+    return Reading("Original", 0.0) if kind == ORIGINAL else KINDS[kind]
 
 
 @torch.inference_mode()

@@ -115,6 +115,13 @@ def test_hr_is_counted_below_the_network_where_that_is_above_bicubic() -> None:
     assert above["below"] == int((hr < upsample(lr, 4) + 0.1).sum())
 
 
+@pytest.mark.parametrize("kind", ["layer", "disruptor", "pull-clean", "each-layer-w0.1", "dil"])
+def test_the_rule_is_not_held_against_readings_that_differ_in_more_than_the_weight(kind: str) -> None:
+    with pytest.raises(InputError, match=f"'readings-x4-{kind}-0' ends in none of original, w0.03"):
+        audit_minimiser.measure([f"readings-x4-{kind}-0"])
+    assert not any(kind in name for name in audit_minimiser.NETWORKS)
+
+
 @pytest.mark.parametrize(("side", "predicted"), [("above", 0.4), ("below", 0.6)])
 def test_the_rule_predicts_a_quantile_on_either_side(side: str, predicted: float) -> None:
     counts = pd.DataFrame({"values": [10, 10], "there": [4, 6], "below": [1, 3]})
