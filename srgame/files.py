@@ -106,6 +106,26 @@ def _open_locked(path: Path) -> TextIO:
 
 
 def differences(stored: Mapping[str, Any], current: Mapping[str, Any]) -> dict[str, str]:
-    """A phrase such as "seed 0, not 1" for each name whose stored and current values differ."""
-    names = [name for name in {**stored, **current} if stored.get(name) != current.get(name)]
-    return {name: f"{name} {stored.get(name)}, not {current.get(name)}" for name in names}
+    """A phrase such as "seed 0, not 1" for each name whose stored and current values differ.
+
+    Of mappings within mappings, and of lists of mappings, only what differs is named: "patches seed 0, not 1".
+    """
+    phrases = {}
+    for name in (name for name in {**stored, **current} if stored.get(name) != current.get(name)):
+        old, new = (_mappings(values.get(name)) for values in (stored, current))
+        if not old or not new:
+            phrases[name] = f"{name} {stored.get(name)}, not {current.get(name)}"
+        elif len(old) != len(new):
+            phrases[name] = f"{len(old)} sets of {name}, not {len(new)}"
+        else:
+            for place, pair in enumerate(zip(old, new, strict=True), 1):
+                own = f"{name} {place}" if len(old) > 1 else name
+                phrases |= {f"{own} {key}": f"{own} {said}" for key, said in differences(*pair).items()}
+    return phrases
+
+
+def _mappings(value: object) -> list[Mapping[str, Any]]:
+    """A mapping, or a list of mappings, as such a list; empty for any other value."""
+    values = value if isinstance(value, list) else [value]
+    mappings = [each for each in values if isinstance(each, Mapping)]
+    return mappings if len(mappings) == len(values) else []

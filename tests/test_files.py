@@ -37,6 +37,19 @@ def test_differences_are_named_on_both_sides() -> None:
     assert list(phrases.values()) == ["crop 8, not 9", "old 1, not None", "new None, not 2"]
 
 
+def test_of_mappings_in_mappings_only_what_differs_is_named() -> None:
+    """A training knows its patch stores by mappings: one, or a list of several."""
+    first = {"seed": 0, "crc32": {"lr": 1, "hr": 2}}
+    second = {"seed": 1, "crc32": {"lr": 1, "hr": 3}}
+    said = ["patches seed 0, not 1", "patches crc32 hr 2, not 3"]
+    assert list(differences({"patches": first}, {"patches": second}).values()) == said
+    assert list(differences({"patches": [first]}, {"patches": second}).values()) == said
+    assert list(differences({"patches": [first, second]}, {"patches": first}).values()) == ["2 sets of patches, not 1"]
+    both = differences({"patches": [first, first]}, {"patches": [first, second]})
+    assert list(both.values()) == ["patches 2 seed 0, not 1", "patches 2 crc32 hr 2, not 3"]
+    assert list(differences({"patches": None}, {"patches": {"seed": 0}})) == ["patches"]
+
+
 def test_a_folder_that_takes_no_file_is_refused(tmp_path: Path) -> None:
     assert ensure_writable(tmp_path / "a" / "b").is_dir() and not list((tmp_path / "a" / "b").iterdir())
     (tmp_path / "file").touch()
