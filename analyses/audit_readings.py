@@ -205,7 +205,8 @@ def _by_setting(figure: SubFigure, table: pd.DataFrame) -> None:
         panel.tick_params(axis="x", labelsize=6)
         panel.set_title("filters erased" if erases else "nothing erased")
     panels[0].set_ylabel("gain over Original (dB)")
-    figure.legend(*panels[0].get_legend_handles_labels(), fontsize=6, loc="outside right center")
+    shown = {label: line for panel in panels for line, label in zip(*panel.get_legend_handles_labels(), strict=True)}
+    figure.legend(list(shown.values()), list(shown), fontsize=6, loc="outside right center")
 
 
 def _distance(panel: Axes, table: pd.DataFrame) -> None:
