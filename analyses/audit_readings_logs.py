@@ -56,11 +56,10 @@ def _logged(family: str) -> Iterator[dict[str, Any]]:
 
 
 def pairs(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows of readings whose second loss teaches all weights, with the column over: minus the control's gain."""
+    """The rows of readings that have a control, with the column over: minus the control's gain."""
     key = ["family", "seed", "step", "degradation"]
     controls = frame.set_index(["kind", *key])["gain"].rename("control_gain")
-    erasing = frame[frame["kind"].map(lambda kind: KINDS[kind].erases and kind not in ("disruptor", "layer"))]
-    named = erasing.assign(control=erasing["kind"].map(lambda kind: KINDS[kind].control))
+    named = frame.assign(control=frame["kind"].map(lambda kind: KINDS[kind].control))
     both = named.join(controls, on=["control", *key]).dropna(subset=["control_gain"])
     return both.assign(over=both["gain"] - both["control_gain"])
 

@@ -20,26 +20,25 @@ ORIGINAL = "original"
 
 @dataclass(frozen=True)
 class Reading:
-    """A reading in words, the weight of its second loss, and the kind of its control ("" if it is one, or has none)."""
+    """A reading in words, the weight of its second loss, whether it erases filters, and the kind of its control.
+
+    The control is "" if there is none: of a control itself, and of a reading that teaches some weights only.
+    """
 
     words: str
     weight: float
+    erases: bool = False
     control: str = ""
-
-    @property
-    def erases(self) -> bool:
-        """Whether its training erases filters."""
-        return bool(self.control)
 
 
 WEIGHTS = ("0.03", "0.1", "0.2", "0.3", "0.6", "1")
 KINDS: dict[str, Reading] = {
-    **{f"w{weight}": Reading(f"λ = {weight}", float(weight), f"pull-w{weight}") for weight in WEIGHTS},
-    "each-layer-w0.1": Reading("λ = 0.1, a filter in every layer", 0.1, "pull-w0.1"),
-    "each-layer": Reading("λ = 1, a filter in every layer", 1.0, "pull-w1"),
-    "layer": Reading("λ = 1, teaches the layer", 1.0, "pull-w1"),
-    "disruptor": Reading("λ = 1, teaches the disruptor", 1.0, "pull-w1"),
-    "clean": Reading("λ = 1, clean bicubic", 1.0, "pull-clean"),
+    **{f"w{weight}": Reading(f"λ = {weight}", float(weight), True, f"pull-w{weight}") for weight in WEIGHTS},
+    "each-layer-w0.1": Reading("λ = 0.1, a filter in every layer", 0.1, True, "pull-w0.1"),
+    "each-layer": Reading("λ = 1, a filter in every layer", 1.0, True, "pull-w1"),
+    "layer": Reading("λ = 1, teaches the layer", 1.0, True),
+    "disruptor": Reading("λ = 1, teaches the disruptor", 1.0, True),
+    "clean": Reading("λ = 1, clean bicubic", 1.0, True, "pull-clean"),
     **{f"pull-w{weight}": Reading(f"λ = {weight}, nothing erased", float(weight)) for weight in WEIGHTS},
     "pull-clean": Reading("λ = 1, clean bicubic, nothing erased", 1.0),
     "dropout": Reading("Dropout", 0.0),
