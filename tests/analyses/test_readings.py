@@ -92,6 +92,14 @@ def test_a_gain_is_a_difference_of_evaluations() -> None:
     assert row["over"] == pytest.approx(psnr["w0.1"] - psnr["pull-w0.1"])
 
 
+def test_a_reading_that_teaches_some_weights_erases_but_has_no_control() -> None:
+    names = tuple(f"readings-x4-{kind}-0" for kind in ("original", "layer", "w1", "pull-w1"))
+    frame = audit_readings.measure(names, sets=("photographs",), degradations=("clean",), images=1, crop=48)
+    over = frame.set_index("kind")["over"]
+    assert np.isnan(over["layer"]) and not np.isnan(over["w1"])
+    assert set(audit_readings.nearest(frame)["kind"]) == {"layer", "w1"}
+
+
 def test_without_original_there_is_no_gain() -> None:
     with pytest.raises(InputError, match="that of seed 0 too"):
         audit_readings.measure(networks=("readings-x4-w0.1-0",), sets=("photographs",), images=1, crop=32)
@@ -136,6 +144,7 @@ def test_a_pull_weaker_than_predicted_is_counted_and_so_is_the_range_at_bicubic(
         {"weight": 0.2, "side": "below", "predicted": 0.6, "observed": 0.61, "low": 0.59, "high": 0.63},
         {"weight": 0.2, "side": "at", "predicted": np.nan, "observed": 0.55, "low": 0.5, "high": 0.6},
         {"weight": 0.1, "side": "at", "predicted": np.nan, "observed": 0.56, "low": 0.5, "high": 0.6},
+        {"weight": 1.0, "side": "at", "predicted": np.nan, "observed": 0.99, "low": 0.9, "high": 1.0},
     ]
     sentence = audit_minimiser.found(pd.DataFrame(rows).assign(words="λ = 0.2"))
     assert "3.0 percentage points on average over 2 cases" in sentence and "(45.0% instead of 40.0%)" in sentence
