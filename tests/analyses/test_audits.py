@@ -54,8 +54,8 @@ def test_a_committed_figure_has_its_recipes_settings(stem: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["audit_gains", "audit_readings_logs", "audit_reported", "audit_retreat", "fig6_convergence", "tab1", "tab1_dil",
-     "tab6", "tab7", "training_cost"],
+    ["audit_gains", "audit_readings_logs", "audit_reported", "audit_retreat", "audit_shares", "fig6_convergence",
+     "tab1", "tab1_dil", "tab6", "tab7", "training_cost"],
 )  # fmt: skip
 def test_a_recipe_names_all_files_that_it_reads(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe, read, paths = import_module(name), pd.read_csv, set[Path]()
@@ -65,7 +65,7 @@ def test_a_recipe_names_all_files_that_it_reads(name: str, monkeypatch: pytest.M
     assert json.loads((FIGURES / f"{name}.json").read_text(encoding="utf-8"))["inputs"]
 
 
-@pytest.mark.parametrize("name", ["audit_readings_logs", "fig6_convergence", "training_cost"])
+@pytest.mark.parametrize("name", ["audit_readings_logs", "audit_shares", "fig6_convergence", "training_cost"])
 def test_a_figure_of_stored_numbers_has_those_of_today(name: str) -> None:
     recipe = import_module(name)
     today = recipe.measure(**defaults(recipe.measure)).reset_index(drop=True)
