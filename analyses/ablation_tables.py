@@ -36,6 +36,11 @@ def networks_of(ends: Mapping[str, str]) -> dict[str, str]:
     return {variant: f"{RRDBNET}-{name}-0" for variant, name in names.items()}
 
 
+ALL = "eats"
+SHARES = {f"{ALL}-{share}%": share for share in (20, 40, 60, 80)} | {ALL: 100}  # of the layers, by variant of Table 6
+BY_SHARE = networks_of({variant: "" if variant == ALL else f"-ratio{share}" for variant, share in SHARES.items()})
+
+
 def there(variants: Mapping[str, str]) -> tuple[str, ...]:
     """Those of the variants' networks that the zoo has."""
     return tuple(name for name in variants.values() if name in zoo())

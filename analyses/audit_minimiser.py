@@ -48,9 +48,9 @@ def measure(
     """One row per network and side of Bic: network, words, weight (λ), erases, side, share, predicted, observed.
 
     share is that of the values (pixels and channels) on this side of Bic, by more than 1/255, or within 1/255 of Bic;
-    predicted is the rule's probability that HR lies below such a value (NaN at Bic, where the rule has a range), and
-    observed how often it does, with low and high, the ends of a 95% interval over batches (Student's t). HR patches are
-    sharpened, as in training.
+    predicted is the rule's probability that HR lies below such a value (NaN at Bic, where the rule has a range; 0 or 1
+    for λ = 1, for which it leaves no value off Bic), and observed how often it does, with low and high, the ends of a
+    95% interval over batches (Student's t). HR patches are sharpened, as in training.
 
     The names of the networks end in a kind and a seed; raises InputError if not, and for a kind that is neither
     Original nor a reading, or control, that differs from the printed loss in the weight alone.
@@ -120,15 +120,17 @@ def found(frame: pd.DataFrame) -> str:
     inside = ((at["observed"] - 0.5).abs() <= at["weight"] / 2).sum()
     return (
         "Where a network lies above or below Bic, the share of HR values below it differs from the predicted share by "
-        f"{100 * off.mean():.1f} percentage points on average over {len(rows)} cases, most for {worst['words']} "
-        f"({worst['observed']:.1%} instead of {worst['predicted']:.1%}). With a pull, the network lies nearer to the "
-        f"median of HR than predicted in {weaker.sum()} of {len(pulled)} cases, clearly in {(outside & weaker).sum()}. "
-        f"Where it lies at Bic, the share is in the predicted range for {inside} of {len(at)} networks."
+        f"{100 * off.mean():.1f} percentage points on average over {len(rows)} cases with λ below 1, most for "
+        f"{worst['words']} ({worst['observed']:.1%} instead of {worst['predicted']:.1%}). With a pull, the network "
+        f"lies nearer to the median of HR than predicted in {weaker.sum()} of {len(pulled)} cases, clearly in "
+        f"{(outside & weaker).sum()}. "
+        f"Where it lies at Bic, the share is in the predicted range for {inside} of {len(at)} networks with λ "
+        "between 0 and 1."
     )
 
 
 def _off_bic(frame: pd.DataFrame) -> pd.DataFrame:
-    """The cases for which the rule has a number."""
+    """The cases above or below Bic, without λ = 1: for it, the rule leaves no value off Bic."""
     return frame[(frame["weight"] < 1) & (frame["side"] != "at")].dropna(subset=["observed"])
 
 

@@ -56,7 +56,7 @@ def _logged(family: str) -> Iterator[dict[str, Any]]:
 
 
 def pairs(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows of readings that have a control, with the column over: minus the control's gain."""
+    """The rows of readings that have a control, with a column `over`: the gain minus that of the control."""
     key = ["family", "seed", "step", "degradation"]
     controls = frame.set_index(["kind", *key])["gain"].rename("control_gain")
     named = frame.assign(control=frame["kind"].map(lambda kind: KINDS[kind].control))

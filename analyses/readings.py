@@ -22,7 +22,8 @@ ORIGINAL = "original"
 class Reading:
     """A reading in words, the weight of its second loss, whether it erases filters, and the kind of its control.
 
-    The control is "" if there is none: of a control itself, and of a reading that teaches some weights only.
+    The control is "" for controls, Dropout and DIL, and for readings that teach some weights only: theirs would teach
+    the same weights (--eats-erase none), and was not trained.
     """
 
     words: str
@@ -33,12 +34,15 @@ class Reading:
 
 WEIGHTS = ("0.03", "0.1", "0.2", "0.3", "0.6", "1")
 KINDS: dict[str, Reading] = {
-    **{f"w{weight}": Reading(f"λ = {weight}", float(weight), True, f"pull-w{weight}") for weight in WEIGHTS},
-    "each-layer-w0.1": Reading("λ = 0.1, a filter in every layer", 0.1, True, "pull-w0.1"),
-    "each-layer": Reading("λ = 1, a filter in every layer", 1.0, True, "pull-w1"),
-    "layer": Reading("λ = 1, teaches the layer", 1.0, True),
-    "disruptor": Reading("λ = 1, teaches the disruptor", 1.0, True),
-    "clean": Reading("λ = 1, clean bicubic", 1.0, True, "pull-clean"),
+    **{
+        f"w{weight}": Reading(f"λ = {weight}", float(weight), erases=True, control=f"pull-w{weight}")
+        for weight in WEIGHTS
+    },
+    "each-layer-w0.1": Reading("λ = 0.1, a filter in every layer", 0.1, erases=True, control="pull-w0.1"),
+    "each-layer": Reading("λ = 1, a filter in every layer", 1.0, erases=True, control="pull-w1"),
+    "layer": Reading("λ = 1, teaches the layer", 1.0, erases=True),
+    "disruptor": Reading("λ = 1, teaches the disruptor", 1.0, erases=True),
+    "clean": Reading("λ = 1, clean bicubic", 1.0, erases=True, control="pull-clean"),
     **{f"pull-w{weight}": Reading(f"λ = {weight}, nothing erased", float(weight)) for weight in WEIGHTS},
     "pull-clean": Reading("λ = 1, clean bicubic, nothing erased", 1.0),
     "dropout": Reading("Dropout", 0.0),

@@ -4,18 +4,15 @@ from functools import partial
 
 import ablation_tables
 import pandas as pd
-from ablation_tables import best, wide
+from ablation_tables import ALL, BY_SHARE, SHARES, best, wide
 from ablation_tables import texts as texts
 from printed import signed
 
 from srgame.report.recipe import run
 
-AGAINST = "eats"
-SHARES = {f"eats-{part}%": part / 100 for part in (20, 40, 60, 80)} | {AGAINST: 1.0}
-VARIANTS = ablation_tables.networks_of({f"eats-{part}%": f"-ratio{part}" for part in (20, 40, 60, 80)} | {AGAINST: ""})
 SMOKE = {"networks": ()}
 
-measure = partial(ablation_tables.measure, 6, VARIANTS, AGAINST, networks=ablation_tables.there(VARIANTS))
+measure = partial(ablation_tables.measure, 6, BY_SHARE, ALL, networks=ablation_tables.there(BY_SHARE))
 draw = partial(ablation_tables.draw, title="Table 6: the share of layers in which EATS erases")
 
 
@@ -23,14 +20,14 @@ def found(frame: pd.DataFrame) -> str:
     """The answers of the printed table and of the trained networks."""
     wins, growth = best(frame), linear(frame, "reported_gain")
     printed = (
-        f"In the printed table, erasing in all layers is best in {wins[AGAINST]} of {wins.sum()} cells. The gain over "
+        f"In the printed table, erasing in all layers is best in {wins[ALL]} of {wins.sum()} cells. The gain over "
         f"Original grows about linearly with the share of layers, as a pull in proportion to the share would: "
         f"r = {growth['Set5', 'clean']:.2f} on clean Set5, {growth.median():.2f} in the median of {len(growth)} cells."
     )
     measured = linear(frame, "gain")
     r = signed(measured.median())
     ours = f"In the trained networks, share and gain correlate with r = {r} in the median of {len(measured)} cells."
-    parts = [printed, ablation_tables.trained(frame, AGAINST), ours if len(measured) else ""]
+    parts = [printed, ablation_tables.trained(frame, ALL), ours if len(measured) else ""]
     return " ".join(filter(None, parts))
 
 
@@ -42,7 +39,7 @@ def linear(frame: pd.DataFrame, column: str) -> "pd.Series[float]":
 def verdict(frame: pd.DataFrame) -> str:
     """Whether the printed table agrees with the paper's text."""
     wins = best(frame)
-    return "agrees" if wins[AGAINST] == wins.sum() else "differs"
+    return "agrees" if wins[ALL] == wins.sum() else "differs"
 
 
 if __name__ == "__main__":

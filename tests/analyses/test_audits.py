@@ -269,7 +269,7 @@ def test_equity_is_judged_where_enough_networks_are_compared() -> None:
 def test_printed_ablations_count_as_a_reader_counts() -> None:
     six, seven = tab6.measure(networks=()), tab7.measure(networks=())
     assert "29 of 40" in tab6.found(six) and "30 of 40" in tab7.found(seven)
-    shares = printed.cells(6).loc[("Set5", "clean"), list(tab6.SHARES)].astype(float)
+    shares = printed.cells(6).loc[("Set5", "clean"), list(ablation_tables.SHARES)].astype(float)
     r = np.corrcoef([0.2, 0.4, 0.6, 0.8, 1], shares)[0, 1]
     linear = tab6.linear(six, "reported_gain")
     assert linear["Set5", "clean"] == pytest.approx(r) and "r = 0.99 on clean Set5" in tab6.found(six)

@@ -147,9 +147,12 @@ def test_a_pull_weaker_than_predicted_is_counted_and_so_is_the_range_at_bicubic(
         {"weight": 1.0, "side": "at", "predicted": np.nan, "observed": 0.99, "low": 0.9, "high": 1.0},
     ]
     sentence = audit_minimiser.found(pd.DataFrame(rows).assign(words="λ = 0.2"))
-    assert "3.0 percentage points on average over 2 cases" in sentence and "(45.0% instead of 40.0%)" in sentence
+    assert (
+        "3.0 percentage points on average over 2 cases with λ below 1, most" in sentence
+        and "(45.0% instead of 40.0%)" in sentence
+    )
     assert "nearer to the median of HR than predicted in 1 of 2 cases, clearly in 1." in sentence
-    assert sentence.endswith("in the predicted range for 1 of 2 networks.")
+    assert sentence.endswith("in the predicted range for 1 of 2 networks with λ between 0 and 1.")
 
 
 def test_logs_are_compared_at_equal_steps_with_the_control() -> None:
