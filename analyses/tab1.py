@@ -12,7 +12,7 @@ from srgame.report.recipe import run
 
 SMOKE = psnr_tables.CHEAP
 
-measure = partial(psnr_tables.measure, 1, PAPERS, networks=shipped(PAPERS))
+measure = partial(psnr_tables.measure, 1, PAPERS, networks=shipped(PAPERS), images=None)
 draw = partial(psnr_tables.draw, title="Table 1: SRResNet ×4, trained with second-order degradations")
 
 if __name__ == "__main__":
