@@ -13,6 +13,7 @@ import audit_equity_vs_generalization
 import audit_erasure
 import audit_interactions
 import audit_pruning
+import audit_shares
 import audit_submodularity
 import audit_targets
 import audited
@@ -264,6 +265,20 @@ def test_equity_is_judged_where_enough_networks_are_compared() -> None:
     sentence = audit_equity_vs_generalization.found(risen)
     assert "shapley +1.00" in sentence and sentence.endswith("; 6 networks.")
     assert "0 networks are too few" in audit_equity_vs_generalization.found(frame.assign(reason="none"))
+
+
+def test_gains_by_share_are_over_the_original_that_is_trained_alike() -> None:
+    frame = audit_shares.measure().set_index(["series", "degradation", "share"])["gain"]
+    last = {
+        name: pd.read_csv(audit_shares.LOGS / f"small-rrdbnet-x4-bf16-{name}-0.csv").set_index("step").loc[6000]
+        for name in ("original", "pull-w0.02")
+    }
+    clean = last["pull-w0.02"]["psnr_rgb_clean"] - last["original"]["psnr_rgb_clean"]
+    assert frame[audit_shares.PULLED, "clean", 20] == pytest.approx(clean)
+    assert frame[audit_shares.PRINTED, "clean", 100] == pytest.approx(26.007 - 25.269, abs=1e-3)
+    grown = frame.reset_index().assign(gain=lambda rows: rows["share"] / 100)
+    assert audit_shares.verdict(grown) == "agrees so far" and audit_shares.verdict(frame.reset_index()) == "differs"
+    assert "printed, clean: +0.20, +0.40, +0.60, +0.80, +1.00;" in audit_shares.found(grown)
 
 
 def test_printed_ablations_count_as_a_reader_counts() -> None:
