@@ -77,8 +77,8 @@ def train(
 
     Args:
         patches: train on the patches that `srgame degrade --patches` wrote into this folder, instead of on images; they
-            determine scale, patch, crop, degradation and sharpen. Several folders must
-            differ in their degradation, and each step takes a batch from every one; the strategy dil needs several.
+            determine scale, patch, crop, degradation and sharpen. Several folders must differ in their degradation, and
+            each step takes a batch from every one; the strategy dil needs several.
         output: folder for the weights, the log and the state of the training; a training interrupted there resumes.
         preset: length of the training and size of its batches: paper (500,000 steps of 16 patches of 128 pixels, from
             crops of 400), or laptop (20,000 steps of 8 patches of 96 pixels, from crops of 192). Other flags override
